@@ -1,0 +1,2 @@
+//! Written in the next commits.
+fn main() {}
