@@ -1,0 +1,193 @@
+//! From an observation to a decision.
+//!
+//! ```text
+//! matching   series → targets: breached, clear, without data, unknown
+//! timers     how long: pending, firing, recovered
+//! verify     did the running actions help
+//! brakes     what is sick and firing: act, or the first reason not to
+//! outlook    counts, questions left open, when to look next
+//! ```
+//!
+//! `decide` asks nobody. Where it needs more than it was given it returns a
+//! [`Question`]; the caller answers it and decides again, from the same memory.
+
+mod brakes;
+mod matching;
+mod outlook;
+mod timers;
+mod verify;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::execute::OutcomeReason;
+use crate::ledger::{Ledger, Outcome};
+use crate::observation::{Labels, Observation};
+use crate::policy::Policy;
+use crate::refusal::Refusal;
+use crate::target::{Object, Target, Uid};
+
+pub use matching::{Matching, Sight};
+pub use timers::{Phase, Timer};
+pub use verify::Verification;
+
+/// Everything a decision is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// The rules.
+    pub policy: &'a Policy,
+    /// What the source said.
+    pub observation: &'a Observation,
+    /// The selected objects.
+    pub targets: &'a [Target],
+    /// The actions on record, of all policies.
+    pub ledger: &'a Ledger,
+    /// What the previous decision wants to be remembered.
+    pub memory: &'a Memory,
+    /// The present, by the API server's clock.
+    pub now: Timestamp,
+}
+
+/// What one decision hands to the next. Bounded: an entry for each selected
+/// target that is not healthy, and one for each action being verified.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    /// The sick targets.
+    pub timers: BTreeMap<Uid, Timer>,
+    /// The actions being verified, by name.
+    pub verifications: BTreeMap<String, Verification>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// To be given to the next decision.
+    pub memory: Memory,
+    /// What is to be done; each is to be recorded before anything else happens.
+    pub reservations: Vec<Reservation>,
+    /// What is known of running actions.
+    pub verdicts: Vec<Verdict>,
+    /// Why sick targets are not acted on, at most one a target.
+    pub refusals: Vec<Refused>,
+    /// What happened to targets since the last decision.
+    pub transitions: Vec<Transition>,
+    /// What has to be known for a full decision. Empty: this one is full.
+    pub questions: Vec<Question>,
+    /// How the answer fitted the targets.
+    pub matching: Matching,
+    /// How many targets are in which state.
+    pub counts: Counts,
+    /// Time until the next look, more than zero, at most the interval.
+    pub next_check: SignedDuration,
+}
+
+/// An action that is allowed and wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reservation {
+    /// What is acted on.
+    pub target: Object,
+    /// The stable object behind it.
+    pub subject: Object,
+    /// Which rung of the ladder, from 1.
+    pub rung: u32,
+    /// Which attempt on that rung, from 1.
+    pub attempt: u32,
+    /// The number of the policy's action, one above the highest on record.
+    pub sequence: u64,
+    /// Since when it has been sick.
+    pub since: Timestamp,
+    /// The worst value seen in the newest answer.
+    pub value: f64,
+    /// The labels of that series.
+    pub labels: Labels,
+    /// When the newest answer came.
+    pub observed_at: Timestamp,
+    /// After this the evidence is stale and the action must not begin.
+    pub start_by: Timestamp,
+}
+
+/// What is known of a running action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The action's name.
+    pub action: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, in one word.
+    pub reason: OutcomeReason,
+}
+
+/// A sick target and why it is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The target's uid.
+    pub target: Uid,
+    /// The first brake that refused.
+    pub refusal: Refusal,
+}
+
+/// A change in a target's state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transition {
+    /// The target.
+    pub target: Object,
+    /// What happened.
+    pub change: Change,
+    /// The value at that moment; `None` when there is none any more.
+    pub value: Option<f64>,
+}
+
+/// What happened to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Breached, but not for long enough yet.
+    BecamePending,
+    /// Breached for `for`.
+    StartedFiring,
+    /// Clear for `clearFor` (or, when it was only pending, once).
+    Recovered,
+}
+
+/// What `decide` would like to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// For whom is there data at all?
+    Evidence,
+}
+
+/// How many targets are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Matched by the selector.
+    pub selected: usize,
+    /// Breached, not yet for `for`.
+    pub pending: usize,
+    /// Breached for `for`, acted on or not.
+    pub firing: usize,
+    /// Actions executed and not yet judged.
+    pub verifying: usize,
+}
+
+/// Decides. Idempotent: with its own reservations recorded in the ledger it
+/// plans nothing more.
+#[must_use]
+pub fn decide(inputs: Inputs<'_>) -> Decision {
+    let matching = matching::match_series(inputs);
+    let sights = matching::sights(inputs, &matching);
+    let (timers, transitions) = timers::advance(inputs, &sights);
+    let (verifications, verdicts) = verify::judge(inputs, &sights, &timers);
+    let memory = Memory { timers, verifications };
+    let (reservations, refusals) = brakes::release(inputs, &matching, &sights, &memory);
+    Decision {
+        questions: outlook::questions(inputs, &sights),
+        counts: outlook::counts(inputs, &memory),
+        next_check: outlook::next_check(inputs, &memory, &refusals),
+        memory,
+        reservations,
+        verdicts,
+        refusals,
+        transitions,
+        matching,
+    }
+}

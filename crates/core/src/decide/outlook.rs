@@ -1,0 +1,71 @@
+//! What is left to ask, what there is to count, and when to look next.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Counts, Inputs, Memory, Phase, Question, Refused, Sight};
+use crate::ledger::State;
+use crate::policy::Mode;
+use crate::target::Uid;
+use crate::time::{after, elapsed};
+
+/// The shortest time between two looks: a deadline that has just passed must
+/// not make the loop spin.
+const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(100);
+
+/// What has to be known for a full decision.
+pub(super) fn questions(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> Vec<Question> {
+    let unproven = sights.values().any(|sight| *sight == Sight::Unproven);
+    if unproven && inputs.observation.evidence.is_none() { vec![Question::Evidence] } else { Vec::new() }
+}
+
+/// How many targets are in which state.
+pub(super) fn counts(inputs: Inputs<'_>, memory: &Memory) -> Counts {
+    let in_phase = |phase| memory.timers.values().filter(|timer| timer.phase == phase).count();
+    Counts {
+        selected: inputs.targets.len(),
+        pending: in_phase(Phase::Pending),
+        firing: in_phase(Phase::Firing),
+        verifying: inputs
+            .ledger
+            .of(&inputs.policy.key)
+            .filter(|record| record.mode == Mode::Enforce)
+            .filter(|record| matches!(record.state, State::Settling | State::Verifying))
+            .count(),
+    }
+}
+
+/// Time until the next look: the earliest of the next point of the interval's
+/// grid, the end of a refusal and the end of a timer. More than zero, at most
+/// the interval.
+///
+/// All policies of one interval share the grid, so that equal queries coincide.
+pub(super) fn next_check(inputs: Inputs<'_>, memory: &Memory, refusals: &[Refused]) -> SignedDuration {
+    let now = inputs.now;
+    let interval = inputs.policy.interval.max(SHORTEST_WAIT);
+    let refused_until = refusals.iter().filter_map(|refused| refused.refusal.until);
+    let clear_at = memory
+        .timers
+        .values()
+        .filter_map(|timer| timer.clear)
+        .chain(memory.verifications.values().filter_map(|verification| verification.clear))
+        .map(|clear| after(clear.since, inputs.policy.clear_for));
+    let verify_by =
+        inputs.ledger.of(&inputs.policy.key).filter(|record| record.in_flight()).filter_map(|r| r.verify_by);
+    refused_until
+        .chain(clear_at)
+        .chain(verify_by)
+        .filter(|at| *at > now)
+        .map(|at| elapsed(now, at))
+        .chain([to_next_grid_point(now, interval)])
+        .min()
+        .unwrap_or(interval)
+        .clamp(SHORTEST_WAIT, interval)
+}
+
+fn to_next_grid_point(now: Timestamp, interval: SignedDuration) -> SignedDuration {
+    let into = now.as_nanosecond().rem_euclid(interval.as_nanos().max(1));
+    let nanos = interval.as_nanos().saturating_sub(into);
+    SignedDuration::try_from_nanos_i128(nanos).unwrap_or(interval)
+}

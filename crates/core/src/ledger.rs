@@ -1,0 +1,243 @@
+//! The actions on record, of all policies that may touch the same objects.
+//! Budgets, cooldowns and what is in flight are counted from these records and
+//! from nothing else, so they survive whatever happens to the process.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::policy::{Mode, PolicyKey};
+use crate::target::{Object, Target, Uid};
+use crate::time::{after, before, elapsed};
+
+/// Where an action stands. Its order is the order of the transition table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Reserved: the budget is spent, nothing was touched.
+    Pending,
+    /// Begun: from here on an effect may have happened.
+    Running,
+    /// Executed: the effect is in place, the replacement is on its way.
+    Settling,
+    /// The replacement stands; it is watched whether it is well.
+    Verifying,
+    /// Over, with an outcome.
+    Finished(Outcome),
+}
+
+impl State {
+    /// The word used in conditions, Events, metrics and logs alike.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Running => "Running",
+            Self::Settling => "Settling",
+            Self::Verifying => "Verifying",
+            Self::Finished(outcome) => outcome.as_str(),
+        }
+    }
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// Executed, and the scope was clear with evidence for `clearFor`.
+    Succeeded,
+    /// Executed, and it did not help in time.
+    Failed,
+    /// Executed, and nobody can say whether it helped.
+    Inconclusive,
+    /// Ended before it began: somebody else had done it.
+    Superseded,
+    /// Ended before it began: no longer wanted or not allowed.
+    Cancelled,
+    /// Ended without effect: it could not be begun or done in time.
+    Expired,
+    /// Decided and recorded only.
+    DryRun,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 7] = [
+        Self::Succeeded,
+        Self::Failed,
+        Self::Inconclusive,
+        Self::Superseded,
+        Self::Cancelled,
+        Self::Expired,
+        Self::DryRun,
+    ];
+
+    /// The word used in status, Events, metrics and logs alike.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Inconclusive => "Inconclusive",
+            Self::Superseded => "Superseded",
+            Self::Cancelled => "Cancelled",
+            Self::Expired => "Expired",
+            Self::DryRun => "DryRun",
+        }
+    }
+
+    /// Whether the action provably had no effect, so that its budget is given back.
+    #[must_use]
+    pub fn without_effect(self) -> bool {
+        match self {
+            Self::Succeeded | Self::Failed | Self::Inconclusive => false,
+            Self::Superseded | Self::Cancelled | Self::Expired | Self::DryRun => true,
+        }
+    }
+}
+
+/// One action on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The name of the `HealingAction`.
+    pub name: String,
+    /// Its number within the policy, from 1.
+    pub sequence: u64,
+    /// The policy that reserved it.
+    pub policy: PolicyKey,
+    /// Whether it may be carried out.
+    pub mode: Mode,
+    /// What is acted on.
+    pub target: Object,
+    /// The stable object behind the target.
+    pub subject: Object,
+    /// When it was reserved, by the API server's clock: budgets count from here.
+    pub created: Timestamp,
+    /// Since when the target was sick that it was reserved for.
+    pub sick_since: Timestamp,
+    /// Until when verification may last; known once it is settled.
+    pub verify_by: Option<Timestamp>,
+    /// Which rung of the ladder, from 1.
+    pub rung: u32,
+    /// Which attempt on that rung, from 1.
+    pub attempt: u32,
+    /// Where it stands.
+    pub state: State,
+}
+
+impl Record {
+    /// Not over yet.
+    #[must_use]
+    pub fn in_flight(&self) -> bool {
+        !matches!(self.state, State::Finished(_))
+    }
+
+    /// Whether it counts against a budget. Only what provably had no effect does not.
+    #[must_use]
+    pub fn spends(&self) -> bool {
+        match (self.mode, self.state) {
+            (Mode::DryRun, _) => false,
+            (Mode::Enforce, State::Finished(outcome)) => !outcome.without_effect(),
+            (Mode::Enforce, _) => true,
+        }
+    }
+
+    /// Whether this action is laid to `target`, which fell sick at `sick_since`.
+    ///
+    /// A pod with a generated name inherits from its subject what was done no later
+    /// than its own birth, if it fell sick within `reset` of that birth: two old pods
+    /// with two leaks are two first attempts, a replacement that is soon sick again is
+    /// not. Creation times are compared with creation times only: a replacement is
+    /// created within milliseconds, told in whole seconds, of the action.
+    #[must_use]
+    pub fn counts_against(&self, target: &Target, sick_since: Timestamp, reset: SignedDuration) -> bool {
+        if !self.spends() {
+            return false;
+        }
+        if self.target.uid == target.object.uid || self.target.uid == target.subject.uid {
+            return true;
+        }
+        if self.subject.uid != target.subject.uid {
+            return false;
+        }
+        if target.stable_name {
+            return self.target.name == target.object.name;
+        }
+        self.created <= target.created && elapsed(target.created, sick_since) <= reset
+    }
+}
+
+/// All records that may matter to a decision.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// The records, in no particular order.
+    pub records: Vec<Record>,
+}
+
+impl Ledger {
+    /// The number of the policy's next action: one sequence a *policy*, so that two
+    /// leaders collide on the name even when they chose different targets.
+    #[must_use]
+    pub fn next_sequence(&self, policy: &PolicyKey) -> u64 {
+        let highest = self.of(policy).map(|record| record.sequence).max().unwrap_or(0);
+        highest.saturating_add(1)
+    }
+
+    /// The records of one policy.
+    pub fn of<'a>(&'a self, policy: &'a PolicyKey) -> impl Iterator<Item = &'a Record> {
+        self.records.iter().filter(move |record| record.policy == *policy)
+    }
+
+    /// An action in flight, of any policy, that touches the target or its owners.
+    #[must_use]
+    pub fn busy_with(&self, target: &Target) -> Option<&Record> {
+        self.records.iter().find(|record| {
+            record.mode == Mode::Enforce
+                && record.in_flight()
+                && target.overlaps(&record.target.uid, &record.subject.uid)
+        })
+    }
+
+    /// When the newest action that counts against the target was reserved.
+    #[must_use]
+    pub fn last_against(&self, target: &Target, sick_since: Timestamp, reset: SignedDuration) -> Option<Timestamp> {
+        self.records
+            .iter()
+            .filter(|record| record.counts_against(target, sick_since, reset))
+            .map(|record| record.created)
+            .max()
+    }
+
+    /// `None` while the policy may begin another action; else when the window allows
+    /// the next one.
+    #[must_use]
+    pub fn window_full_until(
+        &self,
+        policy: &PolicyKey,
+        max_actions: u32,
+        window: SignedDuration,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let from = before(now, window);
+        let mut spent: Vec<Timestamp> = self
+            .of(policy)
+            .filter(|record| record.spends() && record.created > from)
+            .map(|record| record.created)
+            .collect();
+        spent.sort_unstable();
+        let allowed = usize::try_from(max_actions).unwrap_or(usize::MAX);
+        let surplus = spent.len().checked_sub(allowed)?;
+        // With nothing allowed at all there is no instant at which it would be.
+        Some(spent.get(surplus).map_or(Timestamp::MAX, |oldest| after(*oldest, window)))
+    }
+
+    /// How many of the policy's actions are in flight.
+    #[must_use]
+    pub fn in_flight(&self, policy: &PolicyKey) -> usize {
+        self.of(policy).filter(|record| record.mode == Mode::Enforce && record.in_flight()).count()
+    }
+
+    /// Whether this very sickness was recorded by a dry run already.
+    #[must_use]
+    pub fn dry_run_recorded(&self, policy: &PolicyKey, target: &Uid, sick_since: Timestamp) -> bool {
+        self.of(policy).any(|record| {
+            record.mode == Mode::DryRun && record.target.uid == *target && record.sick_since >= sick_since
+        })
+    }
+}

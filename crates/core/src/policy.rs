@@ -1,0 +1,138 @@
+//! A policy as it is judged: every default filled in, every field checked.
+//! What is wrong in a `HealingPolicy` is refused before this type is made.
+
+use std::fmt;
+
+use jiff::SignedDuration;
+
+/// A compiled policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// Namespace and name: windows and ladders are keyed by it, so that deleting
+    /// and creating a policy anew gives no budget back.
+    pub key: PolicyKey,
+    /// Whether actions are carried out or only recorded.
+    pub mode: Mode,
+    /// Time between two looks at the source.
+    pub interval: SignedDuration,
+    /// How long a breach must hold before it is acted on.
+    pub breach_for: SignedDuration,
+    /// How long a target must be clear, with evidence, to count as healthy again.
+    pub clear_for: SignedDuration,
+    /// What a target without any data is taken for.
+    pub on_no_data: OnNoData,
+    /// The label of a series that names its target.
+    pub match_label: String,
+    /// The longest silence over which a timer is still continued:
+    /// max(2 × interval, lookback).
+    pub longest_gap: SignedDuration,
+    /// The action.
+    pub step: StepSpec,
+    /// The brakes' settings.
+    pub limits: Limits,
+}
+
+/// Namespace and name of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PolicyKey {
+    /// The policy's namespace.
+    pub namespace: String,
+    /// The policy's name.
+    pub name: String,
+}
+
+impl fmt::Display for PolicyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What is done with a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Decide and record; touch nothing.
+    DryRun,
+    /// Decide and act.
+    Enforce,
+}
+
+/// What a target is taken for that is in neither the answer nor the evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnNoData {
+    /// Keep what is known of it: no action, no recovery.
+    Hold,
+    /// Take it for clear.
+    Clear,
+}
+
+/// One rung of the ladder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepSpec {
+    /// What is done.
+    pub action: Action,
+    /// How long after settling the target may take to be clear.
+    pub verify_within: SignedDuration,
+}
+
+/// What can be done to a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Remove the pod; its controller makes another.
+    DeletePod {
+        /// How the pod is removed.
+        disruption: Disruption,
+        /// Overrides the pod's own grace period.
+        grace: Option<SignedDuration>,
+    },
+}
+
+impl Action {
+    /// The action's name as columns, Events and metrics show it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DeletePod { .. } => "DeletePod",
+        }
+    }
+
+    /// How long the action may take to settle after it was executed: the grace
+    /// period and five minutes for the replacement to come up.
+    #[must_use]
+    pub fn settle_within(&self) -> SignedDuration {
+        match self {
+            Self::DeletePod { grace, .. } => {
+                let grace = grace.unwrap_or(DEFAULT_GRACE);
+                grace.checked_add(REPLACEMENT_READY_WITHIN).unwrap_or(SignedDuration::MAX)
+            }
+        }
+    }
+}
+
+/// The pod's own default when neither pod nor policy says otherwise.
+const DEFAULT_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// Room to schedule, pull and start a replacement.
+const REPLACEMENT_READY_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// How a pod is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disruption {
+    /// Through the eviction API, which honours `PodDisruptionBudget`s.
+    Evict,
+}
+
+/// The brakes' settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Least time between two actions that count against the same target.
+    pub cooldown: SignedDuration,
+    /// How many actions the policy may begin in any window of `window`.
+    pub max_actions: u32,
+    /// The length of the sliding window.
+    pub window: SignedDuration,
+    /// How many of the policy's actions may be in flight at once.
+    pub max_concurrent: u32,
+}
+
+/// How long after its birth a replacement's sickness is still laid to the
+/// action that made it, and how long an action is remembered against a target.
+pub const LADDER_RESET: SignedDuration = SignedDuration::from_hours(1);

@@ -1,0 +1,78 @@
+//! Why a sick target is not acted on: one vocabulary for conditions, Events,
+//! metrics and logs.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use crate::target::NotHealable;
+
+/// The first brake that refused, in the order of the brakes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The source had no answer that may be relied on.
+    ObservationUnknown,
+    /// The target is in neither the answer nor the evidence.
+    NoData,
+    /// The breach has not held for `for` yet, or is not there at this moment.
+    NotYetFor,
+    /// The object may not be healed at all.
+    NotHealable(NotHealable),
+    /// An action of some policy on it or its owners is in flight.
+    TargetBusy,
+    /// This sickness is on record already: a dry run says a thing once.
+    AlreadyRecorded,
+    /// Too soon after the last action that counts against it.
+    Cooldown,
+    /// The policy's window is full.
+    MaxActions,
+    /// The policy has as many actions in flight as it may.
+    MaxConcurrent,
+}
+
+impl Reason {
+    /// The word used in status, Events, metrics and logs alike.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ObservationUnknown => "ObservationUnknown",
+            Self::NoData => "NoData",
+            Self::NotYetFor => "NotYetFor",
+            Self::NotHealable(_) => "NotHealable",
+            Self::TargetBusy => "TargetBusy",
+            Self::AlreadyRecorded => "AlreadyRecorded",
+            Self::Cooldown => "Cooldown",
+            Self::MaxActions => "MaxActions",
+            Self::MaxConcurrent => "MaxConcurrent",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refusal as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which brake.
+    pub reason: Reason,
+    /// Until when it will hold, where that is known.
+    pub until: Option<Timestamp>,
+}
+
+impl Refusal {
+    /// A refusal without a known end.
+    #[must_use]
+    pub fn open(reason: Reason) -> Self {
+        Self { reason, until: None }
+    }
+
+    /// A refusal that ends by itself.
+    #[must_use]
+    pub fn until(reason: Reason, until: Timestamp) -> Self {
+        Self { reason, until: Some(until) }
+    }
+}

@@ -1,0 +1,109 @@
+//! What is known of a selected object.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+/// An object's identity over its whole life; a recreated object has another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(String);
+
+impl Uid {
+    /// The uid as the API server wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<S: Into<String>> From<S> for Uid {
+    fn from(uid: S) -> Self {
+        Self(uid.into())
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One object, named so that a namesake cannot be taken for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Object {
+    /// The kind, like `Pod` or `Deployment`.
+    pub kind: String,
+    /// The name within its namespace.
+    pub name: String,
+    /// The uid.
+    pub uid: Uid,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+/// A selected object as the newest watch event showed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The object itself.
+    pub object: Object,
+    /// Its creation time, whole seconds by the API server's clock. Compared with
+    /// creation times only.
+    pub created: Timestamp,
+    /// Whether it passes its own readiness.
+    pub ready: bool,
+    /// Whether it is being deleted.
+    pub terminating: bool,
+    /// The stable object behind it, to which a history can be laid: the top
+    /// controller of a pod with a generated name, else the object itself.
+    pub subject: Object,
+    /// Whether names recur, so that a successor carries its predecessor's name.
+    pub stable_name: bool,
+    /// Why it may not be healed, if so.
+    pub not_healable: Option<NotHealable>,
+}
+
+impl Target {
+    /// Whether an action on `target` with `subject` touches this object or an
+    /// owner of it, or the other way round.
+    #[must_use]
+    pub fn overlaps(&self, target: &Uid, subject: &Uid) -> bool {
+        *target == self.object.uid || *target == self.subject.uid || *subject == self.object.uid
+    }
+}
+
+/// Why an object may not be healed whatever its signals say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NotHealable {
+    /// A mirror of a static pod: the kubelet owns it, the API server only shows it.
+    StaticPod,
+    /// No controller would make another.
+    NoController,
+    /// Its controller is a Job, which has its own idea of retrying.
+    OwnedByJob,
+    /// It is on its way out already.
+    Terminating,
+    /// It finished: there is nothing to heal.
+    Completed,
+}
+
+impl NotHealable {
+    /// Every reason.
+    pub const ALL: [Self; 5] =
+        [Self::StaticPod, Self::NoController, Self::OwnedByJob, Self::Terminating, Self::Completed];
+
+    /// The word used in status, Events, metrics and logs alike.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::StaticPod => "StaticPod",
+            Self::NoController => "NoController",
+            Self::OwnedByJob => "OwnedByJob",
+            Self::Terminating => "Terminating",
+            Self::Completed => "Completed",
+        }
+    }
+}
