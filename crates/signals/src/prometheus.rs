@@ -1,0 +1,110 @@
+//! One source that speaks the Prometheus HTTP API, asked without ever guessing:
+//! whatever is not a whole answer within the limits is *unknown*, with a reason.
+//!
+//! Messages go into status, so they are the same from poll to poll while the
+//! cause is the same: no times, no ports of sockets, no label sets.
+
+mod answer;
+mod config;
+mod failure;
+mod request;
+mod scrape_interval;
+
+use std::time::Duration;
+
+use prunella_core::observation::{Answer, Unknown};
+use reqwest::{Client, Url};
+
+pub use config::{SourceConfig, SourceError};
+use request::Body;
+
+/// The longest that one question may take, whatever deadline is given.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(10);
+
+const DEFAULT_SCRAPE_INTERVAL: Duration = Duration::from_mins(1);
+const MIN_LOOKBACK: Duration = Duration::from_secs(45);
+const MAX_LOOKBACK: Duration = Duration::from_mins(5);
+
+/// A client for one source. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Prometheus {
+    client: Client,
+    base: Url,
+    config: SourceConfig,
+}
+
+impl Prometheus {
+    /// # Errors
+    /// [`SourceError`] for an address, a certificate or a token that cannot be
+    /// used.
+    ///
+    /// # Assumptions
+    /// The process has installed a rustls crypto provider; `reqwest` panics
+    /// without one.
+    pub fn new(config: SourceConfig) -> Result<Self, SourceError> {
+        let (client, base) = config.connect()?;
+        Ok(Self { client, base, config })
+    }
+
+    /// Asks `query` for *now*, by the source's own clock.
+    ///
+    /// `deadline` spans everything from connecting to the last byte; it is cut to
+    /// [`MAX_DEADLINE`]. There are no retries: the next poll is one.
+    pub async fn instant(&self, query: &str, deadline: Duration) -> Answer {
+        let deadline = deadline.min(MAX_DEADLINE);
+        let body = request::within(deadline, self.ask(query, deadline)).await;
+        match body {
+            Ok(body) => answer::read(&body, &self.config),
+            Err(unknown) => Answer::Unknown(unknown),
+        }
+    }
+
+    /// The source's global scrape interval, for [`SourceConfig::scrape_interval`]
+    /// where the user has set none. `None` when the source does not tell, as
+    /// others than Prometheus do not.
+    ///
+    /// # Errors
+    /// The source could not be asked; ask again later.
+    pub async fn scrape_interval(&self, deadline: Duration) -> Result<Option<Duration>, Unknown> {
+        let body = request::within(deadline.min(MAX_DEADLINE), self.ask_config()).await?;
+        Ok(scrape_interval::read(&body))
+    }
+
+    /// Sets what [`Prometheus::scrape_interval`] has found.
+    #[must_use]
+    pub fn with_scrape_interval(mut self, interval: Duration) -> Self {
+        self.config.scrape_interval = Some(interval);
+        self
+    }
+
+    /// How old a sample may be and still count: two and a half scrapes, so that
+    /// one may be missed, and never the server's five minutes unless scrapes are
+    /// that rare. At least 45 s, at most 5 m.
+    #[must_use]
+    pub fn lookback(&self) -> Duration {
+        let scrape = self.config.scrape_interval.unwrap_or(DEFAULT_SCRAPE_INTERVAL);
+        (scrape.saturating_mul(5) / 2).clamp(MIN_LOOKBACK, MAX_LOOKBACK)
+    }
+
+    async fn ask(&self, query: &str, deadline: Duration) -> Result<Body, Unknown> {
+        let form = [
+            ("query", query.to_owned()),
+            ("timeout", millis(deadline)),
+            ("lookback_delta", millis(self.lookback())),
+            // One more than is taken: then one too many shows even where the
+            // server cuts without a warning.
+            ("limit", self.config.max_series.saturating_add(1).to_string()),
+        ];
+        let request = self.client.post(request::endpoint(&self.base, "query")).form(&form);
+        request::send(request, self.config.max_bytes).await
+    }
+
+    async fn ask_config(&self) -> Result<Body, Unknown> {
+        let request = self.client.get(request::endpoint(&self.base, "status/config"));
+        request::send(request, self.config.max_bytes).await
+    }
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
+}

@@ -1,0 +1,158 @@
+//! What is known of a source, and the client made from it.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Url};
+use thiserror::Error;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One source's address, credentials and limits.
+#[derive(Clone)]
+pub struct SourceConfig {
+    /// `http` or `https`, with the path prefix if the API has one; without user,
+    /// query and fragment.
+    pub url: String,
+    /// How often the source scrapes; `None` counts as one minute.
+    pub scrape_interval: Option<Duration>,
+    /// Whether an answer with warnings is taken as whole.
+    pub allow_partial: bool,
+    /// The most bytes of one answer that are read.
+    pub max_bytes: usize,
+    /// The most series of one answer.
+    pub max_series: usize,
+    /// The certificate authorities that `https` trusts, as PEM. Nothing else is
+    /// trusted: an image from scratch has no certificates of a system.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Sent as `Authorization: Bearer …`.
+    pub bearer_token: Option<String>,
+}
+
+impl SourceConfig {
+    /// The configuration for `url` with the default limits, 8 MiB and 10 000
+    /// series: a series with the labels of the kubelet is about 500 bytes.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            scrape_interval: None,
+            allow_partial: false,
+            max_bytes: 8 << 20,
+            max_series: 10_000,
+            ca_pem: None,
+            bearer_token: None,
+        }
+    }
+
+    pub(super) fn connect(&self) -> Result<(Client, Url), SourceError> {
+        let base = self.base()?;
+        let certificates = match &self.ca_pem {
+            Some(pem) => authorities(pem)?,
+            None if base.scheme() == "https" => return Err(SourceError::NoAuthority),
+            None => Vec::new(),
+        };
+        let client = Client::builder()
+            .tls_certs_only(certificates)
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            // The environment is read in `main` alone, and a proxy named there
+            // would see the token.
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .default_headers(self.headers()?)
+            .build()
+            .map_err(|error| SourceError::Client { message: error.to_string() })?;
+        Ok((client, base))
+    }
+
+    fn base(&self) -> Result<Url, SourceError> {
+        let refuse = |why: &'static str| SourceError::Url { why };
+        let url = Url::parse(&self.url).map_err(|_| refuse("it does not parse as a URL"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(refuse("its scheme must be http or https"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(refuse("it must not hold credentials; put them into a Secret"));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse("it must not have a query or a fragment"));
+        }
+        Ok(url)
+    }
+
+    fn headers(&self) -> Result<HeaderMap, SourceError> {
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &self.bearer_token {
+            let mut value =
+                HeaderValue::from_str(&format!("Bearer {}", token.trim())).map_err(|_| SourceError::Token)?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        Ok(headers)
+    }
+}
+
+/// Without the token, so that no log shows it.
+impl fmt::Debug for SourceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, scrape_interval, allow_partial, max_bytes, max_series, ca_pem, bearer_token } = self;
+        f.debug_struct("SourceConfig")
+            .field("url", url)
+            .field("scrape_interval", scrape_interval)
+            .field("allow_partial", allow_partial)
+            .field("max_bytes", max_bytes)
+            .field("max_series", max_series)
+            .field("ca_pem", &ca_pem.is_some())
+            .field("bearer_token", &bearer_token.is_some())
+            .finish()
+    }
+}
+
+fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, SourceError> {
+    match Certificate::from_pem_bundle(pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) | Err(_) => Err(SourceError::Authority),
+    }
+}
+
+/// Why a source cannot be used as it is configured.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SourceError {
+    /// The address.
+    #[error("the source's url cannot be used: {why}")]
+    Url {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// `https` with nobody to trust.
+    #[error("the source's url is https but no certificate authority is given; set one as PEM")]
+    NoAuthority,
+    /// The certificate authorities.
+    #[error("the source's certificate authority is not a PEM bundle of at least one certificate")]
+    Authority,
+    /// The token.
+    #[error("the source's bearer token has characters that a header cannot carry")]
+    Token,
+    /// The HTTP client.
+    #[error("no client can be made for the source: {message}")]
+    Client {
+        /// What the client says.
+        message: String,
+    },
+}
+
+impl SourceError {
+    /// The word for conditions.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Url { .. } => "BadUrl",
+            Self::NoAuthority | Self::Authority => "BadCertificateAuthority",
+            Self::Token => "BadToken",
+            Self::Client { .. } => "BadSource",
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Making nodes that print as what they are: the printer adds no parentheses,
+//! so whoever builds an operator puts them where precedence asks for them.
+
+use promql_parser::parser::token::{T_ADD, T_LAND, T_LOR, T_LUNLESS, T_POW, T_SUB, TokenType};
+use promql_parser::parser::{
+    AggregateExpr, BinModifier, BinaryExpr, Expr, LabelModifier, ParenExpr, SubqueryExpr, UnaryExpr,
+};
+
+/// How tightly an expression binds; see "binary operator precedence" in the
+/// Prometheus documentation. A unary minus binds like `*`.
+const ATOM: u8 = 7;
+const POWER: u8 = 6;
+const UNARY: u8 = 5;
+
+/// `lhs op rhs`.
+pub(super) fn binary(lhs: Expr, op: TokenType, rhs: Expr, modifier: Option<BinModifier>) -> Expr {
+    let own = binding_of(op);
+    // All operators associate to the left but `^`.
+    let (left, right) = if op.id() == T_POW { (own + 1, own) } else { (own, own + 1) };
+    Expr::Binary(BinaryExpr {
+        op,
+        lhs: operand(lhs, left),
+        rhs: operand(rhs, right),
+        modifier: modifier.and_then(plain),
+    })
+}
+
+/// `-expr`.
+pub(super) fn negated(expr: Expr) -> Expr {
+    Expr::Unary(UnaryExpr { expr: operand(expr, POWER) })
+}
+
+/// `expr[…]` with the range of `like`.
+pub(super) fn subquery(expr: Expr, like: &SubqueryExpr) -> Expr {
+    Expr::Subquery(SubqueryExpr { expr: operand(expr, ATOM), ..like.clone() })
+}
+
+/// The aggregation `like` over `expr`.
+pub(super) fn aggregate(expr: Expr, like: &AggregateExpr) -> Expr {
+    let modifier = like.modifier.clone().filter(
+        // `by ()` is printed as nothing, which is the same.
+        |modifier| !matches!(modifier, LabelModifier::Include(labels) if labels.is_empty()),
+    );
+    Expr::Aggregate(AggregateExpr { expr: Box::new(expr), modifier, ..like.clone() })
+}
+
+/// `expr` in parentheses unless it binds at least as tightly as `least`.
+fn operand(expr: Expr, least: u8) -> Box<Expr> {
+    let own = match &expr {
+        Expr::Binary(binary) => binding_of(binary.op),
+        Expr::Unary(_) => UNARY,
+        _ => ATOM,
+    };
+    // A sign right after an operator reads as a mistake: always parenthesised.
+    if own < least || matches!(expr, Expr::Unary(_)) {
+        return Box::new(Expr::Paren(ParenExpr { expr: Box::new(expr) }));
+    }
+    Box::new(expr)
+}
+
+fn binding_of(op: TokenType) -> u8 {
+    match op.id() {
+        T_LOR => 1,
+        T_LAND | T_LUNLESS => 2,
+        _ if op.is_comparison_operator() => 3,
+        T_ADD | T_SUB => 4,
+        T_POW => POWER,
+        _ => UNARY,
+    }
+}
+
+/// Modifiers that print as nothing are none.
+fn plain(mut modifier: BinModifier) -> Option<BinModifier> {
+    if matches!(&modifier.matching, Some(LabelModifier::Exclude(labels)) if labels.is_empty()) {
+        modifier.matching = None;
+    }
+    (modifier != BinModifier::default()).then_some(modifier)
+}

@@ -1,0 +1,78 @@
+//! Why an expression is refused when a policy is loaded.
+
+use thiserror::Error;
+
+use super::guard::{MAX_LENGTH, MAX_NESTING, MAX_OPERATORS};
+
+/// Why an expression cannot be a condition. Every message tells the mend.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum QueryError {
+    /// Nothing but white space.
+    #[error("the query is empty; write an expression such as `up{{job=\"web\"}} == 0`")]
+    Empty,
+    /// Longer than [`MAX_LENGTH`] bytes.
+    #[error("the query has {length} bytes, at most {MAX_LENGTH} are taken; move parts of it into a recording rule")]
+    TooLong {
+        /// Bytes found.
+        length: usize,
+    },
+    /// Brackets nested deeper than [`MAX_NESTING`].
+    #[error("the query nests brackets deeper than {MAX_NESTING}; move parts of it into a recording rule")]
+    TooDeep,
+    /// More operators than [`MAX_OPERATORS`].
+    #[error("the query has more than {MAX_OPERATORS} operators; move parts of it into a recording rule")]
+    TooManyOperators,
+    /// The parser refuses it. The server may still accept it.
+    #[error(
+        "the query does not parse: {message}; correct it, or if the server accepts it set `evidence` and `signalWindow`"
+    )]
+    Syntax {
+        /// What the parser says, at most 160 characters.
+        message: String,
+    },
+    /// A scalar, a string or a range vector.
+    #[error("the query is a {found}, not an instant vector; compare a selector, as in `up == 0`")]
+    NotAVector {
+        /// The type found.
+        found: &'static str,
+    },
+    /// Returns every series, sick or not.
+    #[error(
+        "the query filters nothing, so every series it returns would count as breached; compare it (`… > 0.5`) without `bool`, in every branch of an `or`, or set `evidence`"
+    )]
+    NoComparison,
+    /// Nothing says for whom there is data.
+    #[error(
+        "no evidence can be derived, {why}; set `evidence` to a query that returns a series for every target that is observed at all"
+    )]
+    EvidenceRequired {
+        /// What stands in the way.
+        why: String,
+    },
+    /// The user's own evidence is refused, for the reason inside.
+    #[error("in `evidence`: {0}")]
+    Evidence(Box<QueryError>),
+}
+
+impl QueryError {
+    /// The word for conditions: `BadQuery`, `NoComparison`, `EvidenceRequired`
+    /// or `BadEvidence`.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Empty
+            | Self::TooLong { .. }
+            | Self::TooDeep
+            | Self::TooManyOperators
+            | Self::Syntax { .. }
+            | Self::NotAVector { .. } => "BadQuery",
+            Self::NoComparison => "NoComparison",
+            Self::EvidenceRequired { .. } => "EvidenceRequired",
+            Self::Evidence(_) => "BadEvidence",
+        }
+    }
+
+    pub(super) fn of_evidence(self) -> Self {
+        Self::Evidence(Box::new(self))
+    }
+}

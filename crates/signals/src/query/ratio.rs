@@ -1,0 +1,98 @@
+//! Ratios whose numerator may be missing in good health: a fresh pod has
+//! requests but no series of failures yet. There `A / B` is proven by `B > 0`
+//! alone; without requests nothing is proven.
+//!
+//! That holds only where both sides come from one place. Memory over its limit
+//! is a ratio as well, of two exporters: the limit's presence says nothing while
+//! the memory's exporter is dead. There both sides must be present.
+
+use std::collections::BTreeSet;
+
+use promql_parser::label::Labels;
+use promql_parser::parser::token::{T_DIV, T_GTR, T_MAX, TokenType};
+use promql_parser::parser::{AggregateExpr, BinaryExpr, Expr, LabelModifier, NumberLiteral, VectorMatchCardinality};
+
+use super::build;
+use super::filter::{fills, filters};
+use super::tree::{children, is_vector, matches_vectors, metric_name, peeled, selectors};
+
+/// `B > 0` for such a ratio, `None` for every other expression.
+pub(super) fn proof(binary: &BinaryExpr) -> Option<Expr> {
+    let is_ratio = binary.op.id() == T_DIV && matches_vectors(binary) && !fills(binary);
+    if !is_ratio || !may_lack_numerator(&binary.lhs, &binary.rhs) {
+        return None;
+    }
+    let denominator = with_labels_of_result(unfiltered(&binary.rhs)?, binary)?;
+    let zero = Expr::NumberLiteral(NumberLiteral::new(0.0));
+    Some(build::binary(denominator, TokenType::new(T_GTR), zero, None))
+}
+
+/// The same metrics on both sides, or nothing but counters.
+fn may_lack_numerator(numerator: &Expr, denominator: &Expr) -> bool {
+    let names = |expr| selectors(expr).into_iter().map(metric_name).collect::<BTreeSet<_>>();
+    let (above, below) = (names(numerator), names(denominator));
+    if above.is_empty() || below.is_empty() || above.contains(&None) {
+        return false;
+    }
+    above.is_subset(&below) || (only_counters(numerator) && only_counters(denominator))
+}
+
+/// Whether every selector is read by a function that is for counters.
+fn only_counters(expr: &Expr) -> bool {
+    match expr {
+        Expr::Call(call) if matches!(call.func.name, "rate" | "irate" | "increase") => true,
+        Expr::VectorSelector(_) | Expr::MatrixSelector(_) => false,
+        _ => children(expr).into_iter().all(only_counters),
+    }
+}
+
+/// The denominator with its value but without its filters; `None` where a filter
+/// cannot be taken out without touching the value.
+fn unfiltered(expr: &Expr) -> Option<Expr> {
+    match peeled(expr) {
+        Expr::Binary(binary) if binary.op.is_comparison_operator() && !binary.return_bool() => {
+            match (is_vector(&binary.lhs), is_vector(&binary.rhs)) {
+                (true, false) => unfiltered(&binary.lhs),
+                (false, true) => unfiltered(&binary.rhs),
+                _ => None,
+            }
+        }
+        Expr::Aggregate(aggregate) if filters(&aggregate.expr) => {
+            Some(Expr::Aggregate(AggregateExpr { expr: Box::new(unfiltered(&aggregate.expr)?), ..aggregate.clone() }))
+        }
+        other if filters(other) => None,
+        other => Some(other.clone()),
+    }
+}
+
+/// The labels that the ratio's result has must be the denominator's: with `on`,
+/// its other labels would differ from the result's and prove nothing.
+fn with_labels_of_result(denominator: Expr, binary: &BinaryExpr) -> Option<Expr> {
+    let Some(modifier) = &binary.modifier else { return Some(denominator) };
+    let grouping = match (&modifier.card, &modifier.matching) {
+        (VectorMatchCardinality::OneToOne, None) => return Some(denominator),
+        (VectorMatchCardinality::OneToOne, Some(matching)) => matching.clone(),
+        (VectorMatchCardinality::OneToMany(extra), _) if extra.is_empty() => return Some(denominator),
+        (VectorMatchCardinality::OneToMany(extra), _) => LabelModifier::Exclude(extra.clone()),
+        // The target's labels are on the numerator's side only.
+        (VectorMatchCardinality::ManyToOne(_) | VectorMatchCardinality::ManyToMany, _) => return None,
+    };
+    if already_grouped(&denominator, &grouping) {
+        return Some(denominator);
+    }
+    Some(Expr::Aggregate(AggregateExpr {
+        op: TokenType::new(T_MAX),
+        expr: Box::new(denominator),
+        param: None,
+        modifier: Some(grouping),
+    }))
+}
+
+fn already_grouped(expr: &Expr, wanted: &LabelModifier) -> bool {
+    let Expr::Aggregate(aggregate) = expr else { return false };
+    let sorted = |labels: &Labels| labels.labels.iter().cloned().collect::<BTreeSet<_>>();
+    match (&aggregate.modifier, wanted) {
+        (Some(LabelModifier::Include(has)), LabelModifier::Include(wants)) => sorted(has) == sorted(wants),
+        _ => false,
+    }
+}
