@@ -1,1 +1,23 @@
-//! Written in the next commits.
+//! A real Kubernetes and Prometheus on one Linux machine.
+mod certificates;
+pub mod cgroup;
+mod control_plane;
+mod disk;
+mod dns;
+pub mod down;
+mod elf;
+pub mod http;
+pub mod image;
+pub mod layout;
+mod manifests;
+mod monitoring;
+mod network;
+mod node;
+pub mod options;
+mod packages;
+pub mod plan;
+pub mod process;
+mod progress;
+pub mod state;
+pub mod tools;
+pub mod up;

@@ -1,0 +1,131 @@
+//! Prometheus and kube-state-metrics.
+//!
+//! Labels follow what people know from the usual cluster set-ups: pods
+//! annotated `prometheus.io/scrape: "true"` (with `port` and `path`) get
+//! `namespace`, `pod`, `node`; cAdvisor's metrics carry `namespace`, `pod`,
+//! `container` of their own; kube-state-metrics keeps its labels.
+
+use crate::layout::{Layout, Place};
+use crate::options::Part;
+use crate::plan::{Plan, flags, write_json};
+use crate::process::Server;
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Prometheus 3.
+#[must_use]
+pub fn prometheus(plan: &Plan) -> Server {
+    let hub = plan.layout.hub_ip();
+    let mut args = flags([
+        ("config.file", config(&plan.layout).display().to_string()),
+        ("storage.tsdb.path", plan.layout.dir(Place::Hub).join("prometheus").display().to_string()),
+        ("storage.tsdb.retention.time", "12h".into()),
+        ("web.listen-address", format!("{hub}:9090")),
+        ("log.level", "warn".into()),
+    ]);
+    // The lock file would outlive a kill; reload and remote write are for tests.
+    args.extend(["--storage.tsdb.no-lockfile", "--web.enable-lifecycle", "--web.enable-remote-write-receiver"].map(String::from));
+    let health = format!("http://{hub}:9090/-/ready");
+    plan.server_in(Place::Hub, "prometheus", plan.tools.program("prometheus"), args, Some(health))
+}
+
+/// kube-state-metrics.
+#[must_use]
+pub fn kube_state_metrics(plan: &Plan) -> Server {
+    let hub = plan.layout.hub_ip();
+    let args = flags([
+        ("kubeconfig", plan.kubeconfig("kube-state-metrics")),
+        ("host", hub.clone()),
+        ("port", "8080".into()),
+        ("telemetry-host", hub.clone()),
+        ("telemetry-port", "8081".into()),
+    ]);
+    let health = format!("http://{hub}:8080/livez");
+    plan.server_in(Place::Hub, "kube-state-metrics", plan.tools.program("kube-state-metrics"), args, Some(health))
+}
+
+/// Writes Prometheus' configuration.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn configure(plan: &Plan) -> Result<()> {
+    let hub = plan.layout.hub_ip();
+    let mut jobs = vec![pods(plan), cadvisor(plan), api_server(plan)];
+    jobs.push(json!({"job_name": "prometheus", "static_configs": [{"targets": [format!("{hub}:9090")]}]}));
+    if plan.options.has(Part::KubeStateMetrics) {
+        jobs.push(json!({
+            "job_name": "kube-state-metrics",
+            "honor_labels": true,
+            "static_configs": [{"targets": [format!("{hub}:8080")]}],
+        }));
+    }
+    if plan.options.has(Part::Coredns) {
+        jobs.push(json!({"job_name": "coredns", "static_configs": [{"targets": [format!("{hub}:9153")]}]}));
+    }
+    let interval = &plan.options.scrape_interval;
+    let config = json!({
+        "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
+        "scrape_configs": jobs,
+    });
+    write_json(&self::config(&plan.layout), &config)
+}
+
+fn config(layout: &Layout) -> PathBuf {
+    layout.dir(Place::Hub).join("prometheus.json")
+}
+
+fn pods(plan: &Plan) -> Value {
+    let annotation = |name: &str| format!("__meta_kubernetes_pod_annotation_prometheus_io_{name}");
+    json!({
+        "job_name": "pods",
+        "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": plan.kubeconfig("prometheus")}],
+        "relabel_configs": [
+            {"source_labels": [annotation("scrape")], "action": "keep", "regex": "true"},
+            {"source_labels": ["__meta_kubernetes_pod_phase"], "action": "drop", "regex": "Pending|Succeeded|Failed"},
+            {"source_labels": ["__meta_kubernetes_pod_container_init"], "action": "drop", "regex": "true"},
+            {"source_labels": [annotation("path")], "target_label": "__metrics_path__", "regex": "(.+)"},
+            {"source_labels": [annotation("scheme")], "target_label": "__scheme__", "regex": "(https?)"},
+            {
+                "source_labels": ["__meta_kubernetes_pod_ip", annotation("port")],
+                "target_label": "__address__", "separator": ";", "regex": "(.+);([0-9]+)", "replacement": "$1:$2",
+            },
+            {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+            {"source_labels": ["__meta_kubernetes_pod_name"], "target_label": "pod"},
+            {"source_labels": ["__meta_kubernetes_pod_node_name"], "target_label": "node"},
+        ],
+    })
+}
+
+fn cadvisor(plan: &Plan) -> Value {
+    json!({
+        "job_name": "kubelet-cadvisor",
+        "scheme": "https",
+        "metrics_path": "/metrics/cadvisor",
+        "tls_config": tls(plan),
+        // cAdvisor gives times of its own; without this a dead pod's last
+        // value would stay for five minutes.
+        "track_timestamps_staleness": true,
+        "kubernetes_sd_configs": [{"role": "node", "kubeconfig_file": plan.kubeconfig("prometheus")}],
+        "relabel_configs": [{"source_labels": ["__meta_kubernetes_node_name"], "target_label": "node"}],
+    })
+}
+
+fn api_server(plan: &Plan) -> Value {
+    json!({
+        "job_name": "kube-apiserver",
+        "scheme": "https",
+        "tls_config": tls(plan),
+        "static_configs": [{"targets": [format!("{}:6443", plan.layout.hub_ip())]}],
+        // Nine tenths of the series, and nobody here asks for them.
+        "metric_relabel_configs": [{"source_labels": ["__name__"], "action": "drop", "regex": ".*_bucket"}],
+    })
+}
+
+fn tls(plan: &Plan) -> Value {
+    json!({
+        "ca_file": plan.pki("ca.crt"),
+        "cert_file": plan.pki("prometheus.crt"),
+        "key_file": plan.pki("prometheus.key"),
+    })
+}
