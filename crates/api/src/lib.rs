@@ -1,1 +1,50 @@
-//! Written in the next commits.
+//! The words: the types of `prunella.dev/v1alpha1`, their conditions and
+//! reasons. No client and no async runtime, so that tools can use them cheaply.
+//!
+//! Doc comments on fields are what `kubectl explain` prints: full sentences with
+//! unit, default and bounds.
+
+#![allow(unreachable_pub, unused_imports, reason = "KubeSchema derives private twins of the public types")]
+#![allow(clippy::duplicated_attributes, reason = "several validations are several attributes of one name")]
+#![allow(clippy::doc_markdown, reason = "kubectl explain prints the docs of fields as plain text")]
+
+mod action;
+mod condition;
+mod duration;
+mod policy;
+mod source;
+
+pub use action::{
+    ActionEvidence, ActionTarget, HealingAction, HealingActionSpec, HealingActionStatus, PolicyReference, Write,
+};
+pub use condition::{ConditionType, set_condition};
+pub use duration::{Duration, DurationError};
+pub use policy::{
+    Action, ActionSummary, Condition, DeletePod, Disruption, HealingPolicy, HealingPolicySpec, HealingPolicyStatus,
+    Limits, Match, MaxActions, Mode, OnNoData, Promql, RefusalCount, SickTarget, SourceReference, Step, TargetCounts,
+    TargetKind, TargetSpec, Verify,
+};
+pub use source::{ClusterPrometheusSource, ClusterPrometheusSourceSpec, ClusterPrometheusSourceStatus};
+
+use kube::CustomResourceExt;
+
+/// The API group.
+pub const GROUP: &str = "prunella.dev";
+/// The field manager of everything the controller writes. Never a name that
+/// begins with `kubectl`: GitOps tools take such managers' fields away.
+pub const FIELD_MANAGER: &str = "prunella";
+/// The name under which the controller reports Events.
+pub const REPORTING_CONTROLLER: &str = "prunella.dev/controller";
+/// On a `HealingAction`: the policy that reserved it.
+pub const POLICY_LABEL: &str = "prunella.dev/policy";
+
+/// Every custom resource definition of the project, as `(file name, definition)`.
+#[must_use]
+pub fn crds()
+-> Vec<(&'static str, k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition)> {
+    vec![
+        ("clusterprometheussources.yaml", ClusterPrometheusSource::crd()),
+        ("healingactions.yaml", HealingAction::crd()),
+        ("healingpolicies.yaml", HealingPolicy::crd()),
+    ]
+}

@@ -1,1 +1,46 @@
-//! Written in the next commits.
+//! The hands: who may be healed, how things stand right now, and the writes to
+//! workloads. The only crate that changes other people's objects.
+//!
+//! - [`cache`]: slim copies of watched objects; a raw pod takes fifty times the memory.
+//! - [`pod`]: a pod as the judgement knows it.
+//! - [`targets`]: selector → targets, from the caches.
+//! - [`live`]: one target and its workload, read from the API server.
+//! - [`perform`]: one effect, one request, and what came of it.
+
+pub mod cache;
+pub mod live;
+pub mod perform;
+pub mod pod;
+pub mod targets;
+
+/// Why nothing can be said of the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// No answer in time.
+    #[error("the API server gave no answer within {0:?}")]
+    Timeout(std::time::Duration),
+    /// The API server's refusal, or a broken connection.
+    #[error(transparent)]
+    Kube(#[from] kube::Error),
+    /// The selector is not one.
+    #[error("cannot parse the selector: {0}")]
+    Selector(#[from] kube::core::ParseExpressionError),
+}
+
+/// Waits for one request to the API server, but not for ever: the client itself
+/// has no read timeout.
+///
+/// # Errors
+/// The request's own error, or [`ClusterError::Timeout`].
+pub async fn within<T>(
+    deadline: std::time::Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ClusterError> {
+    match tokio::time::timeout(deadline, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(ClusterError::Timeout(deadline)),
+    }
+}
+
+/// How long one request to the API server may take.
+pub const REQUEST_DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);

@@ -53,6 +53,8 @@ pub enum OutcomeReason {
     TargetGone,
     /// An earlier action on the target or its owners is in flight.
     TargetBusy,
+    /// The policy's selector no longer chooses the target.
+    NotSelected,
     /// The target may no longer be healed.
     NotHealable,
     /// A `PodDisruptionBudget` allowed no eviction in time.
@@ -81,6 +83,7 @@ impl OutcomeReason {
             Self::StartByPassed => "StartByPassed",
             Self::TargetGone => "TargetGone",
             Self::TargetBusy => "TargetBusy",
+            Self::NotSelected => "NotSelected",
             Self::NotHealable => "NotHealable",
             Self::BlockedByDisruptionBudget => "BlockedByDisruptionBudget",
             Self::NotExecuted => "NotExecuted",
@@ -147,6 +150,8 @@ pub enum PolicyStanding {
 pub enum LiveTarget {
     /// It is there, with the recorded uid, and selected.
     Present,
+    /// It is there and the policy's selector no longer chooses it.
+    NotSelected,
     /// It is there and may not be healed.
     NotHealable(NotHealable),
     /// It is being deleted.
@@ -256,6 +261,7 @@ fn from_pending(facts: &Facts, world: World, now: Timestamp) -> Step {
     match world.target {
         LiveTarget::Gone | LiveTarget::Terminating => return finish(Outcome::Superseded, OutcomeReason::TargetGone),
         LiveTarget::NotHealable(_) => return finish(Outcome::Cancelled, OutcomeReason::NotHealable),
+        LiveTarget::NotSelected => return finish(Outcome::Cancelled, OutcomeReason::NotSelected),
         LiveTarget::Present => {}
     }
     if now > facts.start_by {
@@ -276,6 +282,7 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
         }
         // From here on a write that was sent may still arrive: the budget stays spent.
         LiveTarget::NotHealable(_) => return finish(Outcome::Inconclusive, OutcomeReason::NotHealable),
+        LiveTarget::NotSelected => return finish(Outcome::Inconclusive, OutcomeReason::NotSelected),
         LiveTarget::Present => {}
     }
     match world.policy {

@@ -11,7 +11,7 @@ use crate::target::{Target, Uid};
 use crate::time::Span;
 
 /// What is remembered of a target that is not healthy.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timer {
     /// Whether the breach has held for `for` in this sickness.
     pub phase: Phase,
@@ -45,7 +45,7 @@ pub(super) fn advance(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> (BTr
         let uid = &target.object.uid;
         let earlier = inputs.memory.timers.get(uid);
         let sight = sights.get(uid).copied().unwrap_or(Sight::Unknown);
-        let timer = step(earlier.cloned(), sight, inputs.observation.at, inputs.policy);
+        let timer = step(earlier.copied(), sight, inputs.observation.at, inputs.policy);
         transitions.extend(transition(target, earlier, timer.as_ref()));
         if let Some(timer) = timer {
             timers.insert(uid.clone(), timer);

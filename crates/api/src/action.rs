@@ -1,0 +1,181 @@
+//! `HealingAction`: the record of one decision to act. Creating it spends budget;
+//! its spec never changes; its status is written by the executor alone.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::core::{ListMerge, Rule};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Action, Duration, Mode};
+
+/// The record of one decision to act.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "prunella.dev",
+    version = "v1alpha1",
+    kind = "HealingAction",
+    plural = "healingactions",
+    shortname = "hact",
+    category = "healing",
+    namespaced,
+    status = "HealingActionStatus",
+    derive = "PartialEq",
+    doc = "The record of one decision to act on a sick target: what is done, why, and what came of it. Only the controller creates and changes it; limits are counted from these objects.",
+    printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policy.name"),
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.name"),
+    printcolumn(name = "Action", type_ = "string", json_path = ".spec.actionName"),
+    printcolumn(name = "Rung", type_ = "integer", json_path = ".spec.rung"),
+    printcolumn(name = "State", type_ = "string", json_path = ".status.conditions[?(@.type==\"Progressing\")].reason"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    selectable = ".spec.policy.name",
+    selectable = ".spec.subject.uid",
+    selectable = ".status.outcome"
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self == oldSelf").message("the spec of a HealingAction never changes: it is the record of a decision"))]
+pub struct HealingActionSpec {
+    /// The policy that decided.
+    pub policy: PolicyReference,
+    /// Whether the action may be carried out: DryRun is a record only, Enforce acts.
+    pub mode: Mode,
+    /// The number of the action within its policy, from 1.
+    #[schemars(range(min = 1))]
+    pub sequence: i64,
+    /// The object that is acted on.
+    pub target: ActionTarget,
+    /// The stable object behind the target, to which histories are laid: the top controller of a pod with a generated name, else the target itself.
+    pub subject: ActionTarget,
+    /// The kind of action, like DeletePod.
+    #[schemars(length(max = 32))]
+    pub action_name: String,
+    /// What is done, with absolute parameters.
+    pub action: Action,
+    /// How long, after its replacement stands, the target may take to be clear.
+    pub verify_within: Duration,
+    /// Which step of the ladder this is, from 1.
+    #[schemars(range(min = 1, max = 100))]
+    pub rung: i32,
+    /// Which attempt on that step this is, from 1.
+    #[schemars(range(min = 1, max = 100))]
+    pub attempt: i32,
+    /// What was seen that led to the decision.
+    pub evidence: ActionEvidence,
+    /// After this time the evidence is stale and the action does not begin any more.
+    pub start_by: Time,
+}
+
+/// The policy that decided, so that a namesake cannot be taken for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyReference {
+    /// The name of the policy, which lies in the same namespace.
+    #[schemars(length(max = 40))]
+    pub name: String,
+    /// The uid of the policy.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// The generation of the policy's spec at the time of the decision.
+    pub generation: i64,
+    /// A digest of the policy's condition, target and steps at the time of the decision.
+    #[schemars(length(max = 64))]
+    pub hash: String,
+}
+
+/// An object, so that a namesake cannot be taken for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionTarget {
+    /// The kind of the object.
+    #[schemars(length(max = 63))]
+    pub kind: String,
+    /// The name of the object.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The uid of the object.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionEvidence {
+    /// The query that was asked.
+    #[schemars(length(max = 4096))]
+    pub query: String,
+    /// The value of the worst series that named the target, as a decimal number.
+    #[schemars(length(max = 32))]
+    pub value: String,
+    /// The labels of that series.
+    #[schemars(extend("maxProperties" = 64))]
+    pub labels: BTreeMap<String, String>,
+    /// Since when the target had been sick.
+    pub since: Time,
+    /// When the newest answer came.
+    pub observed_at: Time,
+}
+
+/// How far the action has come.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealingActionStatus {
+    /// Progressing, whose reason is the state: Pending, Running, Settling, Verifying, or the outcome.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// When the action was begun, before the first effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Time>,
+    /// When the effect was seen in place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executed_at: Option<Time>,
+    /// Until when the replacement must stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_by: Option<Time>,
+    /// When the replacement was seen standing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<Time>,
+    /// Until when the target must be clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_by: Option<Time>,
+    /// When the action was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+    /// What holds the action up at this moment, like DisruptionBudget.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<String>,
+    /// How it ended: Succeeded, Failed, Inconclusive, Superseded, Cancelled, Expired or DryRun.
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+    /// Why it ended so, in one word.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome_reason: Option<String>,
+    /// What happened, in one sentence.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What was written to the cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub writes: Vec<Write>,
+}
+
+/// One write to the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Write {
+    /// The request, like create pods/eviction.
+    #[schemars(length(max = 128))]
+    pub request: String,
+    /// The object it went to, as Kind/name.
+    #[schemars(length(max = 320))]
+    pub object: String,
+}

@@ -1,0 +1,461 @@
+//! `HealingPolicy`: when something is sick, what may be healed, and how.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as StatusCondition, LabelSelector, Time};
+use kube::core::{ListMerge, Rule};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Duration;
+
+/// When something is sick, what may be healed, and how.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "prunella.dev",
+    version = "v1alpha1",
+    kind = "HealingPolicy",
+    plural = "healingpolicies",
+    shortname = "hpol",
+    category = "healing",
+    namespaced,
+    status = "HealingPolicyStatus",
+    derive = "PartialEq",
+    doc = "A rule for healing workloads of its own namespace: when something is sick, what may be healed, and how, under limits.",
+    validation = Rule::new("self.metadata.name.size() <= 40").message("the name must have at most 40 characters, for it goes into the names and labels of HealingActions: choose a shorter one"),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Healthy", type_ = "string", json_path = ".status.conditions[?(@.type==\"Healthy\")].status"),
+    printcolumn(name = "Selected", type_ = "integer", json_path = ".status.targets.selected"),
+    printcolumn(name = "Firing", type_ = "integer", json_path = ".status.targets.firing"),
+    printcolumn(name = "Blocked", type_ = "string", json_path = ".status.conditions[?(@.type==\"Blocked\")].reason"),
+    printcolumn(name = "Last-Action", type_ = "string", json_path = ".status.lastAction.action"),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.lastAction.outcome"),
+    printcolumn(name = "Last", type_ = "date", json_path = ".status.lastAction.time"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Query", type_ = "string", json_path = ".spec.condition.promql.query", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('1h')").message("interval must lie between 1s and 1h"),
+    validation = Rule::new("self.steps.all(step, !has(step.verify) || !has(step.verify.within) || !has(self.condition.clearFor) || duration(step.verify.within) >= duration(self.condition.clearFor) + duration(self.interval)").message("verify.within must be at least clearFor + interval, or no action could ever be seen to help: lengthen it or leave it out")
+)]
+pub struct HealingPolicySpec {
+    /// What is done with a decision: DryRun (the default) decides everything and writes nothing but the record of it, Enforce acts.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The time between two looks at the source, from 1s to 1h, 30s by default. Policies with the same interval look at the same instants.
+    #[serde(default = "default_interval")]
+    pub interval: Duration,
+    /// When a target is sick. Exactly one kind of condition must be given.
+    pub condition: Condition,
+    /// What may be healed: objects of the policy's own namespace, chosen by label.
+    pub target: TargetSpec,
+    /// What is done about a sick target. One step may be given.
+    #[schemars(length(min = 1, max = 1))]
+    pub steps: Vec<Step>,
+    /// The brakes: how often and how much at once the policy may act.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+fn default_interval() -> Duration {
+    Duration::from("30s")
+}
+
+/// What is done with a decision.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// Decide everything, write nothing but the record of it.
+    #[default]
+    DryRun,
+    /// Act.
+    Enforce,
+}
+
+/// When a target is sick.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.promql)").message("exactly one kind of condition must be given: promql"),
+    validation = Rule::new("!has(self.__for__) || duration(self.__for__) <= duration('24h')").message("for must be at most 24h"),
+    validation = Rule::new("!has(self.clearFor) || duration(self.clearFor) <= duration('24h')").message("clearFor must be at most 24h")
+)]
+pub struct Condition {
+    /// A PromQL expression: a target named by a returned series is breached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promql: Option<Promql>,
+    /// How long a breach must hold, at every look, before the target counts as sick and is acted on; 0s by default, at most 24h.
+    #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
+    pub breach_for: Option<Duration>,
+    /// How long a target must be clear, with evidence, to count as healthy again; by default the larger of the interval and the widest range in the query, at most 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clear_for: Option<Duration>,
+    /// What a target is taken for that has no data at all: Hold (the default) keeps what is known of it and does nothing, Clear takes it for healthy.
+    #[serde(default)]
+    pub on_no_data: OnNoData,
+}
+
+/// What a target without data is taken for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnNoData {
+    /// Keep what is known of it and do nothing.
+    #[default]
+    Hold,
+    /// Take it for healthy.
+    Clear,
+}
+
+/// A condition in PromQL.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Promql {
+    /// The expression, written like that of an alert: it must filter by a comparison, so that a returned series means breached. At most 4096 characters.
+    #[schemars(length(min = 1, max = 4096))]
+    pub query: String,
+    /// A query that returns a series for every target there is data about, breached or not. Derived from the query when left out; needed where that is not possible. At most 4096 characters.
+    #[schemars(length(min = 1, max = 4096))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+    /// The server that is asked: by default the ClusterPrometheusSource named default.
+    #[serde(default)]
+    pub source: SourceReference,
+}
+
+/// Names a source.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceReference {
+    /// The kind of the source; ClusterPrometheusSource is the only one and the default.
+    #[serde(default)]
+    pub kind: SourceKind,
+    /// The name of the source, default by default.
+    #[serde(default = "default_source")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+fn default_source() -> String {
+    "default".to_owned()
+}
+
+impl Default for SourceReference {
+    fn default() -> Self {
+        Self { kind: SourceKind::default(), name: default_source() }
+    }
+}
+
+/// The kinds of sources.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SourceKind {
+    /// A Prometheus that every namespace may ask.
+    #[default]
+    ClusterPrometheusSource,
+}
+
+/// What may be healed.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)").message("selector must not be empty: an empty one would choose every object of the namespace")
+)]
+pub struct TargetSpec {
+    /// The kind of object that is healed; Pod is the only one.
+    pub kind: TargetKind,
+    /// Which objects may be healed, by their labels. It must not be empty.
+    #[schemars(schema_with = "selector_schema")]
+    pub selector: LabelSelector,
+    /// How a series names its target; by default its label pod holds the pod's name.
+    #[serde(rename = "match", default)]
+    pub series: Match,
+}
+
+/// The kinds of objects that can be healed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TargetKind {
+    /// A pod with a controller that makes another one.
+    Pod,
+}
+
+/// How a series names its target.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Match {
+    /// The label of a series that holds the target's name, pod by default. At most 128 characters.
+    #[serde(default = "default_match_label")]
+    #[schemars(regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"), length(min = 1, max = 128))]
+    pub label: String,
+}
+
+fn default_match_label() -> String {
+    "pod".to_owned()
+}
+
+impl Default for Match {
+    fn default() -> Self {
+        Self { label: default_match_label() }
+    }
+}
+
+/// What is done about a sick target.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// The action of this step. Exactly one kind of action must be given.
+    pub action: Action,
+    /// How it is found out whether the action helped.
+    #[serde(default)]
+    pub verify: Verify,
+}
+
+/// What can be done.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.deletePod)").message("exactly one kind of action must be given: deletePod"))]
+pub struct Action {
+    /// Removes the pod, so that its controller makes another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_pod: Option<DeletePod>,
+}
+
+/// Removes a pod.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletePod {
+    /// How the pod is removed: Evict (the default) honours PodDisruptionBudgets.
+    #[serde(default)]
+    pub disruption: Disruption,
+    /// How many seconds the pod gets to end by itself, from 0 to 3600; the pod's own grace period when left out.
+    #[schemars(range(min = 0, max = 3600))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_period_seconds: Option<i64>,
+}
+
+/// How a pod is removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Disruption {
+    /// Through the eviction API, which honours `PodDisruptionBudgets`.
+    #[default]
+    Evict,
+}
+
+/// How it is found out whether an action helped.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.within) || (duration(self.within) >= duration('1s') && duration(self.within) <= duration('24h'))").message("verify.within must lie between 1s and 24h")
+)]
+pub struct Verify {
+    /// How long, after its replacement stands, a target may take to be clear; from 1s to 24h. By default the larger of 2m and clearFor + 2 × interval + the widest range in the query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Duration>,
+}
+
+/// The brakes.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("duration(self.cooldown) <= duration('24h')").message("cooldown must be at most 24h"))]
+pub struct Limits {
+    /// The least time between two actions that count against the same target, whatever policy began them; 5m by default, at most 24h.
+    #[serde(default = "default_cooldown")]
+    pub cooldown: Duration,
+    /// How many actions the policy may begin in a sliding window; 3 per 1h by default.
+    #[serde(default)]
+    pub max_actions: MaxActions,
+    /// How many actions of the policy may be in flight at once, from 1 to 100, 1 by default.
+    #[serde(default = "default_max_concurrent")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_concurrent: i32,
+}
+
+fn default_cooldown() -> Duration {
+    Duration::from("5m")
+}
+
+fn default_max_concurrent() -> i32 {
+    1
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cooldown: default_cooldown(),
+            max_actions: MaxActions::default(),
+            max_concurrent: default_max_concurrent(),
+        }
+    }
+}
+
+/// A budget of actions over a sliding window.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.per) >= duration('1m') && duration(self.per) <= duration('24h')").message("maxActions.per must lie between 1m and 24h")
+)]
+pub struct MaxActions {
+    /// How many actions may begin within the window, from 1 to 1000, 3 by default.
+    #[serde(default = "default_max_actions_count")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub count: i32,
+    /// The length of the sliding window, from 1m to 24h, 1h by default.
+    #[serde(default = "default_max_actions_per")]
+    pub per: Duration,
+}
+
+fn default_max_actions_count() -> i32 {
+    3
+}
+
+fn default_max_actions_per() -> Duration {
+    Duration::from("1h")
+}
+
+impl Default for MaxActions {
+    fn default() -> Self {
+        Self { count: default_max_actions_count(), per: default_max_actions_per() }
+    }
+}
+
+/// What the controller sees, does, and does not do, and why.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealingPolicyStatus {
+    /// The generation of the spec that this status was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Ready, Stalled, Observed, Healthy, Healing and Blocked, each with a reason and a message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<StatusCondition>,
+    /// How many targets are in which state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<TargetCounts>,
+    /// The targets that are not healthy, at most 100, those acted on first, then the longest sick.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["uid".into()]))]
+    pub sick: Vec<SickTarget>,
+    /// How many sick targets each brake holds back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["reason".into()]))]
+    pub blocked: Vec<RefusalCount>,
+    /// The newest action of the policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_action: Option<ActionSummary>,
+}
+
+/// How many targets are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetCounts {
+    /// The number of objects that the selector chooses.
+    pub selected: i32,
+    /// The number of targets that are breached, but not for long enough yet.
+    pub pending: i32,
+    /// The number of targets that were breached for long enough, whether acted on or not.
+    pub firing: i32,
+    /// The number of actions that were executed and whose effect is being watched.
+    pub verifying: i32,
+}
+
+/// A target that is not healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SickTarget {
+    /// The uid of the object.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// The name of the object.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Pending, Firing, Acting, Settling or Verifying.
+    #[schemars(length(max = 32))]
+    pub state: String,
+    /// Since when the target has been sick; moved forward by gaps in which nobody could look.
+    pub since: Time,
+    /// The value of the query when the target entered this state, as a decimal number.
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value_at_transition: Option<String>,
+    /// The name of the HealingAction in flight for this target.
+    #[schemars(length(max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// The first brake that holds the target back, if any.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<String>,
+    /// Until when that brake will hold, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_until: Option<Time>,
+}
+
+/// How many targets one brake holds back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusalCount {
+    /// The brake, by the word used everywhere.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// The number of sick targets for which it was the first to refuse.
+    pub count: i32,
+}
+
+/// The newest action in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ActionSummary {
+    /// The name of the HealingAction, which tells the whole story.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// The kind of action, like DeletePod.
+    #[schemars(length(max = 32))]
+    pub action: String,
+    /// What it was done to, as Kind/name.
+    #[schemars(length(max = 320))]
+    pub target: String,
+    /// When the action was reserved.
+    pub time: Time,
+    /// How it ended; absent while it is in flight.
+    #[schemars(length(max = 32))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
+}
+
+/// The schema of a label selector with bounds on every list and string, which the
+/// type of the Kubernetes API leaves out and without which CEL rules cost too much.
+fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "description": "Which objects may be healed, by their labels. It must not be empty.",
+        "properties": {
+            "matchLabels": {
+                "type": "object",
+                "description": "Labels that an object must carry with exactly these values, at most 32.",
+                "maxProperties": 32,
+                "additionalProperties": {"type": "string", "maxLength": 63}
+            },
+            "matchExpressions": {
+                "type": "array",
+                "description": "Requirements on labels that must all hold, at most 32.",
+                "maxItems": 32,
+                "items": {
+                    "type": "object",
+                    "description": "A requirement on one label.",
+                    "required": ["key", "operator"],
+                    "properties": {
+                        "key": {"type": "string", "maxLength": 317, "description": "The label that the requirement is about."},
+                        "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"], "description": "How the label's value relates to the given values."},
+                        "values": {
+                            "type": "array",
+                            "maxItems": 64,
+                            "items": {"type": "string", "maxLength": 63},
+                            "description": "The values, for In and NotIn only, at most 64."
+                        }
+                    }
+                }
+            }
+        }
+    })
+}

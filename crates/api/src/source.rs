@@ -1,0 +1,52 @@
+//! `ClusterPrometheusSource`: where queries are sent.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::{ListMerge, Rule};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::Duration;
+
+/// A Prometheus that every namespace's policies may ask.
+#[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "prunella.dev",
+    version = "v1alpha1",
+    kind = "ClusterPrometheusSource",
+    plural = "clusterprometheussources",
+    shortname = "cpsrc",
+    category = "healing",
+    status = "ClusterPrometheusSourceStatus",
+    derive = "PartialEq",
+    doc = "A Prometheus server that the policies of every namespace may ask. Policies use the one named default unless they name another.",
+    printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.scrapeInterval) || duration(self.scrapeInterval) >= duration('1s')").message("scrapeInterval must be at least 1s: give the interval at which the server scrapes, or leave it out")
+)]
+pub struct ClusterPrometheusSourceSpec {
+    /// The base URL of the server's HTTP API, without `/api/v1`. Only http and https, no user information, at most 1024 characters.
+    #[schemars(regex(pattern = r"^https?://[^@\s]+$"), length(min = 8, max = 1024))]
+    pub url: String,
+    /// The interval at which this server scrapes its targets. It decides how old a sample may be to count as fresh. Read from the server's configuration when left out, or else taken for 1m.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrape_interval: Option<Duration>,
+}
+
+/// What the controller found out about a source.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterPrometheusSourceStatus {
+    /// The generation of the spec that this status was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The conditions of the source; Ready tells whether it answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

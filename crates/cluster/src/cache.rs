@@ -1,0 +1,187 @@
+//! A slim copy of what a watch shows. The watched object is reduced the moment it
+//! arrives, so that memory is paid for what decisions read and for nothing else.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use futures::{Stream, StreamExt};
+use kube::ResourceExt;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tracing::warn;
+
+/// How long a watch lasts before it is opened anew, in seconds: a server that
+/// went silent is noticed after this and five seconds more.
+const WATCH_SECONDS: u32 = 50;
+
+/// Namespace (empty for cluster-scoped objects) and name.
+pub type Key = (String, String);
+
+/// A slim copy of the objects of one kind, kept up to date by [`Cache::follow`].
+///
+/// # Guarantees
+/// Nothing is visible before the first complete list; from then on every read
+/// shows the newest events that arrived. A new list replaces all at once.
+#[derive(Debug)]
+pub struct Cache<T> {
+    kind: &'static str,
+    slots: RwLock<BTreeMap<Key, T>>,
+    complete: watch::Sender<bool>,
+}
+
+impl<T: Clone> Cache<T> {
+    /// An empty cache of objects called `kind` in log lines.
+    #[must_use]
+    pub fn new(kind: &'static str) -> Arc<Self> {
+        Arc::new(Self { kind, slots: RwLock::default(), complete: watch::Sender::new(false) })
+    }
+
+    /// Whether the first complete list has arrived.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        *self.complete.borrow()
+    }
+
+    /// Waits for the first complete list.
+    pub async fn until_complete(&self) {
+        // The sender lives as long as `self`: the wait cannot fail.
+        let _ = self.complete.subscribe().wait_for(|complete| *complete).await;
+    }
+
+    /// One object.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &str) -> Option<T> {
+        self.read().get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
+    /// The objects of one namespace that `wanted` picks, in the order of their names.
+    pub fn select<U>(&self, namespace: &str, wanted: impl Fn(&T) -> Option<U>) -> Vec<U> {
+        let from = (namespace.to_owned(), String::new());
+        self.read()
+            .range(from..)
+            .take_while(|((of, _), _)| of == namespace)
+            .filter_map(|(_, slim)| wanted(slim))
+            .collect()
+    }
+
+    /// Makes an own write visible before the watch shows it.
+    pub fn put(&self, namespace: &str, name: &str, slim: T) {
+        self.write().insert((namespace.to_owned(), name.to_owned()), slim);
+    }
+
+    /// Follows a watch for as long as it is polled. Each object is reduced by `slim`
+    /// (`None`: of no interest) and `changed` is told the key afterwards. Errors are
+    /// logged and the watch goes on with back-off.
+    pub async fn follow<K>(
+        self: Arc<Self>,
+        events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
+        slim: impl Fn(&K) -> Option<T>,
+        changed: impl Fn(&Key),
+    ) where
+        K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let events = events.default_backoff();
+        futures::pin_mut!(events);
+        let mut listed = BTreeMap::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(object)) => {
+                    if let Some(slim) = slim(&object) {
+                        listed.insert(key(&object), slim);
+                    }
+                }
+                Ok(Event::InitDone) => {
+                    let keys: Vec<Key> = listed.keys().cloned().collect();
+                    *self.write() = std::mem::take(&mut listed);
+                    self.complete.send_replace(true);
+                    keys.iter().for_each(&changed);
+                }
+                Ok(Event::Apply(object)) => {
+                    let key = key(&object);
+                    match slim(&object) {
+                        Some(slim) => drop(self.write().insert(key.clone(), slim)),
+                        None => drop(self.write().remove(&key)),
+                    }
+                    changed(&key);
+                }
+                Ok(Event::Delete(object)) => {
+                    let key = key(&object);
+                    self.write().remove(&key);
+                    changed(&key);
+                }
+                Err(error) => warn!(kind = self.kind, %error, "watch failed, trying again"),
+            }
+        }
+    }
+
+    // A panic while the lock was held leaves a map that is whole all the same: no
+    // operation under the lock can stop half-way.
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Key, T>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Key, T>> {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How everything is watched.
+#[must_use]
+pub fn watch_config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS)
+}
+
+fn key<K: kube::Resource>(object: &K) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::stream;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::api::ObjectMeta;
+
+    fn object(name: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta { namespace: Some("n".into()), name: Some(name.into()), ..ObjectMeta::default() },
+            ..ConfigMap::default()
+        }
+    }
+
+    async fn names_after(events: Vec<Event<ConfigMap>>) -> (bool, Vec<String>) {
+        let cache = Cache::new("ConfigMap");
+        let events = stream::iter(events.into_iter().map(Ok));
+        Arc::clone(&cache).follow(events, |object| Some(object.name_any()), |_| {}).await;
+        (cache.is_complete(), cache.select("n", |name| Some(name.clone())))
+    }
+
+    #[tokio::test]
+    async fn a_half_listed_world_is_not_shown() {
+        let (complete, names) = names_after(vec![Event::Init, Event::InitApply(object("a"))]).await;
+        assert!(!complete);
+        assert!(names.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_new_list_replaces_what_was_missed_while_away() {
+        let (complete, names) = names_after(vec![
+            Event::Init,
+            Event::InitApply(object("a")),
+            Event::InitApply(object("b")),
+            Event::InitDone,
+            Event::Delete(object("a")),
+            Event::Apply(object("c")),
+            Event::Init,
+            Event::InitApply(object("d")),
+            Event::InitDone,
+        ])
+        .await;
+        assert!(complete);
+        assert_eq!(names, ["d"]);
+    }
+}
