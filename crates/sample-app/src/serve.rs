@@ -101,6 +101,7 @@ fn router(app: Shared) -> Router {
         .route("/simulate", get(simulate::list))
         .route("/simulate/{fault}", post(simulate::change))
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(Arc::clone(&app), count));
     let uncounted = Router::new()
         .route("/healthz", get(probes::healthz))
@@ -113,6 +114,10 @@ fn router(app: Shared) -> Router {
 async fn not_found() -> Response {
     let known = "/, /healthz, /readyz, /startupz, /metrics, /simulate and /simulate/{fault}";
     refuse(StatusCode::NOT_FOUND, &format_args!("nothing here; there are {known}"))
+}
+
+async fn wrong_method() -> Response {
+    refuse(StatusCode::METHOD_NOT_ALLOWED, "read with GET; faults are asked for with POST")
 }
 
 async fn count(State(app): State<Shared>, request: Request, next: Next) -> Response {

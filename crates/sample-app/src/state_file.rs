@@ -24,12 +24,12 @@ struct Entry {
 /// Why the state file could not be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("cannot write {path}: {source}; is the state folder a writable volume?")]
-    Write { path: PathBuf, source: io::Error },
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: io::Error },
-    #[error("cannot understand {path}: {source}; remove it to start without sticky faults")]
-    Content { path: PathBuf, source: serde_json::Error },
+    #[error("cannot write {path}: {error}; is the state folder a writable volume?")]
+    Write { path: PathBuf, error: io::Error },
+    #[error("cannot read {path}: {error}")]
+    Read { path: PathBuf, error: io::Error },
+    #[error("cannot understand {path}: {error}; remove it to start without sticky faults")]
+    Content { path: PathBuf, error: serde_json::Error },
 }
 
 impl StateFile {
@@ -42,10 +42,10 @@ impl StateFile {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Failure::Read { path: self.path.clone(), source }),
+            Err(error) => return Err(Failure::Read { path: self.path.clone(), error }),
         };
         let entries: Vec<Entry> =
-            serde_json::from_slice(&text).map_err(|source| Failure::Content { path: self.path.clone(), source })?;
+            serde_json::from_slice(&text).map_err(|error| Failure::Content { path: self.path.clone(), error })?;
         Ok(entries
             .into_iter()
             .map(|entry| (entry.order, UNIX_EPOCH + Duration::from_millis(entry.asked_unix_milliseconds)))
@@ -56,7 +56,7 @@ impl StateFile {
     pub(crate) fn save<'a>(&self, faults: impl Iterator<Item = &'a Active>) -> Result<(), Failure> {
         let entries: Vec<Entry> = faults.filter(|active| active.order.sticky).map(Entry::of).collect();
         let written = if entries.is_empty() { self.remove() } else { self.replace(&entries) };
-        written.map_err(|source| Failure::Write { path: self.path.clone(), source })
+        written.map_err(|error| Failure::Write { path: self.path.clone(), error })
     }
 
     /// Renamed into place: a crash in the middle, which is to be expected of
