@@ -28,7 +28,7 @@ const CLIENTS: [(&str, &str, &str); 7] = [
 ///
 /// # Errors
 /// When a certificate cannot be made or written.
-pub fn write(layout: &Layout) -> Result<()> {
+pub(crate) fn write(layout: &Layout) -> Result<()> {
     fs::create_dir_all(layout.pki("")).context("cannot make the folder for certificates")?;
     let key = KeyPair::generate()?;
     let params = authority()?;

@@ -147,7 +147,7 @@ impl Cgroups {
 /// Resident bytes of these processes, shared pages split among their users
 /// (Pss), so that a sum does not count a shared binary many times.
 #[must_use]
-pub fn resident(pids: &BTreeSet<i32>) -> u64 {
+pub(crate) fn resident(pids: &BTreeSet<i32>) -> u64 {
     let kilobytes: u64 = pids
         .iter()
         .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())

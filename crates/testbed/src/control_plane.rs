@@ -18,7 +18,7 @@ const NODE_GRACE: &str = "20s";
 
 /// The servers, in starting order.
 #[must_use]
-pub fn servers(plan: &Plan) -> Vec<Server> {
+pub(crate) fn servers(plan: &Plan) -> Vec<Server> {
     vec![etcd(plan), api_server(plan), controller_manager(plan), scheduler(plan)]
 }
 
@@ -120,7 +120,7 @@ fn authenticated(plan: &Plan, user: &str) -> Vec<String> {
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn configure(plan: &Plan) -> Result<()> {
+pub(crate) fn configure(plan: &Plan) -> Result<()> {
     let health = ["/livez", "/readyz", "/healthz"].map(|path| json!({"path": path}));
     let authentication = json!({
         "apiVersion": "apiserver.config.k8s.io/v1",

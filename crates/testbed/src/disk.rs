@@ -9,7 +9,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// When it has not.
-pub fn require(path: &Path, bytes: u64, purpose: &str) -> Result<()> {
+pub(crate) fn require(path: &Path, bytes: u64, purpose: &str) -> Result<()> {
     let existing = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
     let stat = statvfs(existing).with_context(|| format!("cannot look at the disk of {}", existing.display()))?;
     let free = stat.blocks_available() * stat.fragment_size();

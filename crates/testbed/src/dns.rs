@@ -15,7 +15,7 @@ const KNOWN: &str = "kubernetes.default.svc.cluster.local";
 
 /// The server.
 #[must_use]
-pub fn server(plan: &Plan) -> Server {
+pub(crate) fn server(plan: &Plan) -> Server {
     let args = vec!["-conf".into(), corefile(&plan.layout).display().to_string()];
     let health = format!("http://{}:8181/ready", plan.layout.hub_ip());
     plan.server_in(Place::Hub, "coredns", plan.tools.program("coredns"), args, Some(health))
@@ -25,7 +25,7 @@ pub fn server(plan: &Plan) -> Server {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn configure(plan: &Plan) -> Result<()> {
+pub(crate) fn configure(plan: &Plan) -> Result<()> {
     let hub = plan.layout.hub_ip();
     let kubeconfig = plan.kubeconfig("coredns");
     let text = format!(
@@ -54,7 +54,7 @@ fn corefile(layout: &Layout) -> PathBuf {
 ///
 /// # Errors
 /// When there is none within half a second.
-pub async fn answers(layout: &Layout) -> Result<()> {
+pub(crate) async fn answers(layout: &Layout) -> Result<()> {
     let socket = UdpSocket::bind((layout.host_ip(), 0)).await.context("cannot open a socket")?;
     socket.connect((layout.hub_ip(), 53)).await.context("cannot reach CoreDNS")?;
     socket.send(&question(KNOWN)).await.context("cannot ask CoreDNS")?;

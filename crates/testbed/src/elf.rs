@@ -9,7 +9,7 @@ const PT_INTERP: u32 = 3;
 ///
 /// # Errors
 /// When it is no 64-bit little-endian ELF for this machine, or needs a loader.
-pub fn check_static(binary: &[u8]) -> Result<()> {
+pub(crate) fn check_static(binary: &[u8]) -> Result<()> {
     let Some(header) = binary.get(..64).filter(|h| h.starts_with(b"\x7fELF")) else {
         bail!("is not an ELF binary: give the built program itself");
     };

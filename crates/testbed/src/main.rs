@@ -1,14 +1,106 @@
-//! tmp
-use testbed::{up, down, options::Options};
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let a: Vec<String> = std::env::args().collect();
-    match a[1].as_str() {
-        "up" => {
-            let around = up::Surroundings { cache: "/root/.cache/prunella".into(), pause: std::env::current_exe()?.with_file_name("testbed-pause"), keep: true };
-            up::up(&a[2], Options::default(), &around).await?;
+//! The command line. Errors are one line, `testbed: what is wrong: what to
+//! do`, with exit code 1; clap's own have exit code 2.
+
+mod cli;
+mod print;
+
+use clap::Parser;
+use cli::{Cli, Command, ImageCommand, NodeCommand, ServerCommand};
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+use testbed::status::Status;
+use testbed::{Fault, State, Surroundings, Testbed};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What a shell expects of a program that ended by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = tokio::runtime::Runtime::new().map_err(anyhow::Error::from).and_then(|runtime| {
+        let outcome = runtime.block_on(run(cli));
+        // A thread may still wait for a lock.
+        runtime.shutdown_background();
+        outcome
+    });
+    outcome.unwrap_or_else(|error| {
+        eprintln!("testbed: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let name = cli.name.as_str();
+    match cli.command {
+        Command::Up { options, keep_failed } => return up(name, options, keep_failed).await,
+        Command::Down => {
+            let existed = testbed::down(name).await?;
+            eprintln!("{name} {}", if existed { "is down" } else { "was not up" });
         }
-        _ => { down::down(&a[2]).await?; }
+        Command::Status => return status(name).await,
+        Command::Env { plain } => print::environment(&Testbed::open(name)?, plain)?,
+        Command::Image(ImageCommand::Load { image, binary }) => {
+            Testbed::open(name)?.load_image(&image, &binary).await?;
+            eprintln!("{} is on every node", testbed::image::full_name(&image)?);
+        }
+        Command::Node(command) => node(&Testbed::open(name)?, command).await?,
+        Command::Server(command) => server(&Testbed::open(name)?, command).await?,
+        Command::Logs { server, follow } => {
+            let testbed = Testbed::open(name)?;
+            testbed.check_server(&server)?;
+            print::file(&testbed.layout().log(&server), follow).await?;
+        }
+        Command::Audit { follow } => print::file(&Testbed::open(name)?.layout().audit_log(), follow).await?,
+        Command::Kubectl { args } => {
+            return Err(Testbed::open(name)?.kubectl_command().args(args).exec().into());
+        }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn up(name: &str, options: testbed::Options, keep: bool) -> anyhow::Result<ExitCode> {
+    let around = Surroundings::of_process(keep)?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        outcome = testbed::up(name, options, &around) => outcome.map(|_| ExitCode::SUCCESS),
+        _ = tokio::signal::ctrl_c() => interrupted(name).await,
+        _ = terminated.recv() => interrupted(name).await,
+    }
+}
+
+async fn interrupted(name: &str) -> anyhow::Result<ExitCode> {
+    eprintln!("interrupted: removing what was made");
+    testbed::interrupted(name).await?;
+    Ok(ExitCode::from(INTERRUPTED))
+}
+
+async fn status(name: &str) -> anyhow::Result<ExitCode> {
+    let others: Vec<_> = State::all().into_iter().map(|state| state.layout.name).filter(|other| other != name).collect();
+    if !others.is_empty() {
+        eprintln!("other testbeds: {}", others.join(", "));
+    }
+    let status = Status::of(&Testbed::open(name)?).await?;
+    println!("{status}");
+    Ok(if status.healthy() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn node(testbed: &Testbed, command: NodeCommand) -> anyhow::Result<()> {
+    match command {
+        NodeCommand::Kill { node } => testbed.node_kill(&node),
+        NodeCommand::Start { node } => testbed.node_start(&node).await,
+        NodeCommand::Exec { node, command } => {
+            let words: Vec<_> = command.iter().map(String::as_str).collect();
+            print!("{}", testbed.node_exec(&node, &words).await?);
+            Ok(())
+        }
+    }
+}
+
+async fn server(testbed: &Testbed, command: ServerCommand) -> anyhow::Result<()> {
+    match command {
+        ServerCommand::Kill { server } => testbed.fault(&server, Fault::Kill),
+        ServerCommand::Pause { server } => testbed.fault(&server, Fault::Pause),
+        ServerCommand::Resume { server } => testbed.fault(&server, Fault::Resume),
+        ServerCommand::Start { server } => testbed.start(&server).await,
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// One `List` for `kubectl apply`.
 #[must_use]
-pub fn all(plan: &Plan) -> Value {
+pub(crate) fn all(plan: &Plan) -> Value {
     let mut items = vec![
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "monitoring"}}),
         json!({

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 /// Prometheus 3.
 #[must_use]
-pub fn prometheus(plan: &Plan) -> Server {
+pub(crate) fn prometheus(plan: &Plan) -> Server {
     let hub = plan.layout.hub_ip();
     let mut args = flags([
         ("config.file", config(&plan.layout).display().to_string()),
@@ -32,7 +32,7 @@ pub fn prometheus(plan: &Plan) -> Server {
 
 /// kube-state-metrics.
 #[must_use]
-pub fn kube_state_metrics(plan: &Plan) -> Server {
+pub(crate) fn kube_state_metrics(plan: &Plan) -> Server {
     let hub = plan.layout.hub_ip();
     let args = flags([
         ("kubeconfig", plan.kubeconfig("kube-state-metrics")),
@@ -49,7 +49,7 @@ pub fn kube_state_metrics(plan: &Plan) -> Server {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn configure(plan: &Plan) -> Result<()> {
+pub(crate) fn configure(plan: &Plan) -> Result<()> {
     let hub = plan.layout.hub_ip();
     let mut jobs = vec![pods(plan), cadvisor(plan), api_server(plan)];
     jobs.push(json!({"job_name": "prometheus", "static_configs": [{"targets": [format!("{hub}:9090")]}]}));

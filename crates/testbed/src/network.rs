@@ -37,7 +37,7 @@ exec sleep infinity"#;
 ///
 /// # Errors
 /// When none is free.
-pub async fn choose_octet(name: &str) -> Result<u8> {
+pub(crate) async fn choose_octet(name: &str) -> Result<u8> {
     let routes = process::run(Command::new("ip").args(["-4", "route", "show", "table", "all"]), "list the host's routes").await?;
     let taken: Vec<u8> = State::all().iter().map(|state| state.layout.octet).collect();
     let first = name.bytes().fold(5381_u32, |hash, byte| hash.wrapping_mul(33) ^ u32::from(byte)) % 100;
@@ -54,7 +54,7 @@ pub async fn choose_octet(name: &str) -> Result<u8> {
 ///
 /// # Errors
 /// When one cannot be made.
-pub async fn make(layout: &Layout, cgroups: &Cgroups) -> Result<()> {
+pub(crate) async fn make(layout: &Layout, cgroups: &Cgroups) -> Result<()> {
     for dir in PRIVATE {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
     }
@@ -145,7 +145,7 @@ async fn batch(command: &mut Command, lines: &str) -> Result<()> {
 ///
 /// # Errors
 /// When the link cannot be removed.
-pub async fn remove(name: &str) -> Result<()> {
+pub(crate) async fn remove(name: &str) -> Result<()> {
     let alias = format!("prunella-{name}");
     let deadline = Instant::now() + Duration::from_secs(10);
     while let Some(link) = link_with_alias(&alias) {
@@ -159,7 +159,7 @@ pub async fn remove(name: &str) -> Result<()> {
 }
 
 /// Removes what testbeds share, when this was the last of them.
-pub fn forget(name: &str) {
+pub(crate) fn forget(name: &str) {
     if State::all().iter().any(|state| state.layout.name != name) {
         return;
     }

@@ -12,25 +12,25 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The image of every pod's sandbox.
-pub const PAUSE_IMAGE: &str = "localhost/pause:1";
+pub(crate) const PAUSE_IMAGE: &str = "localhost/pause:1";
 const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// The node's servers, in starting order.
 #[must_use]
-pub fn servers(plan: &Plan, number: u8) -> Vec<Server> {
+pub(crate) fn servers(plan: &Plan, number: u8) -> Vec<Server> {
     vec![containerd(plan, number), kubelet(plan, number), kube_proxy(plan, number)]
 }
 
 /// Runs the node's containers.
 #[must_use]
-pub fn containerd(plan: &Plan, number: u8) -> Server {
+pub(crate) fn containerd(plan: &Plan, number: u8) -> Server {
     let args = vec!["--config".into(), file(&plan.layout, number, "containerd.toml").display().to_string()];
     plan.server_in(Place::Node(number), "containerd", "containerd".into(), args, None)
 }
 
 /// The node itself, as the cluster sees it.
 #[must_use]
-pub fn kubelet(plan: &Plan, number: u8) -> Server {
+pub(crate) fn kubelet(plan: &Plan, number: u8) -> Server {
     let node = Place::Node(number).to_string();
     let ip = plan.layout.node_ip(number);
     let args = flags([
@@ -59,7 +59,7 @@ fn file(layout: &Layout, number: u8, name: &str) -> PathBuf {
 
 /// The cgroup below which the kubelet puts its pods.
 #[must_use]
-pub fn pods_group(number: u8) -> String {
+pub(crate) fn pods_group(number: u8) -> String {
     format!("pods-{number}")
 }
 
@@ -67,7 +67,7 @@ pub fn pods_group(number: u8) -> String {
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn configure(plan: &Plan, number: u8) -> Result<()> {
+pub(crate) fn configure(plan: &Plan, number: u8) -> Result<()> {
     let layout = &plan.layout;
     let cni = file(layout, number, "cni");
     write(&file(layout, number, "containerd.toml"), &containerd_config(&layout.dir(Place::Node(number)), &cni))?;
@@ -185,7 +185,7 @@ fn kube_proxy_config(plan: &Plan, number: u8) -> serde_json::Value {
 ///
 /// # Errors
 /// When it does not within 20 s.
-pub async fn containerd_ready(plan: &Plan, cgroups: &Cgroups, number: u8) -> Result<()> {
+pub(crate) async fn containerd_ready(plan: &Plan, cgroups: &Cgroups, number: u8) -> Result<()> {
     let socket = plan.layout.dir(Place::Node(number)).join(SOCKET.trim_start_matches('/'));
     let deadline = Instant::now() + Duration::from_secs(20);
     while !socket.exists() {
@@ -202,7 +202,7 @@ pub async fn containerd_ready(plan: &Plan, cgroups: &Cgroups, number: u8) -> Res
 ///
 /// # Errors
 /// When containerd refuses it.
-pub async fn import(cgroups: &Cgroups, number: u8, archive: &Path) -> Result<()> {
+pub(crate) async fn import(cgroups: &Cgroups, number: u8, archive: &Path) -> Result<()> {
     let mut command = process::in_place(cgroups, Place::Node(number), "ctr")?;
     command.args(["--address", SOCKET, "--namespace", "k8s.io", "images", "import"]).arg(archive);
     process::run(&mut command, &format!("import the image into node-{number}")).await.map(drop)
@@ -212,7 +212,7 @@ pub async fn import(cgroups: &Cgroups, number: u8, archive: &Path) -> Result<()>
 ///
 /// # Errors
 /// When one cannot be made.
-pub fn prepare(plan: &Plan, cgroups: &Cgroups, number: u8) -> Result<()> {
+pub(crate) fn prepare(plan: &Plan, cgroups: &Cgroups, number: u8) -> Result<()> {
     fs::create_dir_all(plan.layout.dir(Place::Node(number))).context("cannot write to the data folder")?;
     cgroups.make(&pods_group(number))
 }

@@ -29,7 +29,7 @@ const PROGRAMS: [(&str, &str); 13] = [
 ///
 /// # Errors
 /// When something is missing and cannot be installed.
-pub async fn require(progress: &Progress) -> Result<()> {
+pub(crate) async fn require(progress: &Progress) -> Result<()> {
     let missing = missing();
     if missing.is_empty() {
         return Ok(());
@@ -48,7 +48,7 @@ pub async fn require(progress: &Progress) -> Result<()> {
         .stdin(std::process::Stdio::null())
         .stdout(out.try_clone().context("cannot open the log of apt-get")?)
         .stderr(out)
-        .kill_on_drop(true)
+        // Not killed with `up`: dpkg must end what it has begun.
         .status()
         .await
         .context("cannot run apt-get")?;
@@ -64,7 +64,7 @@ pub async fn require(progress: &Progress) -> Result<()> {
 ///
 /// # Errors
 /// When it is missing.
-pub fn require_go() -> Result<()> {
+pub(crate) fn require_go() -> Result<()> {
     if find("go").is_none() {
         bail!("go is not in PATH, it builds the servers: install Go 1.26 or newer, see https://go.dev/dl");
     }

@@ -18,7 +18,7 @@ const JOIN: &str = r#"while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit
 
 /// The group of a place's holder.
 #[must_use]
-pub fn holder_group(place: Place) -> String {
+pub(crate) fn holder_group(place: Place) -> String {
     format!("holder-{place}")
 }
 
@@ -26,7 +26,7 @@ pub fn holder_group(place: Place) -> String {
 ///
 /// # Errors
 /// When the group cannot be made.
-pub fn in_group(cgroups: &Cgroups, group: &str, program: &str) -> Result<Command> {
+pub(crate) fn in_group(cgroups: &Cgroups, group: &str, program: &str) -> Result<Command> {
     cgroups.make(group)?;
     let mut command = Command::new("sh");
     command.args(["-c", JOIN, "sh"]).args(cgroups.dirs(group)).arg("--").arg(program);
@@ -37,7 +37,7 @@ pub fn in_group(cgroups: &Cgroups, group: &str, program: &str) -> Result<Command
 ///
 /// # Errors
 /// When it is gone, and the namespaces with it.
-pub fn holder(cgroups: &Cgroups, place: Place) -> Result<i32> {
+pub(crate) fn holder(cgroups: &Cgroups, place: Place) -> Result<i32> {
     match cgroups.pids(&holder_group(place)).first() {
         Some(pid) => Ok(*pid),
         None => bail!("the namespaces of {place} are gone: run testbed down, then up"),
@@ -48,7 +48,7 @@ pub fn holder(cgroups: &Cgroups, place: Place) -> Result<i32> {
 ///
 /// # Errors
 /// When the place's holder is gone.
-pub fn enter(cgroups: &Cgroups, place: Place) -> Result<Vec<String>> {
+pub(crate) fn enter(cgroups: &Cgroups, place: Place) -> Result<Vec<String>> {
     let pid = holder(cgroups, place)?;
     let mut words = vec!["nsenter".into(), format!("--target={pid}"), "--net".into()];
     if place != Place::Hub {
@@ -63,7 +63,7 @@ pub fn enter(cgroups: &Cgroups, place: Place) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// When the place's holder is gone.
-pub fn in_place(cgroups: &Cgroups, place: Place, program: &str) -> Result<Command> {
+pub(crate) fn in_place(cgroups: &Cgroups, place: Place, program: &str) -> Result<Command> {
     let words = enter(cgroups, place)?;
     let mut command = in_group(cgroups, "commands", &words[0])?;
     command.args(&words[1..]).arg(program);
@@ -74,7 +74,7 @@ pub fn in_place(cgroups: &Cgroups, place: Place, program: &str) -> Result<Comman
 ///
 /// # Errors
 /// When it fails, with the last line it said.
-pub async fn run(command: &mut Command, what: &str) -> Result<String> {
+pub(crate) async fn run(command: &mut Command, what: &str) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
         .kill_on_drop(true)
@@ -166,7 +166,7 @@ impl Server {
 
 /// The last line of a log that says something, shortened.
 #[must_use]
-pub fn last_line(log: &Path) -> String {
+pub(crate) fn last_line(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim();

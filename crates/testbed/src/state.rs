@@ -89,19 +89,15 @@ fn file(name: &str) -> PathBuf {
 
 /// Holds a lock until it is dropped, or its process ends in whatever way.
 #[derive(Debug)]
-pub struct Lock(#[expect(dead_code, reason = "held for its lock, which closing the file releases")] File);
+pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock, which closing the file releases")] File);
 
 impl Lock {
     /// Waits for the lock of this path; says so if it must.
     ///
     /// # Errors
     /// When the lock file cannot be made.
-    pub fn take(path: &Path, waiting_for: &str) -> Result<Self> {
-        let file = path
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| File::options().create(true).append(true).open(path))
-            .with_context(|| format!("cannot open the lock {}", path.display()))?;
+    pub(crate) fn take(path: &Path, waiting_for: &str) -> Result<Self> {
+        let file = open(path)?;
         if file.try_lock().is_err() {
             eprintln!("waiting for {waiting_for}");
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
@@ -113,17 +109,34 @@ impl Lock {
     ///
     /// # Errors
     /// When the lock file cannot be made.
-    pub fn of(name: &str) -> Result<Self> {
+    pub(crate) fn of(name: &str) -> Result<Self> {
         Self::take(&lock_file(&format!("prunella-testbed-{name}")), &format!("another testbed command on {name}"))
+    }
+
+    /// The lock of one testbed, unless someone has it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be opened.
+    pub(crate) fn try_of(name: &str) -> Result<Option<Self>> {
+        let path = lock_file(&format!("prunella-testbed-{name}"));
+        let file = open(&path)?;
+        Ok(file.try_lock().is_ok().then_some(Self(file)))
     }
 
     /// The lock for choosing addresses.
     ///
     /// # Errors
     /// When the lock file cannot be made.
-    pub fn of_addresses() -> Result<Self> {
+    pub(crate) fn of_addresses() -> Result<Self> {
         Self::take(&lock_file("prunella-testbed"), "another testbed to choose its addresses")
     }
+}
+
+fn open(path: &Path) -> Result<File> {
+    path.parent()
+        .map_or(Ok(()), fs::create_dir_all)
+        .and_then(|()| File::options().create(true).append(true).open(path))
+        .with_context(|| format!("cannot open the lock {}", path.display()))
 }
 
 /// Lock files outlive the testbed: removing one while another process waits

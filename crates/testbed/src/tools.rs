@@ -123,6 +123,7 @@ impl Tools {
             let lock = tokio::task::spawn_blocking(move || Lock::take(&cache.join(".lock"), &waiting_for));
             let _lock = lock.await.context("waiting for the build lock failed")??;
             if !self.folder(family).is_dir() {
+                crate::packages::require_go()?;
                 crate::disk::require(&self.cache, DISK_FOR_BUILDS, "to build the servers")?;
                 self.build_family(family, cgroups, progress).await?;
             }
@@ -135,7 +136,9 @@ impl Tools {
         // What a killed build left; nobody else is here, we hold the lock.
         let _ = fs::remove_dir_all(&work);
         let (source, output) = (work.join("source"), work.join("output"));
-        fs::create_dir_all(&source).and_then(|()| fs::create_dir_all(&output)).context("cannot write to the tools cache")?;
+        for folder in [&source, &output, &work.join("tmp")] {
+            fs::create_dir_all(folder).with_context(|| format!("cannot write to the tools cache {}", folder.display()))?;
+        }
         for (file, text) in family.sources {
             fs::write(source.join(file), text).context("cannot write to the tools cache")?;
         }
@@ -195,6 +198,8 @@ impl GoBuild<'_> {
             .current_dir(self.source)
             .env("CGO_ENABLED", "0")
             .env("GOTOOLCHAIN", "local")
+            // A killed compiler leaves its files where the next build removes them.
+            .env("GOTMPDIR", self.source.with_file_name("tmp"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("cannot open the build log")?)
             .stderr(log)

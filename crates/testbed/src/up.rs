@@ -11,6 +11,7 @@ use crate::progress::Progress;
 use crate::state::{Lock, Phase, State};
 use crate::tools::Tools;
 use crate::http::Http;
+use crate::surroundings::Surroundings;
 use crate::{certificates, disk, dns, down, image, manifests, network, node, packages};
 use anyhow::{Context, Result, anyhow, bail};
 use futures::future::{try_join, try_join_all};
@@ -24,17 +25,6 @@ const DISK_FOR_DATA: u64 = 1 << 30;
 /// On a machine that is busy with other builds everything takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
-
-/// What `up` needs to know from its surroundings.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
-    /// The folder in which built tools are kept.
-    pub cache: PathBuf,
-    /// The program of the pause image.
-    pub pause: PathBuf,
-    /// Leave everything as it is when `up` fails, to look at it.
-    pub keep: bool,
-}
 
 /// Brings a testbed up, or checks and mends the one that is.
 ///
@@ -76,6 +66,19 @@ pub async fn up(name: &str, options: Options, around: &Surroundings) -> Result<P
         down::remove(name).await?;
     }
     made
+}
+
+/// Cleans up after an `up` that was interrupted before it was done. One that
+/// only looked after a running testbed, or waited for its turn, made nothing.
+///
+/// # Errors
+/// When something cannot be removed.
+pub async fn interrupted(name: &str) -> Result<()> {
+    let Some(_lock) = Lock::try_of(name)? else { return Ok(()) };
+    match State::load(name)? {
+        Some(state) if state.phase == Phase::Starting => down::remove(name).await.map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn told(options: &Options) -> String {
@@ -153,7 +156,7 @@ async fn start_control_plane(plan: &Plan, cgroups: &Cgroups, http: &Http, progre
 }
 
 async fn start_runtimes(plan: &Plan, cgroups: &Cgroups, around: &Surroundings, progress: &Progress) -> Result<()> {
-    let archive = image::Archive::write(plan, node::PAUSE_IMAGE, &around.pause)?;
+    let archive = image::Archive::write(plan, node::PAUSE_IMAGE, around.pause()?)?;
     let runtimes = plan.layout.node_numbers().map(async |number| {
         node::containerd(plan, number).start(&plan.layout, cgroups).await?;
         node::containerd_ready(plan, cgroups, number).await?;
@@ -175,7 +178,7 @@ async fn start(plan: &Plan, cgroups: &Cgroups, http: &Http, progress: &Progress,
 ///
 /// # Errors
 /// When it ends, or does not answer in time.
-pub async fn server_ready(plan: &Plan, cgroups: &Cgroups, http: &Http, server: &Server) -> Result<()> {
+pub(crate) async fn server_ready(plan: &Plan, cgroups: &Cgroups, http: &Http, server: &Server) -> Result<()> {
     let Some(url) = &server.health else { return Ok(()) };
     within(PATIENCE, async || {
         if server.main_pid(cgroups).is_none() {

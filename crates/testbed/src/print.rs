@@ -1,0 +1,58 @@
+//! What goes to standard output.
+
+use anyhow::{Context, Result};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+use testbed::Testbed;
+
+/// How often a followed file is looked at.
+const FOLLOW: Duration = Duration::from_millis(200);
+
+/// The variables that lead other programs to the testbed.
+pub(crate) fn environment(testbed: &Testbed, plain: bool) -> Result<()> {
+    let layout = testbed.layout();
+    let variables = [
+        ("TESTBED_NAME", layout.name.clone()),
+        ("KUBECONFIG", testbed.kubeconfig().display().to_string()),
+        ("KUBERNETES_URL", testbed.api_url()),
+        ("PROMETHEUS_URL", testbed.prometheus_url()),
+        ("TESTBED_AUDIT_LOG", layout.audit_log().display().to_string()),
+    ];
+    let mut out = io::stdout().lock();
+    for (name, value) in variables {
+        match plain {
+            true => writeln!(out, "{name}={value}")?,
+            false => writeln!(out, "export {name}={}", quoted(&value))?,
+        }
+    }
+    if !plain {
+        // Behind what the user has: their own kubectl wins.
+        for folder in testbed.tool_folders() {
+            writeln!(out, "export PATH=\"$PATH\":{}", quoted(&folder.display().to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// For a shell, whatever is in it.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+/// Prints a file, and what is added to it if `follow`.
+pub(crate) async fn file(path: &Path, follow: bool) -> Result<()> {
+    let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    loop {
+        match io::copy(&mut file, &mut io::stdout().lock()) {
+            // The reader has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            copied => copied.with_context(|| format!("cannot print {}", path.display()))?,
+        };
+        if !follow {
+            return Ok(());
+        }
+        tokio::time::sleep(FOLLOW).await;
+    }
+}
