@@ -12,7 +12,7 @@ mod scrape_interval;
 
 use std::time::Duration;
 
-use prunella_core::observation::{Answer, Unknown};
+use prunella_core::observation::{Answer, Unknown, UnknownReason};
 use reqwest::{Client, Url};
 
 pub use config::{SourceConfig, SourceError};
@@ -64,10 +64,15 @@ impl Prometheus {
     /// others than Prometheus do not.
     ///
     /// # Errors
-    /// The source could not be asked; ask again later.
+    /// The source could not be asked, or not with these credentials. The default
+    /// stands meanwhile; ask again later.
     pub async fn scrape_interval(&self, deadline: Duration) -> Result<Option<Duration>, Unknown> {
-        let body = request::within(deadline.min(MAX_DEADLINE), self.ask_config()).await?;
-        Ok(scrape_interval::read(&body))
+        match request::within(deadline.min(MAX_DEADLINE), self.ask_config()).await {
+            Ok(body) => scrape_interval::read(&body),
+            // There is no such endpoint, or it says more than is worth reading.
+            Err(Unknown { reason: UnknownReason::Malformed | UnknownReason::TooLarge, .. }) => Ok(None),
+            Err(unknown) => Err(unknown),
+        }
     }
 
     /// Sets what [`Prometheus::scrape_interval`] has found.

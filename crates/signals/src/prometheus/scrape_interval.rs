@@ -8,8 +8,10 @@
 
 use std::time::Duration;
 
+use prunella_core::observation::Unknown;
 use serde::Deserialize;
 
+use super::failure;
 use super::request::Body;
 
 #[derive(Deserialize)]
@@ -22,13 +24,13 @@ struct Config {
     yaml: String,
 }
 
-/// The interval, if the body says it.
-pub(super) fn read(body: &Body) -> Option<Duration> {
-    if !body.status.is_success() {
-        return None;
+/// The interval, if the body says it; `Err` when the server could not answer.
+pub(super) fn read(body: &Body) -> Result<Option<Duration>, Unknown> {
+    if body.status.is_server_error() {
+        return Err(failure::of_status(body.status, "", ""));
     }
-    let envelope: Envelope = serde_json::from_slice(&body.bytes).ok()?;
-    global(&envelope.data.yaml)
+    let envelope = serde_json::from_slice::<Envelope>(&body.bytes).ok();
+    Ok(envelope.and_then(|envelope| global(&envelope.data.yaml)))
 }
 
 fn global(yaml: &str) -> Option<Duration> {

@@ -27,7 +27,8 @@ pub(super) fn binary(lhs: Expr, op: TokenType, rhs: Expr, modifier: Option<BinMo
 
 /// `-expr`.
 pub(super) fn negated(expr: Expr) -> Expr {
-    Expr::Unary(UnaryExpr { expr: operand(expr, POWER) })
+    let expr = if matches!(expr, Expr::Unary(_)) { Box::new(expr) } else { operand(expr, POWER) };
+    Expr::Unary(UnaryExpr { expr })
 }
 
 /// `expr[…]` with the range of `like`.
@@ -35,13 +36,11 @@ pub(super) fn subquery(expr: Expr, like: &SubqueryExpr) -> Expr {
     Expr::Subquery(SubqueryExpr { expr: operand(expr, ATOM), ..like.clone() })
 }
 
-/// The aggregation `like` over `expr`.
-pub(super) fn aggregate(expr: Expr, like: &AggregateExpr) -> Expr {
-    let modifier = like.modifier.clone().filter(
-        // `by ()` is printed as nothing, which is the same.
-        |modifier| !matches!(modifier, LabelModifier::Include(labels) if labels.is_empty()),
-    );
-    Expr::Aggregate(AggregateExpr { expr: Box::new(expr), modifier, ..like.clone() })
+/// `op by (…) (param, expr)`.
+pub(super) fn aggregate(op: TokenType, param: Option<Box<Expr>>, expr: Expr, modifier: Option<LabelModifier>) -> Expr {
+    // `by ()` is printed as nothing, which is the same.
+    let modifier = modifier.filter(|modifier| !matches!(modifier, LabelModifier::Include(labels) if labels.is_empty()));
+    Expr::Aggregate(AggregateExpr { op, expr: Box::new(expr), param, modifier })
 }
 
 /// `expr` in parentheses unless it binds at least as tightly as `least`.

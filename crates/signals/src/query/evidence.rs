@@ -59,7 +59,7 @@ fn of_aggregate(aggregate: &AggregateExpr) -> Expr {
     let inner = bare(&aggregate.expr);
     match aggregate.op.id() {
         T_TOPK | T_BOTTOMK | T_LIMITK | T_LIMIT_RATIO => inner,
-        _ => build::aggregate(inner, aggregate),
+        _ => build::aggregate(aggregate.op, aggregate.param.clone(), inner, aggregate.modifier.clone()),
     }
 }
 

@@ -2,6 +2,9 @@
 //! walk over the tree, its printing and its dropping recurse: deep nesting
 //! overflows the stack, which no `catch_unwind` survives. Read in one pass.
 
+use std::iter::Peekable;
+use std::str::Chars;
+
 use super::QueryError;
 
 /// The longest expression, in bytes.
@@ -67,23 +70,24 @@ fn is_word_operator(word: &str) -> bool {
     matches!(word, "and" | "or" | "unless" | "atan2")
 }
 
-/// Skips to the closing quote. `"\xff"` is a byte to the server but a character
-/// to our parser, so that what we print would select something else.
-fn skip_string(quote: char, chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<(), QueryError> {
+/// Skips to the closing quote as the parser finds it: it takes a backslash for an
+/// escape even between backticks, and a scan that differed could be led past what
+/// the parser then reads. Outside backticks `"\xff"` is a byte to the server but a
+/// character to our parser, so that what we print would select something else.
+fn skip_string(quote: char, chars: &mut Peekable<Chars<'_>>) -> Result<(), QueryError> {
     while let Some(c) = chars.next() {
         if c == quote {
             return Ok(());
         }
-        if c != '\\' || quote == '`' {
+        if c != '\\' {
             continue;
         }
-        let escape = chars.next();
-        let is_byte = match escape {
+        let is_byte = match chars.next() {
             Some('x') => chars.peek().is_some_and(|c| matches!(c, '8'..='9' | 'a'..='f' | 'A'..='F')),
             Some('2' | '3') => true,
             _ => false,
         };
-        if is_byte {
+        if is_byte && quote != '`' {
             return Err(QueryError::Syntax {
                 message: "a byte escape above \\x7f in a string cannot be read".to_owned(),
             });

@@ -1,9 +1,12 @@
 //! Text to syntax tree, behind the guard.
 
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use promql_parser::label::Matchers;
 use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{self, Expr};
+use promql_parser::util::visitor::{ExprVisitorMut, walk_expr_mut};
 
 use super::{QueryError, guard};
 
@@ -13,7 +16,8 @@ const MAX_MESSAGE: usize = 160;
 /// The tree of an expression that is an instant vector.
 pub(super) fn instant_vector(text: &str) -> Result<Expr, QueryError> {
     guard::check(text)?;
-    let expr = parse(text).map_err(|message| QueryError::Syntax { message: bounded(&message) })?;
+    let mut expr = parse(text).map_err(|message| QueryError::Syntax { message: bounded(&message) })?;
+    sort_matchers(&mut expr);
     match expr.value_type() {
         ValueType::Vector => Ok(expr),
         ValueType::Scalar => Err(QueryError::NotAVector { found: "scalar" }),
@@ -31,4 +35,33 @@ fn parse(text: &str) -> Result<Expr, String> {
 
 fn bounded(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect()
+}
+
+/// The printer sorts matchers; sorted trees can be compared with what it prints.
+fn sort_matchers(expr: &mut Expr) {
+    let Ok(_) = walk_expr_mut(&mut SortMatchers, expr);
+}
+
+struct SortMatchers;
+
+impl SortMatchers {
+    fn sort(matchers: &mut Matchers) {
+        // Groups of alternatives are printed as they stand.
+        matchers.matchers.sort_by_cached_key(ToString::to_string);
+    }
+}
+
+impl ExprVisitorMut for SortMatchers {
+    type Error = Infallible;
+
+    fn pre_visit(&mut self, expr: &mut Expr) -> Result<bool, Infallible> {
+        match expr {
+            Expr::VectorSelector(selector) => Self::sort(&mut selector.matchers),
+            Expr::MatrixSelector(matrix) => Self::sort(&mut matrix.vs.matchers),
+            // The walk leaves parameters out.
+            Expr::Aggregate(aggregate) => aggregate.param.iter_mut().for_each(|param| sort_matchers(param)),
+            _ => {}
+        }
+        Ok(true)
+    }
 }

@@ -31,10 +31,28 @@ pub(super) fn proof(binary: &BinaryExpr) -> Option<Expr> {
 fn may_lack_numerator(numerator: &Expr, denominator: &Expr) -> bool {
     let names = |expr| selectors(expr).into_iter().map(metric_name).collect::<BTreeSet<_>>();
     let (above, below) = (names(numerator), names(denominator));
-    if above.is_empty() || below.is_empty() || above.contains(&None) {
+    if above.is_empty() || above.contains(&None) || !at_one_time(numerator, denominator) {
         return false;
     }
     above.is_subset(&below) || (only_counters(numerator) && only_counters(denominator))
+}
+
+/// Whether nothing is shifted against anything else: what there was an hour ago
+/// does not prove that there is anything now.
+fn at_one_time(numerator: &Expr, denominator: &Expr) -> bool {
+    let all = [selectors(numerator), selectors(denominator)].concat();
+    let same = all.windows(2).all(|pair| match pair {
+        [a, b] => a.offset == b.offset && a.at == b.at,
+        _ => true,
+    });
+    same && !shifts_subquery(numerator) && !shifts_subquery(denominator)
+}
+
+fn shifts_subquery(expr: &Expr) -> bool {
+    match expr {
+        Expr::Subquery(subquery) if subquery.offset.is_some() || subquery.at.is_some() => true,
+        _ => children(expr).into_iter().any(shifts_subquery),
+    }
 }
 
 /// Whether every selector is read by a function that is for counters.
@@ -80,12 +98,7 @@ fn with_labels_of_result(denominator: Expr, binary: &BinaryExpr) -> Option<Expr>
     if already_grouped(&denominator, &grouping) {
         return Some(denominator);
     }
-    Some(Expr::Aggregate(AggregateExpr {
-        op: TokenType::new(T_MAX),
-        expr: Box::new(denominator),
-        param: None,
-        modifier: Some(grouping),
-    }))
+    Some(build::aggregate(TokenType::new(T_MAX), None, denominator, Some(grouping)))
 }
 
 fn already_grouped(expr: &Expr, wanted: &LabelModifier) -> bool {

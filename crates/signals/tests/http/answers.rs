@@ -1,0 +1,160 @@
+//! What comes back as JSON, and what it means.
+
+use prunella_core::observation::{Answer, Series, UnknownReason as Reason};
+
+use crate::server::{AMPLE, answer_to, client, response, serve, unknown};
+
+const PARTIAL: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]},
+    "warnings":["No StoreAPIs matched: addr 10.0.0.7:10901 at 12:30:01"]}"#;
+
+fn answered(answer: Answer) -> Vec<Series> {
+    match answer {
+        Answer::Answered(series) => series,
+        Answer::Unknown(unknown) => panic!("{unknown:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_vector_is_read_with_labels_and_every_kind_of_value() {
+    let series = answered(
+        answer_to(
+            200,
+            r#"{"status":"success","data":{"resultType":"vector","result":[
+                {"metric":{"__name__":"up","pod":"web-1"},"value":[1700000000.123,"0"]},
+                {"metric":{},"value":[1700000000,"+Inf"]},
+                {"metric":{"pod":"größe"},"value":[1700000000,"-Inf"]},
+                {"metric":{},"value":[1700000000,"NaN"]},
+                {"metric":{},"value":[1700000000,"1.5e-7"]}
+            ],"stats":{"samples":{}}},"infos":["PromQL info: metric might not be a counter"]}"#,
+        )
+        .await,
+    );
+    let values: Vec<_> = series.iter().map(|series| series.value).collect();
+    assert_eq!(values[..3], [0.0, f64::INFINITY, f64::NEG_INFINITY]);
+    assert!(values[3].is_nan());
+    assert!((values[4] - 1.5e-7).abs() < 1e-12);
+    assert_eq!(series[0].labels["pod"], "web-1");
+    assert_eq!(series[0].labels["__name__"], "up");
+    assert_eq!(series[2].labels["pod"], "größe");
+}
+
+#[tokio::test]
+async fn an_empty_vector_is_a_whole_answer() {
+    let body = r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":[]}"#;
+    assert_eq!(answer_to(200, body).await, Answer::Answered(Vec::new()));
+}
+
+#[tokio::test]
+async fn other_types_are_not_taken_for_a_vector() {
+    for (found, body) in [
+        ("scalar", r#"{"status":"success","data":{"resultType":"scalar","result":[1700000000,"1"]}}"#),
+        ("string", r#"{"status":"success","data":{"resultType":"string","result":[1700000000,"a"]}}"#),
+        (
+            "matrix",
+            r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"1"]]}]}}"#,
+        ),
+        (
+            "histogram",
+            r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"1"}]}]}}"#,
+        ),
+    ] {
+        assert!(unknown(answer_to(200, body).await, Reason::WrongType).contains(found));
+    }
+}
+
+#[tokio::test]
+async fn a_warning_makes_an_answer_partial_unless_that_is_allowed() {
+    let message = unknown(answer_to(200, PARTIAL).await, Reason::PartialAnswer);
+    assert_eq!(message, "the source warns that its answer may lack something: No StoreAPIs matched: addr");
+    let (url, _) = serve(|_| response(200, PARTIAL)).await;
+    let answer = client(&url, |config| config.allow_partial = true).instant("up == 0", AMPLE).await;
+    assert_eq!(answer, Answer::Answered(Vec::new()));
+}
+
+#[tokio::test]
+async fn what_is_not_the_json_of_the_api_is_malformed() {
+    for body in [
+        "<!doctype html><title>Login</title>",
+        "",
+        "null",
+        "[]",
+        "{}",
+        r#"{"status":"success"}"#,
+        r#"{"status":"success","data":{"resultType":"vector"}}"#,
+        r#"{"status":"success","data":{"resultType":"streams","result":[]}}"#,
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{}}]}}"#,
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,"many"]}]}}"#,
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1,2]}]}}"#,
+        r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"a":1},"value":[1,"2"]}]}}"#,
+        r#"{"status":"success","data":{"resultType":"vector","result":[]}"#,
+        r#"{"status":"success","data":{"resultType":"vector","result":[]}}{"#,
+        "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[{\"metric\":{\"a\":\"\u{fffd}\"},",
+        r#"{"status":"odd","data":{"resultType":"vector","result":[]}}"#,
+    ] {
+        unknown(answer_to(200, body).await, Reason::Malformed);
+    }
+    let deep: &'static str = "[".repeat(100_000).leak();
+    unknown(answer_to(200, deep).await, Reason::Malformed);
+}
+
+#[tokio::test]
+async fn a_refused_query_says_what_the_server_says() {
+    let body = r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error:\nunexpected end of input"}"#;
+    let message = unknown(answer_to(400, body).await, Reason::BadQuery);
+    assert_eq!(
+        message,
+        "the source refuses the query: invalid parameter \"query\": 1:5: parse error: unexpected end of input"
+    );
+    // Some proxies pass the error on with a status of success.
+    unknown(answer_to(200, body).await, Reason::BadQuery);
+    unknown(answer_to(400, "<html>Bad Request</html>").await, Reason::BadQuery);
+}
+
+#[tokio::test]
+async fn an_execution_error_is_told_without_what_changes_from_poll_to_poll() {
+    let body = r#"{"status":"error","errorType":"execution","error":"found duplicate series for the match group {pod=\"web-7d9-x2\"} on the right hand-side of the operation: [{…}]"}"#;
+    let message = unknown(answer_to(422, body).await, Reason::BadQuery);
+    assert_eq!(message, "the source refuses the query: found duplicate series for the match group");
+    let long: &'static str =
+        format!(r#"{{"status":"error","errorType":"execution","error":"{}"}}"#, "ä".repeat(4000)).leak();
+    unknown(answer_to(422, long).await, Reason::BadQuery);
+}
+
+#[tokio::test]
+async fn a_status_without_a_usable_answer_has_its_reason() {
+    for (status, reason) in [
+        (301, Reason::Malformed),
+        (307, Reason::Malformed),
+        (401, Reason::Unauthorized),
+        (403, Reason::Unauthorized),
+        (404, Reason::Malformed),
+        (405, Reason::Malformed),
+        (418, Reason::Malformed),
+        (429, Reason::Unreachable),
+        (500, Reason::Unreachable),
+        (502, Reason::Unreachable),
+        (503, Reason::Unreachable),
+        (504, Reason::Timeout),
+    ] {
+        let message = unknown(answer_to(status, "<html>nginx</html>").await, reason);
+        assert!(reason == Reason::Timeout || message.contains(&status.to_string()), "{message}");
+    }
+    let timeout = r#"{"status":"error","errorType":"timeout","error":"query timed out in expression evaluation"}"#;
+    unknown(answer_to(503, timeout).await, Reason::Timeout);
+    let success = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
+    unknown(answer_to(503, success).await, Reason::Unreachable);
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let (elsewhere, log) = serve(|_| response(200, "")).await;
+    let (url, _) = serve(move |_| {
+        let mut response = response(302, "");
+        response.headers_mut().insert("location", elsewhere.parse().unwrap());
+        response
+    })
+    .await;
+    let message = unknown(client(&url, |_| {}).instant("up == 0", AMPLE).await, Reason::Malformed);
+    assert!(message.contains("redirect"), "{message}");
+    assert!(log.lock().unwrap().is_empty());
+}
