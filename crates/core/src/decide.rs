@@ -76,6 +76,8 @@ pub struct Decision {
     pub questions: Vec<Question>,
     /// How the answer fitted the targets.
     pub matching: Matching,
+    /// The names of the sick targets.
+    pub names: BTreeMap<Uid, String>,
     /// How many targets are in which state.
     pub counts: Counts,
     /// Time until the next look, more than zero, at most the interval.
@@ -182,6 +184,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     Decision {
         questions: outlook::questions(inputs, &sights),
         counts: outlook::counts(inputs, &memory),
+        names: outlook::names(inputs, &memory),
         next_check: outlook::next_check(inputs, &memory, &refusals),
         memory,
         reservations,

@@ -138,6 +138,22 @@ impl Record {
         }
     }
 
+    /// Whether this action is in flight and was reserved before `other`; equal times are
+    /// told apart by the target and the name, the same for every observer.
+    #[must_use]
+    pub fn precedes(&self, other: &Self) -> bool {
+        let order = |record: &Self| (record.created, record.target.uid.clone(), record.name.clone());
+        self.mode == Mode::Enforce && self.in_flight() && order(self) < order(other)
+    }
+
+    /// Whether both touch the same object or an owner of it.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.target.uid == other.target.uid
+            || self.target.uid == other.subject.uid
+            || self.subject.uid == other.target.uid
+    }
+
     /// Whether this action is laid to `target`, which fell sick at `sick_since`.
     ///
     /// A pod with a generated name inherits from its subject what was done no later

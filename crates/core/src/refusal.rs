@@ -33,7 +33,7 @@ pub enum Reason {
 impl Reason {
     /// The word used in status, Events, metrics and logs alike.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::ObservationUnknown => "ObservationUnknown",
             Self::NoData => "NoData",

@@ -36,6 +36,17 @@ pub(super) fn counts(inputs: Inputs<'_>, memory: &Memory) -> Counts {
     }
 }
 
+/// The names of the sick targets.
+pub(super) fn names(inputs: Inputs<'_>, memory: &Memory) -> BTreeMap<Uid, String> {
+    inputs
+        .targets
+        .iter()
+        .map(|target| &target.object)
+        .filter(|object| memory.timers.contains_key(&object.uid))
+        .map(|object| (object.uid.clone(), object.name.clone()))
+        .collect()
+}
+
 /// Time until the next look: the earliest of the next point of the interval's
 /// grid, the end of a refusal and the end of a timer. More than zero, at most
 /// the interval.

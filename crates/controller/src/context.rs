@@ -1,0 +1,87 @@
+//! What both reconcilers share.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::Client;
+use kube::runtime::reflector::ObjectRef;
+use prunella_api::{HealingAction, HealingPolicy};
+use prunella_cluster::targets::Targets;
+use prunella_core::decide::Decision;
+use prunella_core::ledger::State;
+use prunella_core::policy::PolicyKey;
+use tokio::sync::mpsc;
+
+use crate::announce::Announcer;
+use crate::board::Board;
+use crate::judge::Desk;
+use crate::ledger::Book;
+use crate::metrics::Metrics;
+use crate::sources::Sources;
+
+/// What both reconcilers share.
+pub(crate) struct Context {
+    /// For reads: retries what may be asked again.
+    pub(crate) reads: Client,
+    /// For writes: never retries by itself, for nobody knows what became of the first.
+    pub(crate) writes: Client,
+    /// The selectable world.
+    pub(crate) targets: Targets,
+    /// The actions on record.
+    pub(crate) book: Arc<Book>,
+    /// The Prometheus servers.
+    pub(crate) sources: Arc<Sources>,
+    /// What the judge hands to the executor.
+    pub(crate) board: Board,
+    /// What the judge remembers from look to look.
+    pub(crate) desk: Desk,
+    /// Held while a reservation is decided and recorded: one at a time in this process.
+    pub(crate) reserving: tokio::sync::Mutex<()>,
+    /// How the two reconcilers wake each other.
+    pub(crate) wakers: Wakers,
+    /// Events.
+    pub(crate) announcer: Announcer,
+    /// Metrics.
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// How the two reconcilers wake each other.
+pub(crate) struct Wakers {
+    /// Wakes the judge for a policy.
+    pub(crate) judge: mpsc::UnboundedSender<ObjectRef<HealingPolicy>>,
+    /// Wakes the executor for an action.
+    pub(crate) executor: mpsc::UnboundedSender<ObjectRef<HealingAction>>,
+}
+
+impl Context {
+    /// Wakes the executor for every action that the decision has news about.
+    pub(crate) fn executor_wake(&self, policy: &PolicyKey, decision: &Decision) {
+        let in_flight = self.book.ledger(&policy.namespace);
+        for record in in_flight.of(policy).filter(|record| record.in_flight()) {
+            let verdict = decision.verdicts.iter().any(|verdict| verdict.action == record.name);
+            if verdict || record.state == State::Pending {
+                // The receiver is gone only while shutting down.
+                let _ = self.wakers.executor.send(ObjectRef::new(&record.name).within(&policy.namespace));
+            }
+        }
+    }
+
+    /// Wakes the judge for a policy.
+    pub(crate) fn judge_wake(&self, policy: &PolicyKey) {
+        // The receiver is gone only while shutting down.
+        let _ = self.wakers.judge.send(ObjectRef::new(&policy.name).within(&policy.namespace));
+    }
+
+    /// Forgets a policy that is gone.
+    pub(crate) fn forget_policy(&self, policy: &PolicyKey) {
+        self.desk.forget(policy);
+        self.board.forget(policy);
+        self.metrics.forget(policy);
+    }
+
+    /// The present.
+    #[allow(clippy::unused_self, reason = "the one place where a clock is read: the API server's offset belongs here")]
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}

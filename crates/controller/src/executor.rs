@@ -1,0 +1,81 @@
+//! The action reconciler: survey → next step → one write. It is the only writer of
+//! an action's status, by compare-and-set, and takes one step a pass.
+
+mod act;
+mod record;
+mod survey;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action as Requeue;
+use prunella_api::HealingAction;
+use prunella_cluster::ClusterError;
+use prunella_core::ledger::State;
+use prunella_core::{Step, next_step};
+use tracing::{error, warn};
+
+use crate::context::Context;
+use crate::ledger;
+
+/// An action as the watch hands it over: one that does not parse stops nobody else.
+pub(crate) type GuardedAction = DeserializeGuard<HealingAction>;
+
+/// How soon a pass that failed is tried again: nothing is known, look again.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// How soon to look again after a write of the record was answered or refused.
+const SOON: Duration = Duration::from_millis(50);
+
+/// Why a pass could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExecuteError {
+    #[error("the action makes no sense: {0}")]
+    Record(#[from] ledger::RecordError),
+    #[error("cannot read the world: {0}")]
+    Survey(#[source] ClusterError),
+    #[error("cannot write the action's status: {0}")]
+    Write(#[source] ClusterError),
+}
+
+/// One pass over one action.
+pub(crate) async fn reconcile(action: Arc<GuardedAction>, context: Arc<Context>) -> Result<Requeue, Infallible> {
+    let action = match &action.0 {
+        Ok(action) => action,
+        Err(invalid) => {
+            error!(action = invalid.metadata.name, error = %invalid.error, "a HealingAction does not parse, leaving it alone");
+            context.metrics.failed("action");
+            return Ok(Requeue::await_change());
+        }
+    };
+    Ok(pass(action, &context).await.unwrap_or_else(|error| {
+        context.metrics.failed("action");
+        warn!(namespace = action.namespace(), action = action.name_any(), %error, "looking again");
+        Requeue::requeue(TRY_AGAIN)
+    }))
+}
+
+async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, ExecuteError> {
+    if matches!(ledger::state(action)?, State::Finished(_)) {
+        return Ok(Requeue::await_change());
+    }
+    // What the watch shows may be old: the record itself is read live as well.
+    let Some(action) = survey::action(action, context).await.map_err(ExecuteError::Survey)? else {
+        return Ok(Requeue::await_change());
+    };
+    let facts = ledger::facts(&action)?;
+    if matches!(facts.state, State::Finished(_)) {
+        return Ok(Requeue::await_change());
+    }
+    let world = survey::world(&action, &facts, context).await.map_err(ExecuteError::Survey)?;
+    match next_step(&facts, world, context.now()) {
+        Step::Wait(time) => Ok(Requeue::requeue(time.try_into().unwrap_or(TRY_AGAIN))),
+        Step::Do(effect) => act::act(&action, &effect, context).await.map_err(ExecuteError::Write),
+        Step::Record(transition) => {
+            record::transition(&action, &facts, transition, context).await.map_err(ExecuteError::Write)?;
+            Ok(Requeue::requeue(SOON))
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Stage 2a: one effect on the world. What came of it is not remembered but seen by
+//! the next pass; only a refusal that provably had no effect is noted, once.
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action as Requeue;
+use prunella_api::HealingAction;
+use prunella_cluster::ClusterError;
+use prunella_cluster::perform::{Performed, perform, request};
+use prunella_core::execute::{Effect, retry_after};
+use tracing::{info, warn};
+
+use super::{SOON, TRY_AGAIN, record};
+use crate::context::Context;
+use crate::ledger;
+
+/// Carries the effect out.
+pub(super) async fn act(action: &HealingAction, effect: &Effect, context: &Context) -> Result<Requeue, ClusterError> {
+    let namespace = action.namespace().unwrap_or_default();
+    let target = ledger::object(&action.spec.target);
+    let name = action.name_any();
+    match perform(&context.writes, &namespace, &target, effect).await {
+        Performed::Accepted => {
+            info!(namespace, action = name, %target, request = request(effect), "done");
+            Ok(Requeue::requeue(SOON))
+        }
+        Performed::NoSuchObject => Ok(Requeue::requeue(SOON)),
+        Performed::RefusedByBudget => {
+            record::blocked(action, context).await?;
+            Ok(Requeue::requeue(retry_after(effect).try_into().unwrap_or(TRY_AGAIN)))
+        }
+        Performed::Unclear(error) => {
+            warn!(namespace, action = name, %target, %error, "nobody knows what became of {}, looking", request(effect));
+            Ok(Requeue::requeue(TRY_AGAIN))
+        }
+    }
+}

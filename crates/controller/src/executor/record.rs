@@ -1,0 +1,196 @@
+//! Stage 2b: one transition of the record, by compare-and-set on the version that
+//! was read: of two executors that decide at once, one is refused and looks again.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::PostParams;
+use kube::{Api, Resource, ResourceExt};
+use prunella_api::{ConditionType, HealingAction, HealingActionStatus, Write, set_condition};
+use prunella_cluster::{ClusterError, perform, within};
+use prunella_core::execute::{Effect, Facts, OutcomeReason, Transition};
+use prunella_core::ledger::{Outcome, State};
+use prunella_core::policy::{Action, Disruption};
+use tracing::{debug, info};
+
+use crate::announce::News;
+use crate::context::Context;
+use crate::ledger;
+use crate::writes::DEADLINE;
+
+/// What an action waits for while a `PodDisruptionBudget` allows no eviction.
+const DISRUPTION_BUDGET: &str = "DisruptionBudget";
+
+/// Writes one transition and tells it.
+pub(super) async fn transition(
+    action: &HealingAction,
+    facts: &Facts,
+    transition: Transition,
+    context: &Context,
+) -> Result<(), ClusterError> {
+    let now: Time = context.now().into();
+    let mut status = action.status.clone().unwrap_or_default();
+    status.blocked_by = None;
+    let message = apply(&mut status, action, facts, transition, &now);
+    status.message = Some(message.clone());
+    let over = matches!(transition, Transition::Finish { .. });
+    set_condition(
+        &mut status.conditions,
+        ConditionType::Progressing,
+        Some(!over),
+        transition.to().as_str(),
+        message.clone(),
+        action.metadata.generation,
+        &now,
+    );
+    if !write(action, status, context).await? {
+        return Ok(());
+    }
+    let news = news(action, transition, &message);
+    info!(namespace = action.namespace(), action = action.name_any(), "{}: {}", news.reason, news.note);
+    if let Transition::Finish { outcome, .. } = transition {
+        context.metrics.finished(&ledger::policy_of(action), &action.spec.action_name, outcome.as_str());
+    }
+    tell(action, &news, context).await;
+    Ok(())
+}
+
+/// Notes, once, that a disruption budget holds the action up.
+pub(super) async fn blocked(action: &HealingAction, context: &Context) -> Result<(), ClusterError> {
+    let mut status = action.status.clone().unwrap_or_default();
+    if status.blocked_by.as_deref() == Some(DISRUPTION_BUDGET) {
+        return Ok(());
+    }
+    let message = "a PodDisruptionBudget allows no eviction now; trying again".to_owned();
+    status.blocked_by = Some(DISRUPTION_BUDGET.to_owned());
+    status.message = Some(message.clone());
+    let now: Time = context.now().into();
+    set_condition(
+        &mut status.conditions,
+        ConditionType::Progressing,
+        Some(true),
+        State::Running.as_str(),
+        message.clone(),
+        action.metadata.generation,
+        &now,
+    );
+    if write(action, status, context).await? {
+        let news = News { warning: true, reason: "Blocked", action: action.spec.action_name.clone(), note: message };
+        tell(action, &news, context).await;
+    }
+    Ok(())
+}
+
+fn apply(
+    status: &mut HealingActionStatus,
+    action: &HealingAction,
+    facts: &Facts,
+    transition: Transition,
+    now: &Time,
+) -> String {
+    let target = ledger::object(&action.spec.target);
+    let subject = ledger::object(&action.spec.subject);
+    match transition {
+        Transition::Begin => {
+            status.started_at = Some(now.clone());
+            format!("begun: {} on {target}", action.spec.action_name)
+        }
+        Transition::Executed { settle_by } => {
+            status.executed_at = Some(now.clone());
+            status.settle_by = Some(settle_by.into());
+            status.writes =
+                vec![Write { request: perform::request(&effect_of(facts)).to_owned(), object: target.to_string() }];
+            format!("{target} is on its way out; waiting for {subject} to have all its replicas ready again")
+        }
+        Transition::Settled { verify_by } => {
+            status.settled_at = Some(now.clone());
+            status.verify_by = Some(verify_by.into());
+            format!("{subject} has all its replicas ready again; watching whether its new pods stay clear")
+        }
+        Transition::Finish { outcome, reason } => {
+            status.finished_at = Some(now.clone());
+            status.outcome = Some(outcome.as_str().to_owned());
+            status.outcome_reason = Some(reason.as_str().to_owned());
+            format!("{}: {}", outcome.as_str(), sentence(reason))
+        }
+    }
+}
+
+fn effect_of(facts: &Facts) -> Effect {
+    match facts.action {
+        Action::DeletePod { disruption: Disruption::Evict, grace } => Effect::EvictPod { grace },
+    }
+}
+
+fn sentence(reason: OutcomeReason) -> &'static str {
+    match reason {
+        OutcomeReason::Cleared => "the new pods were clear, with evidence, for clearFor",
+        OutcomeReason::StillBreached => "the new pods were still breached at the end of verify.within",
+        OutcomeReason::NotReady => "the new pods were not ready at the end of verify.within",
+        OutcomeReason::NoData => "there was no data about the new pods at the end of verify.within",
+        OutcomeReason::SourceUnknown => "the source gave no answer to rely on until the end",
+        OutcomeReason::Recovered => "the breach ended by itself before the action was begun",
+        OutcomeReason::PolicyGone => "the policy is gone",
+        OutcomeReason::ModeChanged => "the policy's mode is no longer Enforce",
+        OutcomeReason::StartByPassed => "it could not be begun before its evidence was stale",
+        OutcomeReason::TargetGone => "the target or the workload behind it is gone, going, or scaled to zero",
+        OutcomeReason::TargetBusy => "an earlier action on the target or its owners is in flight",
+        OutcomeReason::NotSelected => "the policy's selector no longer chooses the target",
+        OutcomeReason::NotHealable => "the target may no longer be healed",
+        OutcomeReason::BlockedByDisruptionBudget => "a PodDisruptionBudget allowed no eviction for ten minutes",
+        OutcomeReason::NotExecuted => "the write took no effect for ten minutes",
+        OutcomeReason::NotSettled => "the replacement did not come up in time",
+        OutcomeReason::RecordedOnly => "the policy's mode is DryRun, so this was decided and recorded only",
+    }
+}
+
+fn news(action: &HealingAction, transition: Transition, message: &str) -> News {
+    let warning = match transition {
+        Transition::Finish { outcome, .. } => {
+            matches!(outcome, Outcome::Failed | Outcome::Inconclusive | Outcome::Expired)
+        }
+        Transition::Begin | Transition::Executed { .. } | Transition::Settled { .. } => false,
+    };
+    let note = format!("{}: {message}", action.name_any());
+    News { warning, reason: transition.to().as_str(), action: action.spec.action_name.clone(), note }
+}
+
+/// Replaces the status if the record is still the one that was read. `false`: it is
+/// not, and the next pass looks again.
+async fn write(action: &HealingAction, status: HealingActionStatus, context: &Context) -> Result<bool, ClusterError> {
+    let api: Api<HealingAction> = Api::namespaced(context.writes.clone(), &action.namespace().unwrap_or_default());
+    let mut next = action.clone();
+    next.status = Some(status);
+    match within(DEADLINE, api.replace_status(&action.name_any(), &PostParams::default(), &next)).await {
+        Ok(written) => {
+            context.book.note(&written);
+            context.judge_wake(&ledger::policy_of(&written));
+            Ok(true)
+        }
+        Err(ClusterError::Kube(kube::Error::Api(answer))) if answer.is_conflict() || answer.is_not_found() => {
+            debug!(action = action.name_any(), "the record changed meanwhile, looking again");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn tell(action: &HealingAction, news: &News, context: &Context) {
+    let namespace = action.namespace();
+    let policy = ObjectReference {
+        api_version: Some(prunella_api::HealingPolicy::api_version(&()).into_owned()),
+        kind: Some(prunella_api::HealingPolicy::kind(&()).into_owned()),
+        name: Some(action.spec.policy.name.clone()),
+        namespace: namespace.clone(),
+        uid: Some(action.spec.policy.uid.clone()),
+        ..ObjectReference::default()
+    };
+    let target = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some(action.spec.target.kind.clone()),
+        name: Some(action.spec.target.name.clone()),
+        namespace,
+        uid: Some(action.spec.target.uid.clone()),
+        ..ObjectReference::default()
+    };
+    context.announcer.tell_both(news, &policy, &target).await;
+}

@@ -1,0 +1,71 @@
+//! Stage 1: the world around one action, read live. Needs the client for reads.
+
+use kube::core::Selector;
+use kube::{Api, ResourceExt};
+use prunella_api::{HealingAction, HealingPolicy, Mode};
+use prunella_cluster::{ClusterError, REQUEST_DEADLINE, live, within};
+use prunella_core::execute::{Facts, LiveSubject, LiveTarget, PolicyStanding, World};
+use prunella_core::ledger::State;
+
+use crate::context::Context;
+use crate::ledger;
+
+/// The action itself; `None` when it is gone.
+pub(super) async fn action(action: &HealingAction, context: &Context) -> Result<Option<HealingAction>, ClusterError> {
+    let api: Api<HealingAction> = Api::namespaced(context.reads.clone(), &action.namespace().unwrap_or_default());
+    let live = within(REQUEST_DEADLINE, api.get_opt(&action.name_any())).await?;
+    Ok(live.filter(|live| live.uid() == action.uid()))
+}
+
+/// Everything the next step depends on.
+pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Context) -> Result<World, ClusterError> {
+    let namespace = action.namespace().unwrap_or_default();
+    let key = ledger::policy_of(action);
+    let target = ledger::object(&action.spec.target);
+    let policy = policy(action, &namespace, context).await?;
+    let standing = match &policy {
+        Some(policy) if policy.spec.mode == Mode::Enforce => PolicyStanding::Enforces,
+        Some(_) => PolicyStanding::DryRun,
+        None => PolicyStanding::Gone,
+    };
+    let selector = policy.and_then(|policy| Selector::try_from(policy.spec.target.selector).ok());
+    // Once executed, the target is gone for good or going: its workload is what counts.
+    let live_target = match facts.state {
+        State::Verifying | State::Finished(_) => LiveTarget::Gone,
+        _ => live::pod(&context.reads, &namespace, &target, selector.as_ref()).await?,
+    };
+    let subject = match facts.state {
+        State::Settling | State::Verifying => {
+            live::subject(&context.reads, &namespace, &ledger::object(&action.spec.subject)).await?
+        }
+        _ => LiveSubject::Restored,
+    };
+    Ok(World {
+        policy: standing,
+        target: live_target,
+        subject,
+        earlier_overlaps: facts.state == State::Pending && earlier_overlaps(action, &namespace, context),
+        firing: context.board.is_firing(&key, &action.spec.policy.uid, &target.uid, context.now()),
+        verdict: context.board.verdict(&key, &action.name_any()),
+    })
+}
+
+/// The policy that reserved the action, unless it is gone, going, or a namesake.
+async fn policy(
+    action: &HealingAction,
+    namespace: &str,
+    context: &Context,
+) -> Result<Option<HealingPolicy>, ClusterError> {
+    let api: Api<HealingPolicy> = Api::namespaced(context.reads.clone(), namespace);
+    let policy = within(REQUEST_DEADLINE, api.get_opt(&action.spec.policy.name)).await?;
+    Ok(policy.filter(|policy| {
+        policy.uid().as_deref() == Some(action.spec.policy.uid.as_str()) && policy.metadata.deletion_timestamp.is_none()
+    }))
+}
+
+/// Whether an action reserved before this one touches the same objects.
+fn earlier_overlaps(action: &HealingAction, namespace: &str, context: &Context) -> bool {
+    let Ok(own) = ledger::record(action) else { return true };
+    let ledger = context.book.ledger(namespace);
+    ledger.records.iter().any(|other| other.name != own.name && other.precedes(&own) && other.overlaps(&own))
+}

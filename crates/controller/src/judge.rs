@@ -1,0 +1,206 @@
+//! The policy reconciler: compile → observe → decide → reserve → record.
+//!
+//! It never touches a workload. What it wants done it creates as a
+//! `HealingAction`; what it sees of running actions it hands over as verdicts.
+
+mod compile;
+mod observe;
+mod record;
+mod reserve;
+mod tell;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action as Requeue;
+use prunella_api::HealingPolicy;
+use prunella_core::decide::{Decision, Inputs, Memory, Phase};
+use prunella_core::observation::Observation;
+use prunella_core::policy::PolicyKey;
+use prunella_core::{decide, time};
+use tracing::{error, warn};
+
+use crate::board::Posting;
+use crate::context::Context;
+use compile::Compiled;
+pub(crate) use record::REASONS;
+
+/// A policy as the watch hands it over: one that does not parse stops nobody else.
+pub(crate) type GuardedPolicy = DeserializeGuard<HealingPolicy>;
+
+/// How soon a pass that failed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// How soon a policy that cannot work is looked at again, should nobody touch it.
+const STALLED_AGAIN: Duration = Duration::from_mins(10);
+
+/// What the judge remembers of its policies from look to look.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    standings: Mutex<HashMap<PolicyKey, Standing>>,
+}
+
+/// What is remembered of one policy.
+#[derive(Debug, Default)]
+struct Standing {
+    /// The uid of the policy, and the digest of its condition, target and steps: with
+    /// another one nothing remembered is of use.
+    identity: (String, String),
+    memory: Memory,
+    observation: Option<Observation>,
+    /// When the source is to be asked again.
+    due: Option<Timestamp>,
+    /// The status as last written, so that a quiet policy makes no write even while
+    /// the watch lags behind.
+    written: Option<prunella_api::HealingPolicyStatus>,
+}
+
+impl Desk {
+    /// Takes a policy's standing out; one object is never reconciled twice at once.
+    fn take(&self, key: &PolicyKey) -> Standing {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
+    }
+
+    fn put(&self, key: &PolicyKey, standing: Standing) {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), standing);
+    }
+
+    /// Forgets a policy that is gone.
+    pub(crate) fn forget(&self, key: &PolicyKey) {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// One pass over one policy.
+pub(crate) async fn reconcile(policy: Arc<GuardedPolicy>, context: Arc<Context>) -> Result<Requeue, Infallible> {
+    let policy = match &policy.0 {
+        Ok(policy) => policy,
+        Err(invalid) => {
+            let name = invalid.metadata.name.as_deref().unwrap_or_default();
+            let namespace = invalid.metadata.namespace.as_deref().unwrap_or_default();
+            error!(namespace, policy = name, error = %invalid.error, "a HealingPolicy does not parse, leaving it alone");
+            context.metrics.failed("policy");
+            return Ok(Requeue::requeue(STALLED_AGAIN));
+        }
+    };
+    let key = PolicyKey { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
+    if policy.metadata.deletion_timestamp.is_some() {
+        context.desk.forget(&key);
+        context.board.forget(&key);
+        return Ok(Requeue::await_change());
+    }
+    let mut standing = context.desk.take(&key);
+    let next = judge(policy, &key, &mut standing, &context).await;
+    context.desk.put(&key, standing);
+    Ok(next.unwrap_or_else(|error| {
+        context.metrics.failed("policy");
+        warn!(policy = %key, %error, "cannot write what was decided, trying again");
+        Requeue::requeue(TRY_AGAIN)
+    }))
+}
+
+/// Why a pass could not be finished.
+#[derive(Debug, thiserror::Error)]
+enum JudgeError {
+    #[error("cannot reserve an action: {0}")]
+    Reserve(#[source] prunella_cluster::ClusterError),
+    #[error("cannot write the status: {0}")]
+    Record(#[source] prunella_cluster::ClusterError),
+}
+
+async fn judge(
+    policy: &HealingPolicy,
+    key: &PolicyKey,
+    standing: &mut Standing,
+    context: &Context,
+) -> Result<Requeue, JudgeError> {
+    let compiled = match compile::compile(policy, &context.sources) {
+        Ok(compiled) => compiled,
+        Err(error) => {
+            context.board.forget(key);
+            record::stalled(policy, standing, &error, context).await.map_err(JudgeError::Record)?;
+            return Ok(Requeue::requeue(STALLED_AGAIN));
+        }
+    };
+    let identity = (policy.uid().unwrap_or_default(), compiled.hash.clone());
+    if standing.identity != identity {
+        let written = standing.written.take();
+        *standing = Standing { identity, written, ..Standing::default() };
+    }
+    let now = context.now();
+    let asked_now = standing.observation.is_none() || standing.due.is_none_or(|due| now >= due);
+    let observation = match standing.observation.take() {
+        Some(observation) if !asked_now => observation,
+        _ => observe::breach(&compiled, context).await,
+    };
+    let (observation, decision) = decide_fully(&compiled, standing, observation, asked_now, context).await;
+
+    let decision = if decision.reservations.is_empty() {
+        decision
+    } else {
+        reserve::reserve(policy, &compiled, &standing.memory, &observation, context)
+            .await
+            .map_err(JudgeError::Reserve)?
+    };
+    context.board.post(key.clone(), posting(&compiled, policy, &observation, &decision));
+    tell::transitions(policy, &compiled, &decision, context).await;
+    context.executor_wake(key, &decision);
+
+    standing.memory = decision.memory.clone();
+    standing.due = Some(time::after(context.now(), decision.next_check));
+    record::record(policy, &compiled, &observation, &decision, standing, context).await.map_err(JudgeError::Record)?;
+    standing.observation = Some(observation);
+    Ok(Requeue::requeue(unsigned(decision.next_check)))
+}
+
+/// Decides, asking what the decision needs. What is asked later is asked together
+/// with the condition anew, so that both tell of the same instant.
+async fn decide_fully(
+    compiled: &Compiled,
+    standing: &Standing,
+    observation: Observation,
+    asked_now: bool,
+    context: &Context,
+) -> (Observation, Decision) {
+    let first = decide_once(compiled, &standing.memory, &observation, context);
+    if first.questions.is_empty() {
+        return (observation, first);
+    }
+    let observation = if asked_now { observation } else { observe::breach(compiled, context).await };
+    let observation = observe::evidence(compiled, observation, context).await;
+    let decision = decide_once(compiled, &standing.memory, &observation, context);
+    (observation, decision)
+}
+
+/// One decision from what is known at this instant.
+fn decide_once(compiled: &Compiled, memory: &Memory, observation: &Observation, context: &Context) -> Decision {
+    decide(Inputs {
+        policy: &compiled.policy,
+        observation,
+        targets: &context.targets.pods(&compiled.policy.key.namespace, &compiled.selector),
+        ledger: &context.book.ledger(&compiled.policy.key.namespace),
+        memory,
+        now: context.now(),
+    })
+}
+
+fn posting(compiled: &Compiled, policy: &HealingPolicy, observation: &Observation, decision: &Decision) -> Posting {
+    let firing = decision.memory.timers.iter().filter(|(_, timer)| {
+        timer.phase == Phase::Firing && timer.breach.is_some_and(|breach| breach.last == observation.at)
+    });
+    Posting {
+        policy_uid: policy.uid().unwrap_or_default(),
+        observed_at: observation.at,
+        interval: compiled.policy.interval,
+        firing: firing.map(|(uid, _)| uid.clone()).collect(),
+        verdicts: decision.verdicts.clone(),
+    }
+}
+
+fn unsigned(duration: SignedDuration) -> Duration {
+    duration.try_into().unwrap_or_default()
+}

@@ -1,0 +1,167 @@
+//! Stage 1: the policy as written → the policy as judged. Every default is filled
+//! in and every rule that the API server cannot check is checked, so that what
+//! comes out cannot be wrong. Needs no client.
+
+use jiff::SignedDuration;
+use kube::ResourceExt;
+use kube::core::Selector;
+use prunella_api::{Duration, DurationError, HealingPolicy, OnNoData};
+use prunella_core::policy::{self, Limits, Policy, PolicyKey, StepSpec};
+use prunella_core::time::times;
+use prunella_signals::{Query, QueryError};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::ledger;
+use crate::sources::Sources;
+
+/// The least default of `verify.within`.
+const VERIFY_AT_LEAST: SignedDuration = SignedDuration::from_mins(2);
+/// The lookback taken while the source is not known yet: that of a scrape interval
+/// of one minute.
+const DEFAULT_LOOKBACK: SignedDuration = SignedDuration::from_secs(150);
+
+/// A policy that can be judged.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) policy: Policy,
+    pub(crate) query: Query,
+    pub(crate) selector: Selector,
+    pub(crate) source: String,
+    /// The action as the user wrote it: it goes into the record.
+    pub(crate) action: prunella_api::Action,
+    /// A digest of condition, target and steps.
+    pub(crate) hash: String,
+}
+
+/// Why a policy can never work until somebody changes it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CompileError {
+    #[error("{field}: {error}")]
+    Duration { field: &'static str, error: DurationError },
+    #[error("condition.promql.query: {0}")]
+    Query(#[from] QueryError),
+    #[error("target.selector: {0}")]
+    Selector(#[from] kube::core::ParseExpressionError),
+    #[error("exactly one kind of condition must be given: promql")]
+    NoCondition,
+    #[error("at least one step must be given")]
+    NoStep,
+    #[error("steps[0].action: {0}")]
+    Action(#[from] ledger::RecordError),
+    #[error(
+        "condition.promql.query does not keep to the policy's namespace: add namespace={namespace:?} to every selector in it"
+    )]
+    NamespaceNotPinned { namespace: String },
+    #[error(
+        "steps[0].verify.within is {within:?}, but clearFor ({clear_for:?}) + interval ({interval:?}) + the widest range in the query ({range:?}) need {needed:?}: lengthen it or leave it out"
+    )]
+    VerifyTooShort {
+        within: SignedDuration,
+        clear_for: SignedDuration,
+        interval: SignedDuration,
+        range: SignedDuration,
+        needed: SignedDuration,
+    },
+}
+
+impl CompileError {
+    /// The reason of the `Ready` and `Stalled` conditions.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Query(error) => error.reason(),
+            Self::NamespaceNotPinned { .. } => "NamespaceNotPinned",
+            Self::VerifyTooShort { .. } => "VerifyTooShort",
+            Self::Duration { .. } | Self::Selector(_) | Self::NoCondition | Self::NoStep | Self::Action(_) => {
+                "InvalidSpec"
+            }
+        }
+    }
+}
+
+/// Compiles a policy.
+pub(crate) fn compile(object: &HealingPolicy, sources: &Sources) -> Result<Compiled, CompileError> {
+    let spec = &object.spec;
+    let key = PolicyKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+    let promql = spec.condition.promql.as_ref().ok_or(CompileError::NoCondition)?;
+    let query = Query::compile(&promql.query, promql.evidence.as_deref())?;
+    if !query.pins_namespace(&key.namespace) {
+        return Err(CompileError::NamespaceNotPinned { namespace: key.namespace });
+    }
+    let interval = duration("interval", &spec.interval)?;
+    let range = SignedDuration::try_from(query.widest_range()).unwrap_or(SignedDuration::MAX);
+    let clear_for = spec
+        .condition
+        .clear_for
+        .as_ref()
+        .map(|given| duration("condition.clearFor", given))
+        .transpose()?
+        .unwrap_or(interval.max(range));
+    let lookback = sources.lookback(&promql.source.name).unwrap_or(DEFAULT_LOOKBACK);
+    let step = spec.steps.first().ok_or(CompileError::NoStep)?;
+    let limits = &spec.limits;
+    let policy = Policy {
+        mode: ledger::mode(spec.mode),
+        interval,
+        breach_for: spec
+            .condition
+            .breach_for
+            .as_ref()
+            .map(|given| duration("condition.for", given))
+            .transpose()?
+            .unwrap_or(SignedDuration::ZERO),
+        clear_for,
+        on_no_data: match spec.condition.on_no_data {
+            OnNoData::Hold => policy::OnNoData::Hold,
+            OnNoData::Clear => policy::OnNoData::Clear,
+        },
+        match_label: spec.target.series.label.clone(),
+        longest_gap: times(interval, 2).max(lookback),
+        step: StepSpec {
+            action: ledger::action(&step.action)?,
+            verify_within: verify_within(step, clear_for, interval, range)?,
+        },
+        limits: Limits {
+            cooldown: duration("limits.cooldown", &limits.cooldown)?,
+            max_actions: u32::try_from(limits.max_actions.count).unwrap_or(0),
+            window: duration("limits.maxActions.per", &limits.max_actions.per)?,
+            max_concurrent: u32::try_from(limits.max_concurrent).unwrap_or(0),
+        },
+        key,
+    };
+    let selector = Selector::try_from(spec.target.selector.clone())?;
+    let hash = digest(&(&spec.condition, &spec.target, &spec.steps));
+    Ok(Compiled { policy, query, selector, source: promql.source.name.clone(), action: step.action.clone(), hash })
+}
+
+fn verify_within(
+    step: &prunella_api::Step,
+    clear_for: SignedDuration,
+    interval: SignedDuration,
+    range: SignedDuration,
+) -> Result<SignedDuration, CompileError> {
+    let sum = |parts: [SignedDuration; 3]| {
+        parts.into_iter().fold(SignedDuration::ZERO, |sum, part| sum.checked_add(part).unwrap_or(SignedDuration::MAX))
+    };
+    let Some(given) = &step.verify.within else {
+        return Ok(VERIFY_AT_LEAST.max(sum([clear_for, times(interval, 2), range])));
+    };
+    let within = duration("steps[0].verify.within", given)?;
+    let needed = sum([clear_for, interval, range]);
+    if within < needed {
+        return Err(CompileError::VerifyTooShort { within, clear_for, interval, range, needed });
+    }
+    Ok(within)
+}
+
+fn duration(field: &'static str, given: &Duration) -> Result<SignedDuration, CompileError> {
+    given.get().map_err(|error| CompileError::Duration { field, error })
+}
+
+/// A digest of anything that serialises, stable across processes: JSON with the
+/// fields in the order of the types.
+fn digest(value: &impl Serialize) -> String {
+    // These types have string keys only and serialise always.
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    Sha256::digest(json).iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}

@@ -1,0 +1,125 @@
+//! Stage 4: what is wanted becomes a record, before anything else happens. Needs
+//! the client for writes.
+
+use jiff::SignedDuration;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, ResourceExt};
+use prunella_api::{
+    ActionEvidence, ActionTarget, Duration, HealingAction, HealingActionSpec, HealingPolicy, POLICY_LABEL,
+    PolicyReference,
+};
+use prunella_cluster::{ClusterError, within};
+use prunella_core::decide::{Decision, Memory, Reservation};
+use prunella_core::observation::Observation;
+use prunella_core::target::Object;
+use sha2::{Digest, Sha256};
+use tracing::{info, warn};
+
+use super::{Compiled, decide_once, tell};
+use crate::context::Context;
+use crate::writes::DEADLINE;
+
+/// Decides again with all other reservations of this process held off, and records
+/// what that decision wants. Returns that decision.
+///
+/// Without the lock two policies could both see a target free: between a decision
+/// and the answer to its POST the record is not yet in the book.
+pub(super) async fn reserve(
+    policy: &HealingPolicy,
+    compiled: &Compiled,
+    memory: &Memory,
+    observation: &Observation,
+    context: &Context,
+) -> Result<Decision, ClusterError> {
+    let _held = context.reserving.lock().await;
+    let mut decision = decide_once(compiled, memory, observation, context);
+    let api: Api<HealingAction> = Api::namespaced(context.writes.clone(), &compiled.policy.key.namespace);
+    let wanted = decision.reservations.len();
+    let mut recorded = Vec::with_capacity(wanted);
+    for reservation in &decision.reservations {
+        let action = object(policy, compiled, reservation);
+        match within(DEADLINE, api.create(&PostParams::default(), &action)).await {
+            Ok(created) => {
+                info!(policy = %compiled.policy.key, action = created.name_any(), target = %reservation.target,
+                      value = reservation.value, "reserved");
+                context.book.note(&created);
+                context.metrics.reserved(&compiled.policy.key);
+                tell::reserved(policy, compiled, reservation, &created, context).await;
+                recorded.push(reservation.clone());
+            }
+            // Somebody has reserved the policy's next action already: the watch will
+            // show it, and the next pass decides with it on record.
+            Err(ClusterError::Kube(kube::Error::Api(status))) if status.is_already_exists() => {
+                warn!(policy = %compiled.policy.key, action = action.name_any(), "reserved by somebody else, deciding again");
+                decision.next_check = SignedDuration::from_secs(1);
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    decision.reservations = recorded;
+    Ok(decision)
+}
+
+fn object(policy: &HealingPolicy, compiled: &Compiled, reservation: &Reservation) -> HealingAction {
+    let Reservation { target, subject, rung, attempt, sequence, since, value, labels, observed_at, start_by } =
+        reservation;
+    let uid = policy.uid().unwrap_or_default();
+    HealingAction {
+        metadata: ObjectMeta {
+            name: Some(name(&policy.name_any(), &uid, *sequence)),
+            namespace: policy.namespace(),
+            labels: Some([(POLICY_LABEL.to_owned(), policy.name_any())].into()),
+            ..ObjectMeta::default()
+        },
+        spec: HealingActionSpec {
+            policy: PolicyReference {
+                name: policy.name_any(),
+                uid,
+                generation: policy.metadata.generation.unwrap_or_default(),
+                hash: compiled.hash.clone(),
+            },
+            mode: policy.spec.mode,
+            sequence: i64::try_from(*sequence).unwrap_or(i64::MAX),
+            target: reference(target),
+            subject: reference(subject),
+            action_name: compiled.policy.step.action.name().to_owned(),
+            action: compiled.action.clone(),
+            verify_within: Duration::from(compiled.policy.step.verify_within),
+            rung: i32::try_from(*rung).unwrap_or(i32::MAX),
+            attempt: i32::try_from(*attempt).unwrap_or(i32::MAX),
+            evidence: ActionEvidence {
+                query: compiled.query.text().to_owned(),
+                value: decimal(*value),
+                labels: labels.clone(),
+                since: (*since).into(),
+                observed_at: (*observed_at).into(),
+            },
+            start_by: (*start_by).into(),
+        },
+        status: None,
+    }
+}
+
+/// `<policy>-<digest of kind and uid>-<sequence>`: two leaders that decide at once
+/// collide on the name, and a policy created anew never collides with its namesake.
+fn name(policy: &str, uid: &str, sequence: u64) -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let digest = Sha256::digest(format!("HealingPolicy/{uid}"));
+    let tag: String = digest
+        .iter()
+        .take(10)
+        .filter_map(|byte| ALPHABET.get(usize::from(byte % 32)))
+        .map(|&c| char::from(c))
+        .collect();
+    format!("{policy}-{tag}-{sequence}")
+}
+
+fn reference(object: &Object) -> ActionTarget {
+    ActionTarget { kind: object.kind.clone(), name: object.name.clone(), uid: object.uid.to_string() }
+}
+
+/// A value as people write it; never a float in the API.
+pub(super) fn decimal(value: f64) -> String {
+    value.to_string()
+}

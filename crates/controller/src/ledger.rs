@@ -1,0 +1,176 @@
+//! The book of actions: slim records of every `HealingAction`, filled by a watch,
+//! and own writes from the moment they are answered.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use prunella_api::{Disruption, HealingAction, HealingPolicy, Mode};
+use prunella_cluster::cache::{Cache, watch_config};
+use prunella_core::execute::Facts;
+use prunella_core::ledger::{Ledger, Outcome, Record, State};
+use prunella_core::policy::{self, Action, PolicyKey};
+use prunella_core::target::Object;
+use tokio::sync::mpsc;
+use tracing::warn;
+
+/// Slim records of all actions.
+#[derive(Debug)]
+pub(crate) struct Book {
+    records: Arc<Cache<Record>>,
+}
+
+/// Why an action's object makes no sense. Nobody but the controller may write one,
+/// so this is either a forgery or a newer version's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("metadata.{0} is missing")]
+    Missing(&'static str),
+    #[error("spec.action names no kind of action that this version knows")]
+    UnknownAction,
+    #[error("spec.verifyWithin: {0}")]
+    Duration(#[from] prunella_api::DurationError),
+    #[error("{0:?} is no state that this version knows")]
+    UnknownState(String),
+}
+
+impl Book {
+    pub(crate) fn new() -> Self {
+        Self { records: Cache::new("HealingAction") }
+    }
+
+    /// Follows all actions; `wake` is told the policy of each that changed.
+    pub(crate) async fn follow(&self, client: Client, wake: mpsc::UnboundedSender<ObjectRef<HealingPolicy>>) {
+        let events = watcher(Api::<HealingAction>::all(client), watch_config());
+        let slim = |action: &HealingAction| match record(action) {
+            Ok(record) => Some(record),
+            Err(error) => {
+                warn!(namespace = action.namespace(), action = action.name_any(), %error, "ignoring a HealingAction");
+                None
+            }
+        };
+        let records = Arc::clone(&self.records);
+        Arc::clone(&self.records)
+            .follow(events, slim, |(namespace, name)| {
+                if let Some(record) = records.get(namespace, name) {
+                    let policy = ObjectRef::new(&record.policy.name).within(&record.policy.namespace);
+                    // The receiver is gone only while shutting down.
+                    let _ = wake.send(policy);
+                }
+            })
+            .await;
+    }
+
+    pub(crate) async fn until_complete(&self) {
+        self.records.until_complete().await;
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.records.is_complete()
+    }
+
+    /// The records of a namespace: actions of a policy never reach beyond its own.
+    pub(crate) fn ledger(&self, namespace: &str) -> Ledger {
+        Ledger { records: self.records.select(namespace, |record| Some(record.clone())) }
+    }
+
+    /// Takes an own write down at once.
+    pub(crate) fn note(&self, action: &HealingAction) {
+        match record(action) {
+            Ok(record) => self.records.put(&action.namespace().unwrap_or_default(), &action.name_any(), record),
+            Err(error) => warn!(action = action.name_any(), %error, "an own write makes no sense"),
+        }
+    }
+}
+
+/// The policy an action belongs to.
+pub(crate) fn policy_of(action: &HealingAction) -> PolicyKey {
+    PolicyKey { namespace: action.namespace().unwrap_or_default(), name: action.spec.policy.name.clone() }
+}
+
+/// Reduces an action to its record.
+pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
+    let spec = &action.spec;
+    let created = action.creation_timestamp().ok_or(RecordError::Missing("creationTimestamp"))?.0;
+    Ok(Record {
+        name: action.name_any(),
+        sequence: u64::try_from(spec.sequence).unwrap_or(0),
+        policy: policy_of(action),
+        mode: mode(spec.mode),
+        target: object(&spec.target),
+        subject: object(&spec.subject),
+        created,
+        sick_since: spec.evidence.since.0,
+        verify_by: stamp(action, |status| status.verify_by.as_ref()),
+        rung: u32::try_from(spec.rung).unwrap_or(1),
+        attempt: u32::try_from(spec.attempt).unwrap_or(1),
+        state: state(action)?,
+    })
+}
+
+/// What the executor's next step is chosen from.
+pub(crate) fn facts(action: &HealingAction) -> Result<Facts, RecordError> {
+    Ok(Facts {
+        state: state(action)?,
+        mode: mode(action.spec.mode),
+        action: self::action(&action.spec.action)?,
+        start_by: action.spec.start_by.0,
+        began: stamp(action, |status| status.started_at.as_ref()),
+        blocked_by_budget: action.status.as_ref().is_some_and(|status| status.blocked_by.is_some()),
+        settle_by: stamp(action, |status| status.settle_by.as_ref()),
+        verify_by: stamp(action, |status| status.verify_by.as_ref()),
+        verify_within: action.spec.verify_within.get()?,
+    })
+}
+
+/// What is done, in the judgement's words.
+pub(crate) fn action(spec: &prunella_api::Action) -> Result<Action, RecordError> {
+    let delete = spec.delete_pod.as_ref().ok_or(RecordError::UnknownAction)?;
+    Ok(Action::DeletePod {
+        disruption: match delete.disruption {
+            Disruption::Evict => policy::Disruption::Evict,
+        },
+        grace: delete.grace_period_seconds.map(SignedDuration::from_secs),
+    })
+}
+
+/// The mode, in the judgement's words.
+pub(crate) fn mode(mode: Mode) -> policy::Mode {
+    match mode {
+        Mode::DryRun => policy::Mode::DryRun,
+        Mode::Enforce => policy::Mode::Enforce,
+    }
+}
+
+/// An object reference, in the judgement's words.
+pub(crate) fn object(target: &prunella_api::ActionTarget) -> Object {
+    Object { kind: target.kind.clone(), name: target.name.clone(), uid: target.uid.clone().into() }
+}
+
+/// Where the action stands, told by the times that were written: each transition
+/// writes its own, and none is ever taken back.
+pub(crate) fn state(action: &HealingAction) -> Result<State, RecordError> {
+    let Some(status) = &action.status else { return Ok(State::Pending) };
+    if let Some(outcome) = &status.outcome {
+        let known = Outcome::ALL.into_iter().find(|known| known.as_str() == outcome);
+        return known.map(State::Finished).ok_or_else(|| RecordError::UnknownState(outcome.clone()));
+    }
+    Ok(if status.settled_at.is_some() {
+        State::Verifying
+    } else if status.executed_at.is_some() {
+        State::Settling
+    } else if status.started_at.is_some() {
+        State::Running
+    } else {
+        State::Pending
+    })
+}
+
+fn stamp(
+    action: &HealingAction,
+    field: impl Fn(&prunella_api::HealingActionStatus) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+) -> Option<Timestamp> {
+    action.status.as_ref().and_then(field).map(|time| time.0)
+}

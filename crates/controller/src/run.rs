@@ -1,0 +1,220 @@
+//! Wires the parts together and runs them until told to stop.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use futures::{Stream, StreamExt};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{self, Action as Requeue, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client, Config};
+use prunella_api::{ClusterPrometheusSource, HealingAction, HealingPolicy};
+use prunella_cluster::cache::watch_config;
+use prunella_cluster::targets::Targets;
+use prunella_core::policy::PolicyKey;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use crate::announce::Announcer;
+use crate::args::RunOptions;
+use crate::board::Board;
+use crate::context::{Context, Wakers};
+use crate::judge::Desk;
+use crate::ledger::Book;
+use crate::metrics::Metrics;
+use crate::sources::Sources;
+use crate::{admin, executor, judge, sources};
+
+/// Runs the controller until SIGTERM or Ctrl-C.
+pub(crate) async fn run(options: RunOptions) -> Result<()> {
+    let stop = stop_signal()?;
+    let config = Config::infer().await.context("cannot find a cluster: set KUBECONFIG, or run in a pod")?;
+    info!(version = env!("CARGO_PKG_VERSION"), api_server = %config.cluster_url, "starting");
+    let reads = Client::try_from(config.clone()).context("cannot make a client for reads")?;
+    // A write whose answer was lost must not be sent again by the client: nobody
+    // knows what became of the first.
+    let mut never_twice = config;
+    never_twice.default_retry = false;
+    let writes = Client::try_from(never_twice).context("cannot make a client for writes")?;
+
+    let metrics = Arc::new(Metrics::new());
+    let (judge_waker, judge_woken) = mpsc::unbounded_channel();
+    let (executor_waker, executor_woken) = mpsc::unbounded_channel();
+    let context = Arc::new(Context {
+        announcer: Announcer::new(writes.clone(), Arc::clone(&metrics)),
+        reads,
+        writes,
+        targets: Targets::new(),
+        book: Arc::new(Book::new()),
+        sources: Arc::new(Sources::new()),
+        board: Board::default(),
+        desk: Desk::default(),
+        reserving: tokio::sync::Mutex::new(()),
+        wakers: Wakers { judge: judge_waker, executor: executor_waker },
+        metrics,
+    });
+
+    let follow = tokio::spawn(follow(Arc::clone(&context)));
+    let admin = tokio::spawn(admin::serve(options.admin_listen, Arc::clone(&context), stopped(stop.clone())));
+    let work = work(Arc::clone(&context), judge_woken, executor_woken, options.concurrency, stop.clone());
+    tokio::select! {
+        () = work => {}
+        // It ends early only when it could not begin.
+        served = admin => served.context("the admin server panicked")??,
+    }
+    follow.abort();
+    info!("stopped");
+    Ok(())
+}
+
+/// Keeps the slim copies of the world up to date.
+async fn follow(context: Arc<Context>) {
+    let wake = context.wakers.judge.clone();
+    let mark = async {
+        mark_listed_sources(&context).await;
+    };
+    tokio::join!(context.targets.follow(context.reads.clone()), context.book.follow(context.reads.clone(), wake), mark);
+}
+
+/// Waits until the sources' kind can be listed and each of them has a client.
+async fn mark_listed_sources(context: &Context) {
+    let api: Api<DeserializeGuard<ClusterPrometheusSource>> = Api::all(context.reads.clone());
+    loop {
+        match prunella_cluster::within(
+            prunella_cluster::REQUEST_DEADLINE,
+            api.list_metadata(&kube::api::ListParams::default()),
+        )
+        .await
+        {
+            Ok(listed) => {
+                let known = |name: &str| context.sources.knows(name);
+                if listed.items.iter().all(|one| one.metadata.name.as_deref().is_none_or(known)) {
+                    context.sources.complete();
+                    return;
+                }
+            }
+            Err(error) => warn!(%error, "cannot list the sources, trying again"),
+        }
+        tokio::time::sleep(LIST_AGAIN).await;
+    }
+}
+
+/// How soon a first list that failed is tried again.
+const LIST_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Runs the reconcilers: the sources' at once, judge and executor when the world was
+/// listed once.
+async fn work(
+    context: Arc<Context>,
+    judge_woken: mpsc::UnboundedReceiver<ObjectRef<HealingPolicy>>,
+    executor_woken: mpsc::UnboundedReceiver<ObjectRef<HealingAction>>,
+    concurrency: u16,
+    stop: watch::Receiver<bool>,
+) {
+    let config = controller::Config::default().concurrency(concurrency);
+    let sources = Controller::new(Api::<sources::GuardedSource>::all(context.reads.clone()), watch_config())
+        .with_config(config.clone())
+        .graceful_shutdown_on(stopped(stop.clone()))
+        .run(sources::reconcile, |_, never, _| match *never {}, Arc::clone(&context));
+    let sources = drain("source", sources, Arc::clone(&context), |context, _, name| {
+        context.sources.forget(&name);
+    });
+
+    let heal = async {
+        tokio::select! {
+            () = async {
+                context.targets.until_complete().await;
+                context.book.until_complete().await;
+                context.sources.until_complete().await;
+            } => {}
+            () = stopped(stop.clone()) => return,
+        }
+        info!("the world is listed, judging begins");
+        let judge = Controller::new(Api::<judge::GuardedPolicy>::all(context.reads.clone()), watch_config())
+            .with_config(config.clone())
+            .reconcile_on(woken(judge_woken))
+            .graceful_shutdown_on(stopped(stop.clone()))
+            .run(judge::reconcile, |_, never, _| match *never {}, Arc::clone(&context));
+        let judge = drain("policy", judge, Arc::clone(&context), |context, namespace, name| {
+            context.forget_policy(&PolicyKey { namespace, name });
+        });
+        let executor = Controller::new(Api::<executor::GuardedAction>::all(context.reads.clone()), watch_config())
+            .with_config(config)
+            .reconcile_on(woken(executor_woken))
+            .graceful_shutdown_on(stopped(stop.clone()))
+            .run(executor::reconcile, |_, never, _| match *never {}, Arc::clone(&context));
+        let executor = drain("action", executor, Arc::clone(&context), |_, _, _| {});
+        tokio::join!(judge, executor);
+    };
+    tokio::join!(sources, heal);
+}
+
+/// Refers to the guarded twin of what was woken.
+fn woken<K>(
+    receiver: mpsc::UnboundedReceiver<ObjectRef<K>>,
+) -> impl Stream<Item = ObjectRef<DeserializeGuard<K>>> + Send + 'static
+where
+    K: kube::Resource<DynamicType = ()> + Send + 'static,
+    DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
+{
+    futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|one| (one, receiver)) })
+        .map(|one| {
+            let guarded = ObjectRef::new(&one.name);
+            match one.namespace {
+                Some(namespace) => guarded.within(&namespace),
+                None => guarded,
+            }
+        })
+}
+
+/// Polls a controller to its end. Its errors are told, never dropped.
+async fn drain<K, E>(
+    name: &'static str,
+    results: impl Stream<Item = Result<(ObjectRef<K>, Requeue), controller::Error<E, kube::runtime::watcher::Error>>>,
+    context: Arc<Context>,
+    gone: impl Fn(&Context, String, String),
+) where
+    K: kube::Resource<DynamicType = ()> + Debug,
+    E: std::error::Error + 'static,
+{
+    futures::pin_mut!(results);
+    while let Some(result) = results.next().await {
+        match result {
+            Ok(_) => {}
+            Err(controller::Error::ObjectNotFound(object)) => {
+                // Deleted while its turn was queued.
+                debug!(controller = name, %object, "gone");
+                gone(&context, object.namespace.unwrap_or_default(), object.name);
+            }
+            Err(error) => {
+                context.metrics.failed(name);
+                warn!(controller = name, %error, "going on");
+            }
+        }
+    }
+}
+
+/// Becomes true on SIGTERM or Ctrl-C.
+fn stop_signal() -> Result<watch::Receiver<bool>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (sender, receiver) = watch::channel(false);
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("told to stop, finishing what is under way");
+        sender.send_replace(true);
+        // Keeps the channel open: its end is not the signal.
+        sender.closed().await;
+    });
+    Ok(receiver)
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // An error means that the sender is gone, which it never is before the signal.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
