@@ -48,10 +48,11 @@ fn operand(expr: Expr, least: u8) -> Box<Expr> {
     let own = match &expr {
         Expr::Binary(binary) => binding_of(binary.op),
         Expr::Unary(_) => UNARY,
+        Expr::NumberLiteral(number) if number.val.is_sign_negative() => UNARY,
         _ => ATOM,
     };
     // A sign right after an operator reads as a mistake: always parenthesised.
-    if own < least || matches!(expr, Expr::Unary(_)) {
+    if own < least || own == UNARY && !matches!(expr, Expr::Binary(_)) {
         return Box::new(Expr::Paren(ParenExpr { expr: Box::new(expr) }));
     }
     Box::new(expr)

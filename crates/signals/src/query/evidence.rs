@@ -5,8 +5,10 @@
 //! | expression | evidence |
 //! |---|---|
 //! | `A > 5`, `5 < A` | `A` |
-//! | `A > B`, `A + B` | `A + B`: both must be there, and `NaN` stays `NaN` |
+//! | `A > bool 5` | itself: it filters nothing |
+//! | `A > B` | `A + B`: both must be there, and `NaN` stays `NaN` |
 //! | `A / B` | `B > 0`, or both: see [`ratio`] |
+//! | `(A == 1) * B` | `A and B`, same matching: see [`of_match`] |
 //! | `A and B` | `A and B`, same matching |
 //! | `A unless B`, `A and absent(B)` | `A` |
 //! | `A or B` | `A or B`; a branch without selectors is dropped |
@@ -14,14 +16,14 @@
 //! | `topk(3, A)` | `A`: it chooses, and what is not chosen is no less there |
 //! | all else | itself, around what is inside |
 
-use promql_parser::parser::token::{
-    T_ADD, T_BOTTOMK, T_LAND, T_LIMIT_RATIO, T_LIMITK, T_LOR, T_LUNLESS, T_TOPK, TokenType,
-};
+use promql_parser::parser::token::{T_ADD, T_LAND, T_LOR, T_LUNLESS, T_MAX, TokenType};
 use promql_parser::parser::value::ValueType;
-use promql_parser::parser::{AggregateExpr, BinModifier, BinaryExpr, Call, Expr, Function, FunctionArgs, ParenExpr};
+use promql_parser::parser::{
+    AggregateExpr, BinModifier, BinaryExpr, Call, Expr, Function, FunctionArgs, ParenExpr, VectorMatchCardinality,
+};
 
 use super::tree::{is_vector, matches_vectors, peeled, selectors};
-use super::{build, ratio};
+use super::{build, filter, ratio};
 
 /// The evidence for `expr`, or why there is none.
 pub(super) fn derive(expr: &Expr) -> Result<Expr, &'static str> {
@@ -57,9 +59,9 @@ fn bare(expr: &Expr) -> Expr {
 
 fn of_aggregate(aggregate: &AggregateExpr) -> Expr {
     let inner = bare(&aggregate.expr);
-    match aggregate.op.id() {
-        T_TOPK | T_BOTTOMK | T_LIMITK | T_LIMIT_RATIO => inner,
-        _ => build::aggregate(aggregate.op, aggregate.param.clone(), inner, aggregate.modifier.clone()),
+    match filter::choosing(aggregate.op) {
+        true => inner,
+        false => build::aggregate(aggregate.op, aggregate.param.clone(), inner, aggregate.modifier.clone()),
     }
 }
 
@@ -80,28 +82,54 @@ fn of_binary(binary: &BinaryExpr) -> Expr {
     match binary.op.id() {
         T_LUNLESS => evidence(lhs),
         T_LAND if is_absence(rhs) => evidence(lhs),
+        T_LAND => build::binary(evidence(lhs), binary.op, evidence(rhs), binary.modifier.clone()),
         T_LOR => of_branches(binary),
-        _ if binary.op.is_comparison_operator() => of_comparison(binary),
-        _ => ratio::proof(binary)
-            .unwrap_or_else(|| build::binary(evidence(lhs), binary.op, evidence(rhs), binary.modifier.clone())),
+        _ if !filter::compares(binary) => ratio::proof(binary).unwrap_or_else(|| of_match(binary, binary.op)),
+        // A comparison without the comparison. `+` keeps what decides: matching
+        // and labels are the comparison's own, and `NaN` on either side is `NaN`.
+        // `and` would lose the labels of `group_left`, `bool` make a number of
+        // `NaN`.
+        _ => match (is_vector(lhs), is_vector(rhs)) {
+            (true, false) if selectors(rhs).is_empty() => evidence(lhs),
+            (false, true) if selectors(lhs).is_empty() => evidence(rhs),
+            _ => of_match(binary, TokenType::new(T_ADD)),
+        },
     }
 }
 
-/// A comparison's sides without the comparison. `+` keeps what decides: matching
-/// and labels are the comparison's own, and `NaN` on either side is `NaN`. (`and`
-/// would lose the labels of `group_left`, `> bool` would make `NaN` a number.)
-fn of_comparison(binary: &BinaryExpr) -> Expr {
+/// `A op B` with the matching of `binary`.
+///
+/// Often it is a filter that makes matches unique, as in `… * on (pod) group_left
+/// () (kube_pod_status_phase == 1)`: without it the server refuses the query. `and`
+/// asks for no uniqueness and takes its place, unless labels are taken over from
+/// the filtered side; then that side stays filtered, for it says which.
+fn of_match(binary: &BinaryExpr, op: TokenType) -> Expr {
     let (lhs, rhs) = (binary.lhs.as_ref(), binary.rhs.as_ref());
-    match (is_vector(lhs), is_vector(rhs)) {
-        (true, false) if selectors(rhs).is_empty() => evidence(lhs),
-        (false, true) if selectors(lhs).is_empty() => evidence(rhs),
-        // A comparison of scalars is a number.
-        (false, false) => Expr::Binary(binary.clone()),
-        _ => {
-            let modifier = binary.modifier.clone();
-            let modifier = modifier.map(|modifier| BinModifier { return_bool: false, ..modifier });
-            build::binary(evidence(lhs), TokenType::new(T_ADD), evidence(rhs), modifier)
-        }
+    let modifier = binary.modifier.clone();
+    let card = modifier.as_ref().map_or(&VectorMatchCardinality::OneToOne, |modifier| &modifier.card);
+    let matching = modifier.as_ref().and_then(|modifier| modifier.matching.clone());
+    let both = |many: &Expr, one: &Expr| {
+        let card = VectorMatchCardinality::ManyToMany;
+        let matching = BinModifier { matching: matching.clone(), card, ..BinModifier::default() };
+        build::binary(evidence(many), TokenType::new(T_LAND), evidence(one), Some(matching))
+    };
+    let is_plain = !matches_vectors(binary) || filter::fills(binary);
+    match card {
+        _ if is_plain => build::binary(evidence(lhs), op, evidence(rhs), modifier),
+        VectorMatchCardinality::OneToOne if filter::chooses(lhs) || filter::chooses(rhs) => match &matching {
+            // The result has the labels that are matched on, and no others.
+            Some(labels) => build::aggregate(TokenType::new(T_MAX), None, both(lhs, rhs), Some(labels.clone())),
+            None => both(lhs, rhs),
+        },
+        VectorMatchCardinality::ManyToOne(extra) if filter::chooses(rhs) => match extra.is_empty() {
+            true => both(lhs, rhs),
+            false => build::binary(evidence(lhs), op, rhs.clone(), modifier),
+        },
+        VectorMatchCardinality::OneToMany(extra) if filter::chooses(lhs) => match extra.is_empty() {
+            true => both(rhs, lhs),
+            false => build::binary(lhs.clone(), op, evidence(rhs), modifier),
+        },
+        _ => build::binary(evidence(lhs), op, evidence(rhs), modifier),
     }
 }
 

@@ -7,10 +7,11 @@
 //! one is enough.
 
 use promql_parser::label::{MatchOp, Matcher};
-use promql_parser::parser::token::{T_BOTTOMK, T_COUNT_VALUES, T_LIMIT_RATIO, T_LIMITK, T_LOR, T_LUNLESS, T_TOPK};
+use promql_parser::parser::token::{T_COUNT_VALUES, T_LOR, T_LUNLESS};
 use promql_parser::parser::{AggregateExpr, BinaryExpr, Call, Expr, VectorSelector};
 
 use super::carried::Carried;
+use super::filter::choosing;
 use super::tree::{children, matches_vectors, pin};
 
 /// The most leaves that the branches of an `or` are multiplied out to. Above it
@@ -86,8 +87,8 @@ fn under(expr: &Expr, carried: &Carried) -> Vec<Leaf> {
 
 fn under_aggregate(aggregate: &AggregateExpr, carried: &Carried) -> Vec<Leaf> {
     let inner = match (aggregate.op.id(), aggregate.param.as_deref()) {
-        // They choose among series and leave the chosen as they are.
-        (T_TOPK | T_BOTTOMK | T_LIMITK | T_LIMIT_RATIO, _) => carried.clone(),
+        // The chosen stay as they are.
+        _ if choosing(aggregate.op) => carried.clone(),
         (T_COUNT_VALUES, Some(Expr::StringLiteral(label))) => {
             carried.clone().without(std::slice::from_ref(&label.val)).grouped(aggregate.modifier.as_ref())
         }

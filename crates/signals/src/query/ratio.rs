@@ -13,7 +13,7 @@ use promql_parser::parser::token::{T_DIV, T_GTR, T_MAX, TokenType};
 use promql_parser::parser::{AggregateExpr, BinaryExpr, Expr, LabelModifier, NumberLiteral, VectorMatchCardinality};
 
 use super::build;
-use super::filter::{fills, filters};
+use super::filter::{compares, fills, filters};
 use super::tree::{children, is_vector, matches_vectors, metric_name, peeled, selectors};
 
 /// `B > 0` for such a ratio, `None` for every other expression.
@@ -68,13 +68,11 @@ fn only_counters(expr: &Expr) -> bool {
 /// cannot be taken out without touching the value.
 fn unfiltered(expr: &Expr) -> Option<Expr> {
     match peeled(expr) {
-        Expr::Binary(binary) if binary.op.is_comparison_operator() && !binary.return_bool() => {
-            match (is_vector(&binary.lhs), is_vector(&binary.rhs)) {
-                (true, false) => unfiltered(&binary.lhs),
-                (false, true) => unfiltered(&binary.rhs),
-                _ => None,
-            }
-        }
+        Expr::Binary(binary) if compares(binary) => match (is_vector(&binary.lhs), is_vector(&binary.rhs)) {
+            (true, false) => unfiltered(&binary.lhs),
+            (false, true) => unfiltered(&binary.rhs),
+            _ => None,
+        },
         Expr::Aggregate(aggregate) if filters(&aggregate.expr) => {
             Some(Expr::Aggregate(AggregateExpr { expr: Box::new(unfiltered(&aggregate.expr)?), ..aggregate.clone() }))
         }
