@@ -100,11 +100,14 @@ impl Cgroups {
     /// When something is still there after 20 s (a process the kernel holds).
     pub fn kill(&self, group: &str) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
+        let mut killed = BTreeSet::new();
         loop {
             let left = self.pids(group);
             if left.is_empty() {
+                wait_until_reaped(&killed);
                 return Ok(());
             }
+            killed.extend(&left);
             if Instant::now() > deadline {
                 bail!("processes {left:?} do not end: see /proc/PID/stack, then run down again");
             }
@@ -154,6 +157,15 @@ pub(crate) fn resident(pids: &BTreeSet<i32>) -> u64 {
         .filter_map(|text| text.lines().find(|line| line.starts_with("Pss:"))?.split_whitespace().nth(1)?.parse::<u64>().ok())
         .sum();
     kilobytes * 1024
+}
+
+/// Gives the processes' parents, init for most, a moment to take note of
+/// their end. One that does not is no fault of the testbed.
+fn wait_until_reaped(pids: &BTreeSet<i32>) {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < deadline && pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn hierarchy(line: &str) -> Option<Hierarchy> {

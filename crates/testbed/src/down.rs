@@ -40,9 +40,9 @@ pub(crate) async fn remove(name: &str) -> Result<bool> {
     cgroups.remove()?;
     if let Some(state) = &state {
         delete(&state.layout.data)?;
-        if let Some(parent) = state.layout.data.parent().filter(|_| state.made_data_parent) {
+        for folder in &state.made_folders {
             // Not empty: someone else uses it by now.
-            let _ = fs::remove_dir(parent);
+            let _ = fs::remove_dir(folder);
         }
     }
     // Last, so that a killed `down` can go on where it was.

@@ -86,7 +86,7 @@ async fn status(name: &str) -> anyhow::Result<ExitCode> {
 
 async fn node(testbed: &Testbed, command: NodeCommand) -> anyhow::Result<()> {
     match command {
-        NodeCommand::Kill { node } => testbed.node_kill(&node),
+        NodeCommand::Kill { node } => testbed.node_kill(&node).await,
         NodeCommand::Start { node } => testbed.node_start(&node).await,
         NodeCommand::Exec { node, command } => {
             let words: Vec<_> = command.iter().map(String::as_str).collect();
@@ -98,9 +98,9 @@ async fn node(testbed: &Testbed, command: NodeCommand) -> anyhow::Result<()> {
 
 async fn server(testbed: &Testbed, command: ServerCommand) -> anyhow::Result<()> {
     match command {
-        ServerCommand::Kill { server } => testbed.fault(&server, Fault::Kill),
-        ServerCommand::Pause { server } => testbed.fault(&server, Fault::Pause),
-        ServerCommand::Resume { server } => testbed.fault(&server, Fault::Resume),
+        ServerCommand::Kill { server } => testbed.fault(&server, Fault::Kill).await,
+        ServerCommand::Pause { server } => testbed.fault(&server, Fault::Pause).await,
+        ServerCommand::Resume { server } => testbed.fault(&server, Fault::Resume).await,
         ServerCommand::Start { server } => testbed.start(&server).await,
     }
 }

@@ -27,8 +27,8 @@ pub struct State {
     pub options: Options,
     /// What came of it.
     pub layout: Layout,
-    /// Whether the folder given with `--data` was made by `up`.
-    pub made_data_parent: bool,
+    /// Folders above the data that `up` made, the deepest first.
+    pub made_folders: Vec<PathBuf>,
 }
 
 impl State {

@@ -19,6 +19,7 @@ use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
@@ -235,9 +236,9 @@ impl Testbed {
     ///
     /// # Errors
     /// When there is no such node.
-    pub fn node_kill(&self, node: &str) -> Result<()> {
+    pub async fn node_kill(&self, node: &str) -> Result<()> {
         let number = self.plan.node(node)?;
-        self.fault(&format!("kubelet-{number}"), Fault::Kill)
+        self.fault(&format!("kubelet-{number}"), Fault::Kill).await
     }
 
     /// Starts what is dead of a node and waits until it is healthy.
@@ -264,10 +265,11 @@ impl Testbed {
     }
 
     /// Kills, pauses or resumes a server, by the names in [`Testbed::servers`].
+    /// A killed one is gone on return, so that it can be started again.
     ///
     /// # Errors
     /// When there is no such server, or it is not running.
-    pub fn fault(&self, server: &str, fault: Fault) -> Result<()> {
+    pub async fn fault(&self, server: &str, fault: Fault) -> Result<()> {
         let found = self.plan.server(server)?;
         let Some(pid) = found.main_pid(&self.cgroups) else {
             bail!("{server} is not running: testbed server start {server}");
@@ -277,7 +279,11 @@ impl Testbed {
             Fault::Pause => Signal::SIGSTOP,
             Fault::Resume => Signal::SIGCONT,
         };
-        kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot signal {server}"))
+        kill(Pid::from_raw(pid), signal).with_context(|| format!("cannot signal {server}"))?;
+        while fault == Fault::Kill && found.main_pid(&self.cgroups) == Some(pid) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
     }
 
     /// Starts a server that is dead and waits until it is healthy.

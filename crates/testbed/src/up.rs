@@ -136,8 +136,9 @@ async fn reserve(name: &str, options: &Options, data: PathBuf) -> Result<Layout>
     let lock = tokio::task::spawn_blocking(Lock::of_addresses);
     let _lock = lock.await.context("waiting for the lock failed")??;
     let layout = Layout { name: name.into(), octet: network::choose_octet(name).await?, nodes: options.nodes, data };
-    let made_data_parent = options.data.as_ref().is_some_and(|dir| !dir.exists());
-    State { phase: Phase::Starting, options: options.clone(), layout: layout.clone(), made_data_parent }.save()?;
+    let parents = layout.data.ancestors().skip(1);
+    let made_folders = parents.take_while(|dir| !dir.exists()).filter(|dir| !dir.starts_with(registry())).map(Path::to_owned).collect();
+    State { phase: Phase::Starting, options: options.clone(), layout: layout.clone(), made_folders }.save()?;
     Ok(layout)
 }
 
@@ -184,10 +185,12 @@ pub(crate) async fn server_ready(plan: &Plan, cgroups: &Cgroups, http: &Http, se
         if server.main_pid(cgroups).is_none() {
             return Err(Failure::Final(server.ended(&plan.layout)));
         }
-        http.healthy(url).await.map_err(Failure::Passing)
+        http.healthy(url).await.map_err(|error| {
+            let log = plan.layout.log(&server.name);
+            Failure::Passing(anyhow!("{} does not become ready ({error}): see {}", server.name, log.display()))
+        })
     })
     .await
-    .with_context(|| format!("{} did not become ready (log {})", server.name, plan.layout.log(&server.name).display()))
 }
 
 /// A try that may be made again, or not.
