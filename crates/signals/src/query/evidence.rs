@@ -59,22 +59,22 @@ fn bare(expr: &Expr) -> Expr {
 
 fn of_aggregate(aggregate: &AggregateExpr) -> Expr {
     let inner = bare(&aggregate.expr);
-    match filter::choosing(aggregate.op) {
-        true => inner,
-        false => build::aggregate(aggregate.op, aggregate.param.clone(), inner, aggregate.modifier.clone()),
+    if filter::choosing(aggregate.op) {
+        return inner;
     }
+    build::aggregate(aggregate.op, aggregate.param.clone(), inner, aggregate.modifier.clone())
 }
 
 fn of_call(call: &Call) -> Expr {
-    let mut arguments = call.args.args.iter().map(|argument| bare(argument)).peekable();
-    let func = match call.func.name {
-        "absent" if arguments.peek().is_some() => {
-            return arguments.next().unwrap_or_else(|| Expr::Call(call.clone()));
+    let args: Vec<_> = call.args.args.iter().map(|argument| Box::new(bare(argument))).collect();
+    let func = match (call.func.name, args.as_slice()) {
+        ("absent", [inner]) => return inner.as_ref().clone(),
+        ("absent_over_time", _) => {
+            Function::new("present_over_time", vec![ValueType::Matrix], 0, ValueType::Vector, false)
         }
-        "absent_over_time" => Function::new("present_over_time", vec![ValueType::Matrix], 0, ValueType::Vector, false),
         _ => call.func.clone(),
     };
-    Expr::Call(Call { func, args: FunctionArgs { args: arguments.map(Box::new).collect() } })
+    Expr::Call(Call { func, args: FunctionArgs { args } })
 }
 
 fn of_binary(binary: &BinaryExpr) -> Expr {
@@ -121,14 +121,14 @@ fn of_match(binary: &BinaryExpr, op: TokenType) -> Expr {
             Some(labels) => build::aggregate(TokenType::new(T_MAX), None, both(lhs, rhs), Some(labels.clone())),
             None => both(lhs, rhs),
         },
-        VectorMatchCardinality::ManyToOne(extra) if filter::chooses(rhs) => match extra.is_empty() {
-            true => both(lhs, rhs),
-            false => build::binary(evidence(lhs), op, rhs.clone(), modifier),
-        },
-        VectorMatchCardinality::OneToMany(extra) if filter::chooses(lhs) => match extra.is_empty() {
-            true => both(rhs, lhs),
-            false => build::binary(lhs.clone(), op, evidence(rhs), modifier),
-        },
+        VectorMatchCardinality::ManyToOne(extra) if filter::chooses(rhs) && extra.is_empty() => both(lhs, rhs),
+        VectorMatchCardinality::ManyToOne(_) if filter::chooses(rhs) => {
+            build::binary(evidence(lhs), op, rhs.clone(), modifier)
+        }
+        VectorMatchCardinality::OneToMany(extra) if filter::chooses(lhs) && extra.is_empty() => both(rhs, lhs),
+        VectorMatchCardinality::OneToMany(_) if filter::chooses(lhs) => {
+            build::binary(lhs.clone(), op, evidence(rhs), modifier)
+        }
         _ => build::binary(evidence(lhs), op, evidence(rhs), modifier),
     }
 }

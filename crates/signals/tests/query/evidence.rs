@@ -163,12 +163,12 @@ fn joins_are_kept() {
     );
     // Labels come from the owner only, so only its side may stay filtered.
     check(
-        r#"lag_seconds * on (pod) group_left (phase) (kube_pod_status_phase == 1) > 30"#,
-        r#"lag_seconds * on (pod) group_left (phase) (kube_pod_status_phase == 1)"#,
+        "lag_seconds * on (pod) group_left (phase) (kube_pod_status_phase == 1) > 30",
+        "lag_seconds * on (pod) group_left (phase) (kube_pod_status_phase == 1)",
     );
     // One phase in five is 1: without the filter the match is not unique.
     check(
-        r#"lag_seconds * on (pod) group_left () (kube_pod_status_phase == 1) > 30"#,
+        "lag_seconds * on (pod) group_left () (kube_pod_status_phase == 1) > 30",
         "lag_seconds and on (pod) kube_pod_status_phase",
     );
     check(
