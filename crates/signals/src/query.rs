@@ -102,7 +102,8 @@ impl Query {
 
     /// The query that returns a series for everybody of whom the expression
     /// knows something, sick or not. Its values mean nothing, but `NaN` is no
-    /// evidence.
+    /// evidence. In rare cases the server refuses it, when a filter was what kept
+    /// the series under a `label_replace` apart: then evidence must be given.
     #[must_use]
     pub fn evidence(&self) -> &str {
         &self.evidence

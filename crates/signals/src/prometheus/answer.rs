@@ -77,7 +77,8 @@ fn vector(samples: Vec<Sample>, warnings: &[String], config: &SourceConfig) -> A
         return Answer::unknown(UnknownReason::TooLarge, message);
     }
     if let (Some(warning), false) = (warnings.first(), config.allow_partial) {
-        let message = format!("the source warns that its answer may lack something: {}", failure::stable(warning));
+        let words = failure::stable(warning);
+        let message = format!("the source warns: {words}; mend it there, or allow the source partial answers");
         return Answer::Unknown(failure::unknown(UnknownReason::PartialAnswer, &message));
     }
     samples.into_iter().map(series).collect::<Result<Vec<_>, _>>().map_or_else(|unknown| unknown, Answer::Answered)

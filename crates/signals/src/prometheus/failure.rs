@@ -9,6 +9,8 @@ use reqwest::StatusCode;
 
 /// The most characters of a message.
 const MAX_MESSAGE: usize = 256;
+/// The most characters of a server's words inside a message.
+const MAX_QUOTED: usize = 160;
 
 pub(super) fn timeout() -> Unknown {
     unknown(
@@ -87,7 +89,9 @@ pub(super) fn unknown(reason: UnknownReason, message: &str) -> Unknown {
 /// label set, quotation or number.
 pub(super) fn stable(words: &str) -> &str {
     let end = words.find(|c: char| matches!(c, '{' | '[' | '"') || c.is_ascii_digit());
-    words.get(..end.unwrap_or(words.len())).unwrap_or_default().trim_end_matches([' ', ':', ','])
+    let leading: &str = words.get(..end.unwrap_or(words.len())).unwrap_or_default();
+    let bounded = leading.char_indices().nth(MAX_QUOTED).map_or(leading.len(), |(at, _)| at);
+    leading.get(..bounded).unwrap_or_default().trim_end_matches([' ', ':', ','])
 }
 
 fn refused(error: &str) -> Unknown {

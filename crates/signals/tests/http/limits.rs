@@ -7,8 +7,9 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use futures::stream;
 use prunella_core::observation::{Answer, UnknownReason as Reason};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::server::{AMPLE, SHORT, client, response, serve, unknown};
+use crate::server::{AMPLE, SHORT, client, listen, response, serve, unknown};
 
 const MIB: usize = 1 << 20;
 static SPACES: [u8; 64 << 10] = [b' '; 64 << 10];
@@ -26,6 +27,20 @@ async fn an_answer_that_announces_too_much_is_not_read() {
     let (url, _) = serve(move |_| response(200, body.clone())).await;
     let answer = client(&url, |config| config.max_bytes = MIB).instant("up == 0", AMPLE).await;
     assert!(unknown(answer, Reason::TooLarge).contains("1048576 bytes"));
+}
+
+#[tokio::test]
+async fn an_announcement_is_enough() {
+    let (listener, address) = listen().await;
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n").await.unwrap();
+        // Held open without a body until the other side gives up.
+        let _ = socket.read_to_end(&mut Vec::new()).await;
+    });
+    let answer = client(&format!("http://{address}"), |_| {}).instant("up == 0", AMPLE).await;
+    unknown(answer, Reason::TooLarge);
+    server.await.unwrap();
 }
 
 #[tokio::test]
