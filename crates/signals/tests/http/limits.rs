@@ -34,6 +34,7 @@ async fn an_announcement_is_enough() {
     let (listener, address) = listen().await;
     let server = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
+        assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
         socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n").await.unwrap();
         // Held open without a body until the other side gives up.
         let _ = socket.read_to_end(&mut Vec::new()).await;
