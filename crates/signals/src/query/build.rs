@@ -13,7 +13,7 @@ const POWER: u8 = 6;
 const UNARY: u8 = 5;
 
 /// `lhs op rhs`.
-pub(super) fn binary(lhs: Expr, op: TokenType, rhs: Expr, modifier: Option<BinModifier>) -> Expr {
+pub(super) fn binary(lhs: Expr, op: TokenType, rhs: Expr, modifiers: Option<BinModifier>) -> Expr {
     let own = binding_of(op);
     // All operators associate to the left but `^`.
     let (left, right) = if op.id() == T_POW { (own + 1, own) } else { (own, own + 1) };
@@ -21,14 +21,18 @@ pub(super) fn binary(lhs: Expr, op: TokenType, rhs: Expr, modifier: Option<BinMo
         op,
         lhs: operand(lhs, left),
         rhs: operand(rhs, right),
-        modifier: modifier.and_then(plain),
+        modifier: modifiers.and_then(modifier),
     })
 }
 
 /// `-expr`.
 pub(super) fn negated(expr: Expr) -> Expr {
-    let expr = if matches!(expr, Expr::Unary(_)) { Box::new(expr) } else { operand(expr, POWER) };
-    Expr::Unary(UnaryExpr { expr })
+    match expr {
+        // As the parser reads it.
+        Expr::NumberLiteral(number) => Expr::NumberLiteral(-number),
+        Expr::Unary(_) => Expr::Unary(UnaryExpr { expr: Box::new(expr) }),
+        _ => Expr::Unary(UnaryExpr { expr: operand(expr, POWER) }),
+    }
 }
 
 /// `expr[…]` with the range of `like`.
@@ -38,9 +42,12 @@ pub(super) fn subquery(expr: Expr, like: &SubqueryExpr) -> Expr {
 
 /// `op by (…) (param, expr)`.
 pub(super) fn aggregate(op: TokenType, param: Option<Box<Expr>>, expr: Expr, modifier: Option<LabelModifier>) -> Expr {
-    // `by ()` is printed as nothing, which is the same.
-    let modifier = modifier.filter(|modifier| !matches!(modifier, LabelModifier::Include(labels) if labels.is_empty()));
-    Expr::Aggregate(AggregateExpr { op, expr: Box::new(expr), param, modifier })
+    Expr::Aggregate(AggregateExpr { op, expr: Box::new(expr), param, modifier: modifier.and_then(grouping) })
+}
+
+/// `by ()` is printed as nothing, which is the same.
+pub(super) fn grouping(modifier: LabelModifier) -> Option<LabelModifier> {
+    (!matches!(&modifier, LabelModifier::Include(labels) if labels.is_empty())).then_some(modifier)
 }
 
 /// `expr` in parentheses unless it binds at least as tightly as `least`.
@@ -69,8 +76,8 @@ fn binding_of(op: TokenType) -> u8 {
     }
 }
 
-/// Modifiers that print as nothing are none.
-fn plain(mut modifier: BinModifier) -> Option<BinModifier> {
+/// `ignoring ()` is printed as nothing, and so is a modifier without a word.
+pub(super) fn modifier(mut modifier: BinModifier) -> Option<BinModifier> {
     if matches!(&modifier.matching, Some(LabelModifier::Exclude(labels)) if labels.is_empty()) {
         modifier.matching = None;
     }

@@ -8,7 +8,7 @@ use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{self, Expr};
 use promql_parser::util::visitor::{ExprVisitorMut, walk_expr_mut};
 
-use super::{QueryError, guard};
+use super::{QueryError, build, guard};
 
 /// The most characters of a parser's message that are passed on.
 const MAX_MESSAGE: usize = 160;
@@ -17,7 +17,7 @@ const MAX_MESSAGE: usize = 160;
 pub(super) fn instant_vector(text: &str) -> Result<Expr, QueryError> {
     guard::check(text)?;
     let mut expr = parse(text).map_err(|message| QueryError::Syntax { message: bounded(&message) })?;
-    sort_matchers(&mut expr);
+    canonicalise(&mut expr);
     match expr.value_type() {
         ValueType::Vector => Ok(expr),
         ValueType::Scalar => Err(QueryError::NotAVector { found: "scalar" }),
@@ -37,29 +37,34 @@ fn bounded(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect()
 }
 
-/// The printer sorts matchers; sorted trees can be compared with what it prints.
-fn sort_matchers(expr: &mut Expr) {
-    let Ok(_) = walk_expr_mut(&mut SortMatchers, expr);
+/// Takes out what is lost in printing, so that trees can be compared with what is
+/// printed of them: the order of matchers, `by ()`, `ignoring ()`.
+fn canonicalise(expr: &mut Expr) {
+    let Ok(_) = walk_expr_mut(&mut Canonical, expr);
 }
 
-struct SortMatchers;
+struct Canonical;
 
-impl SortMatchers {
+impl Canonical {
     fn sort(matchers: &mut Matchers) {
         // Groups of alternatives are printed as they stand.
         matchers.matchers.sort_by_cached_key(ToString::to_string);
     }
 }
 
-impl ExprVisitorMut for SortMatchers {
+impl ExprVisitorMut for Canonical {
     type Error = Infallible;
 
     fn pre_visit(&mut self, expr: &mut Expr) -> Result<bool, Infallible> {
         match expr {
             Expr::VectorSelector(selector) => Self::sort(&mut selector.matchers),
             Expr::MatrixSelector(matrix) => Self::sort(&mut matrix.vs.matchers),
-            // The walk leaves parameters out.
-            Expr::Aggregate(aggregate) => aggregate.param.iter_mut().for_each(|param| sort_matchers(param)),
+            Expr::Aggregate(aggregate) => {
+                aggregate.modifier = aggregate.modifier.take().and_then(build::grouping);
+                // The walk leaves parameters out.
+                aggregate.param.iter_mut().for_each(|param| canonicalise(param));
+            }
+            Expr::Binary(binary) => binary.modifier = binary.modifier.take().and_then(build::modifier),
             _ => {}
         }
         Ok(true)

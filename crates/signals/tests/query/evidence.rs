@@ -110,6 +110,8 @@ fn the_proof_of_a_ratio_has_the_labels_of_its_result() {
         "sum by (ns, pod) (rate(r_total[5m])) > 0",
     );
     check("rate(e_total[5m]) / ignoring (code) rate(r_total[5m]) > 0.1", "max without (code) (rate(r_total[5m])) > 0");
+    check("rate(e_total[5m]) / on () min by () ((rate(r_total[5m]))) > 0.1", "max(min((rate(r_total[5m])))) > 0");
+    check("e_total / ignoring () r_total > 1", "e_total / r_total");
     check("rate(e_total[5m]) / on (job) group_right () rate(r_total[5m]) > 0.1", "rate(r_total[5m]) > 0");
     check(
         "rate(e_total[5m]) / on (job) group_left () rate(r_total[5m]) > 0.1",
@@ -236,6 +238,8 @@ fn precedence_survives_what_is_taken_out() {
     check("-a ^ 2 < 0", "-a ^ 2");
     check("(-a) ^ 2 < 0", "(-a) ^ 2");
     check("(-2) ^ a < 0", "(-2) ^ a");
+    check("-(1.5) / a < 0", "(-1.5) / a");
+    check("-(-(1.5)) / a < 0", "1.5 / a");
     check("a * -2 < -1", "a * (-2)");
     check("2 * -a < 0", "2 * (-a)");
     check("1 - (-a) < 0", "1 - (-a)");
