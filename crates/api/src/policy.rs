@@ -27,7 +27,7 @@ use crate::Duration;
     printcolumn(name = "Healthy", type_ = "string", json_path = ".status.conditions[?(@.type==\"Healthy\")].status"),
     printcolumn(name = "Selected", type_ = "integer", json_path = ".status.targets.selected"),
     printcolumn(name = "Firing", type_ = "integer", json_path = ".status.targets.firing"),
-    printcolumn(name = "Blocked", type_ = "string", json_path = ".status.conditions[?(@.type==\"Blocked\")].reason"),
+    printcolumn(name = "Blocked", type_ = "string", json_path = ".status.blocked[0].reason"),
     printcolumn(name = "Last-Action", type_ = "string", json_path = ".status.lastAction.action"),
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.lastAction.outcome"),
     printcolumn(name = "Last", type_ = "date", json_path = ".status.lastAction.time"),
@@ -37,7 +37,7 @@ use crate::Duration;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('1h')").message("interval must lie between 1s and 1h"),
-    validation = Rule::new("self.steps.all(step, !has(step.verify) || !has(step.verify.within) || !has(self.condition.clearFor) || duration(step.verify.within) >= duration(self.condition.clearFor) + duration(self.interval)").message("verify.within must be at least clearFor + interval, or no action could ever be seen to help: lengthen it or leave it out")
+    validation = Rule::new("self.steps.all(step, !has(step.verify) || !has(step.verify.within) || !has(self.condition.clearFor) || duration(step.verify.within) >= duration(self.condition.clearFor) + duration(self.interval))").message("verify.within must be at least clearFor + interval, or no action could ever be seen to help: lengthen it or leave it out")
 )]
 pub struct HealingPolicySpec {
     /// What is done with a decision: DryRun (the default) decides everything and writes nothing but the record of it, Enforce acts.

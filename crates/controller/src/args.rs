@@ -27,7 +27,7 @@ pub(crate) struct RunOptions {
     #[arg(long, env = "PRUNELLA_ADMIN_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub(crate) admin_listen: SocketAddr,
     /// What is logged: a level (error, warn, info, debug, trace) or a filter like "info,kube=debug".
-    #[arg(long, env = "PRUNELLA_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "PRUNELLA_LOG", default_value = "info,kube=warn", value_name = "FILTER")]
     pub(crate) log: String,
     /// The form of a log line.
     #[arg(long, env = "PRUNELLA_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]

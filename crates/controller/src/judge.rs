@@ -139,6 +139,7 @@ async fn judge(
     };
     let (observation, decision) = decide_fully(&compiled, standing, observation, asked_now, context).await;
 
+    tell::transitions(policy, &compiled, &decision, context).await;
     let decision = if decision.reservations.is_empty() {
         decision
     } else {
@@ -147,7 +148,6 @@ async fn judge(
             .map_err(JudgeError::Reserve)?
     };
     context.board.post(key.clone(), posting(&compiled, policy, &observation, &decision));
-    tell::transitions(policy, &compiled, &decision, context).await;
     context.executor_wake(key, &decision);
 
     standing.memory = decision.memory.clone();

@@ -24,7 +24,7 @@ use crate::args::{Args, Command, LogFormat};
 
 fn main() -> ExitCode {
     let Args { command: Command::Run(options) } = Args::parse();
-    let filter = EnvFilter::try_new(&options.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(&options.log).unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match options.log_format {
         LogFormat::Text => log.with_ansi(false).init(),

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::policy::{Mode, PolicyKey};
 use crate::target::{Object, Target, Uid};
-use crate::time::{after, before, elapsed};
+use crate::time::{after, before, elapsed, whole_seconds};
 
 /// Where an action stands. Its order is the order of the transition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -252,6 +252,8 @@ impl Ledger {
     /// Whether this very sickness was recorded by a dry run already.
     #[must_use]
     pub fn dry_run_recorded(&self, policy: &PolicyKey, target: &Uid, sick_since: Timestamp) -> bool {
+        // A record keeps whole seconds; the sickness it was made for is not another one.
+        let sick_since = whole_seconds(sick_since);
         self.of(policy).any(|record| {
             record.mode == Mode::DryRun && record.target.uid == *target && record.sick_since >= sick_since
         })

@@ -15,6 +15,12 @@ pub fn before(start: Timestamp, by: SignedDuration) -> Timestamp {
     start.checked_sub(by).unwrap_or(if by.is_negative() { Timestamp::MAX } else { Timestamp::MIN })
 }
 
+/// The instant cut to whole seconds: all that the Kubernetes API keeps of a time.
+#[must_use]
+pub fn whole_seconds(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// How long `start` was before `end`; negative when it lies after it.
 #[must_use]
 pub fn elapsed(start: Timestamp, end: Timestamp) -> SignedDuration {

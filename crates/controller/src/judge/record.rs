@@ -250,6 +250,9 @@ impl Scene<'_> {
         let firing = self.decision.counts.firing;
         match (known, sick, firing) {
             (false, _, _) => set(Healthy, None, "NotObserved", "the source gives no answer to rely on".to_owned()),
+            (true, 0, _) if self.decision.counts.verifying > 0 => {
+                set(Healthy, None, "Verifying", "it is being watched whether the newest action helped".to_owned());
+            }
             (true, 0, _) => set(Healthy, Some(true), "NoTargetSick", "no selected target is sick".to_owned()),
             (true, _, 0) => {
                 set(Healthy, Some(true), "TargetsPending", format!("{sick} breached, not yet for long enough"));
@@ -292,7 +295,7 @@ impl Scene<'_> {
             Reason::MaxConcurrent => format!("{} action(s) may be in flight at once, and are", limits.max_concurrent),
         };
         let until = refused.iter().filter_map(|refusal| refusal.until).min();
-        let until = until.map(|until| format!("; until {}", Time::from(until).0)).unwrap_or_default();
+        let until = until.map(|until| format!("; until {until:.0}")).unwrap_or_default();
         format!("{} target(s): {what}{until}", refused.len())
     }
 

@@ -10,7 +10,7 @@ use prunella_api::{
 };
 use prunella_cluster::{ClusterError, within};
 use prunella_core::decide::{Decision, Memory, Reservation};
-use prunella_core::observation::Observation;
+use prunella_core::observation::{Labels, Observation};
 use prunella_core::target::Object;
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
@@ -18,6 +18,10 @@ use tracing::{info, warn};
 use super::{Compiled, decide_once, tell};
 use crate::context::Context;
 use crate::writes::DEADLINE;
+
+/// The most labels of a series that a record keeps, and of each the most characters.
+const LABELS_AT_MOST: usize = 64;
+const LABEL_CHARACTERS: usize = 256;
 
 /// Decides again with all other reservations of this process held off, and records
 /// what that decision wants. Returns that decision.
@@ -91,7 +95,7 @@ fn object(policy: &HealingPolicy, compiled: &Compiled, reservation: &Reservation
             evidence: ActionEvidence {
                 query: compiled.query.text().to_owned(),
                 value: decimal(*value),
-                labels: labels.clone(),
+                labels: bounded(labels),
                 since: (*since).into(),
                 observed_at: (*observed_at).into(),
             },
@@ -117,6 +121,13 @@ fn name(policy: &str, uid: &str, sequence: u64) -> String {
 
 fn reference(object: &Object) -> ActionTarget {
     ActionTarget { kind: object.kind.clone(), name: object.name.clone(), uid: object.uid.to_string() }
+}
+
+/// What fits into the record: a source may return more and longer labels than the
+/// API server takes, and the record must not fail for it.
+fn bounded(labels: &Labels) -> Labels {
+    let cut = |text: &String| text.chars().take(LABEL_CHARACTERS).collect();
+    labels.iter().take(LABELS_AT_MOST).map(|(name, value)| (cut(name), cut(value))).collect()
 }
 
 /// A value as people write it; never a float in the API.

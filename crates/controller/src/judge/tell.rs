@@ -42,7 +42,7 @@ pub(super) async fn reserved(
         reason,
         action: action.spec.action_name.clone(),
         note: format!(
-            "{} on {} {intent}: it has been sick since {} (value {}); see HealingAction {}",
+            "{} on {} {intent}: it has been sick since {:.0} (value {}); see HealingAction {}",
             action.spec.action_name,
             reservation.target,
             reservation.since,
