@@ -1,0 +1,426 @@
+//! What is decided: sickness and recovery, matching, evidence, brakes, verdicts.
+
+mod support;
+
+use prunella_core::decide::Change;
+use prunella_core::execute::OutcomeReason;
+use prunella_core::ledger::{Outcome, State};
+use prunella_core::observation::Answer;
+use prunella_core::policy::{Mode, OnNoData};
+use prunella_core::target::NotHealable;
+use support::*;
+
+fn changes(decision: &prunella_core::Decision) -> Vec<Change> {
+    decision.transitions.iter().map(|transition| transition.change).collect()
+}
+
+// Sickness
+
+#[test]
+fn a_breach_is_acted_on_once_it_has_held_for_its_time_and_not_before() {
+    let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
+    let first = world.look(0, &breached(&["a"]));
+    assert_eq!(changes(&first), [Change::BecamePending]);
+    for at in [10, 20] {
+        let early = world.look(at, &breached(&["a"]));
+        assert_eq!(refused(&early), [("a", "NotYetFor")].into());
+        assert_eq!(early.refusals[0].refusal.until, Some(second(30)), "told when it will act");
+    }
+    let due = world.look(30, &breached(&["a"]));
+    assert_eq!(changes(&due), [Change::StartedFiring]);
+    assert_eq!(reserved(&due), ["a"]);
+}
+
+#[test]
+fn a_breach_that_ends_before_its_time_is_forgotten() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.look_from_to(0, 20, &breached(&["a"]));
+    let clear = world.look(30, &breached(&[]));
+    assert_eq!(changes(&clear), [Change::Recovered]);
+    assert_eq!(reserved(&world.look(40, &breached(&["a"]))), [""; 0]);
+    assert_eq!(reserved(&world.look_from_to(50, 60, &breached(&["a"]))), [""; 0]);
+    assert_eq!(reserved(&world.look(70, &breached(&["a"]))), ["a"], "it holds anew for 30 s");
+}
+
+#[test]
+fn a_firing_target_that_is_clear_at_this_moment_is_not_acted_on() {
+    let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
+    world.look_from_to(0, 20, &breached(&["a", "b"]));
+    // Both fire; one is acted on, the other waits for its turn.
+    let firing = world.look(30, &breached(&["a", "b"]));
+    assert_eq!((reserved(&firing), refused(&firing)), (vec!["a"], [("b", "MaxConcurrent")].into()));
+    let clear_now = world.look(40, &breached(&["a"]));
+    assert_eq!(refused(&clear_now).get("b"), Some(&"NotYetFor"));
+    let flapped = world.look(50, &breached(&["b"]));
+    assert_eq!(refused(&flapped).get("b"), Some(&"NotYetFor"), "after a clear look the breach must hold anew");
+}
+
+#[test]
+fn recovery_takes_clear_for_with_evidence() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.policy.mode = Mode::DryRun;
+    world.look_from_to(0, 30, &breached(&["a"]));
+    assert_eq!(changes(&world.look(40, &breached(&[]))), []);
+    assert_eq!(changes(&world.look(50, &breached(&[]))), []);
+    assert_eq!(changes(&world.look(60, &breached(&[]))), [Change::Recovered]);
+}
+
+#[test]
+fn an_outage_of_the_source_makes_nobody_sicker() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.look_from_to(0, 10, &breached(&["a"]));
+    let unknown = world.look_from_to(20, 30, &silent());
+    assert_eq!(refused(&unknown), [("a", "ObservationUnknown")].into());
+    // 10 s held before, the 30 s up to the next answer do not count.
+    assert_eq!(reserved(&world.look_from_to(40, 50, &breached(&["a"]))), [""; 0]);
+    assert_eq!(reserved(&world.look(60, &breached(&["a"]))), ["a"]);
+}
+
+#[test]
+fn one_breach_ten_minutes_of_outage_one_breach_is_not_ten_minutes_of_breach() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.look(0, &breached(&["a"]));
+    world.look_from_to(10, 600, &silent());
+    assert_eq!(reserved(&world.look(610, &breached(&["a"]))), [""; 0]);
+    assert_eq!(reserved(&world.look_from_to(620, 630, &breached(&["a"]))), [""; 0]);
+    assert_eq!(reserved(&world.look(640, &breached(&["a"]))), ["a"]);
+}
+
+#[test]
+fn a_silent_gap_without_any_look_starts_the_timer_again() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.look_from_to(0, 20, &breached(&["a"]));
+    // The process was paused: nobody asked for longer than the longest gap.
+    assert_eq!(reserved(&world.look(120, &breached(&["a"]))), [""; 0]);
+    assert_eq!(reserved(&world.look_from_to(130, 150, &breached(&["a"]))), ["a"]);
+}
+
+#[test]
+fn an_outage_is_no_recovery() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.policy.mode = Mode::DryRun;
+    world.look_from_to(0, 30, &breached(&["a"]));
+    assert_eq!(changes(&world.look_from_to(40, 100, &silent())), []);
+    assert_eq!(world.memory.timers.len(), 1);
+    // 10 s clear, 10 s outage, 10 s clear: only the clear ones count.
+    assert_eq!(changes(&world.look_from_to(110, 120, &breached(&[]))), []);
+    assert_eq!(changes(&world.look(130, &silent())), []);
+    assert_eq!(changes(&world.look(140, &breached(&[]))), []);
+    assert_eq!(changes(&world.look(150, &breached(&[]))), [Change::Recovered]);
+}
+
+#[test]
+fn old_news_is_not_acted_on() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.look_from_to(0, 30, &breached(&["a"]));
+    let observation =
+        prunella_core::observation::Observation { at: second(30), breach: breached(&["a"]), evidence: None };
+    for (now, expected) in [(50, None), (51, Some("ObservationUnknown")), (29, Some("ObservationUnknown"))] {
+        let decision = prunella_core::decide(prunella_core::Inputs {
+            policy: &world.policy,
+            observation: &observation,
+            targets: &world.targets,
+            ledger: &world.ledger,
+            memory: &world.memory,
+            now: second(now),
+        });
+        assert_eq!(refused(&decision).get("a").copied(), expected, "news of second 30 at second {now}");
+    }
+}
+
+// Evidence
+
+#[test]
+fn empty_is_not_proof_of_health() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.policy.mode = Mode::DryRun;
+    world.look_from_to(0, 30, &breached(&["a"]));
+    // The exporter dies: the pod is in neither the answer nor the evidence.
+    world.evidence = Answer::Answered(vec![]);
+    let dead = world.look_from_to(40, 90, &breached(&[]));
+    assert_eq!(changes(&dead), []);
+    assert_eq!(refused(&dead), [("a", "NoData")].into());
+    world.policy.on_no_data = OnNoData::Clear;
+    assert_eq!(changes(&world.look_from_to(100, 110, &breached(&[]))), []);
+    assert_eq!(changes(&world.look(120, &breached(&[]))), [Change::Recovered]);
+}
+
+#[test]
+fn a_quiet_policy_asks_one_query() {
+    let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
+    assert_eq!(world.decide(second(0), &breached(&[]), None).questions, []);
+    assert_eq!(world.decide(second(0), &breached(&["a"]), None).questions, []);
+    world.look(0, &breached(&["a"]));
+    assert_eq!(world.decide(second(10), &breached(&[]), None).questions.len(), 1, "a was breached and is missing");
+}
+
+#[test]
+fn evidence_about_somebody_else_proves_nothing() {
+    let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
+    world.policy.mode = Mode::DryRun;
+    world.look_from_to(0, 30, &breached(&["a"]));
+    world.evidence = Answer::Answered(vec![series("b", 1.0), series("a", f64::NAN)]);
+    assert_eq!(refused(&world.look(40, &breached(&[]))), [("a", "NoData")].into());
+}
+
+// Matching
+
+#[test]
+fn a_series_that_names_no_selected_target_is_counted_and_ignored() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    let mut elsewhere = series("a", 7.0);
+    elsewhere.labels.insert("namespace".into(), "bank".into());
+    let mut predecessor = series("a", 7.0);
+    predecessor.labels.insert("uid".into(), "uid-of-an-older-a".into());
+    let mut nameless = series("a", 7.0);
+    nameless.labels.remove("pod");
+    let answer = Answer::Answered(vec![series("gone", 7.0), elsewhere, predecessor, nameless, series("a", f64::NAN)]);
+    let decision = world.look(0, &answer);
+    assert_eq!((decision.matching.returned, decision.matching.matched, decision.matching.ignored()), (4, 0, 4));
+    assert_eq!(decision.matching.first_ignored, Some(series("gone", 7.0).labels));
+    assert!(decision.memory.timers.is_empty());
+}
+
+#[test]
+fn of_several_series_for_one_target_the_worst_is_shown() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.policy.breach_for = seconds(0);
+    let decision = world.look(0, &Answer::Answered(vec![series("a", 3.0), series("a", 9.0), series("a", 5.0)]));
+    assert!((decision.reservations[0].value - 9.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_target_that_is_gone_takes_its_timer_along() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.look_from_to(0, 20, &breached(&["a"]));
+    world.targets = vec![pod("b", 25)];
+    let decision = world.look(30, &breached(&["a"]));
+    assert!(decision.memory.timers.is_empty());
+    assert_eq!(decision.matching.ignored(), 1);
+}
+
+// Brakes
+
+#[test]
+fn what_may_not_be_healed_is_refused_with_its_reason() {
+    for why in NotHealable::ALL {
+        let mut world = World::new(vec![prunella_core::target::Target { not_healable: Some(why), ..pod("a", -600) }]);
+        let decision = world.look_from_to(0, 60, &breached(&["a"]));
+        assert_eq!(reserved(&decision), [""; 0], "{why:?}");
+        assert_eq!(refused(&decision), [("a", "NotHealable")].into(), "{why:?}");
+    }
+}
+
+#[test]
+fn one_that_may_not_be_healed_does_not_hold_up_the_next() {
+    let naked = prunella_core::target::Target { not_healable: Some(NotHealable::NoController), ..pod("a", -600) };
+    let mut world = World::new(vec![naked, pod("b", -600)]);
+    assert_eq!(reserved(&world.look_from_to(0, 30, &breached(&["a", "b"]))), ["b"]);
+}
+
+#[test]
+fn a_target_in_the_hands_of_another_policy_is_busy() {
+    let a = pod("a", -600);
+    let mut world = World::new(vec![a.clone(), pod("b", -600)]);
+    world.policy.limits.max_concurrent = 5;
+    let mut other = record("other-1", 1, &a, 0, State::Running);
+    other.policy.name = "other".into();
+    world.ledger.records.push(other);
+    let decision = world.look_from_to(0, 30, &breached(&["a", "b"]));
+    assert_eq!((reserved(&decision), refused(&decision)), (vec!["b"], [("a", "TargetBusy")].into()));
+    // An action on the owner touches all its pods.
+    world.ledger.records[0].target = deployment();
+    let decision = world.look(40, &breached(&["a", "b"]));
+    assert_eq!(refused(&decision), [("a", "TargetBusy"), ("b", "TargetBusy")].into());
+}
+
+#[test]
+fn cooldown_counts_for_the_replacement_but_not_for_an_old_neighbour() {
+    let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
+    let first = world.look_from_to(0, 30, &breached(&["a"]));
+    world.reserve(&first.reservations, second(30));
+    world.finish(Outcome::Succeeded);
+    // `a2` replaces `a`, born in the second of the action.
+    world.targets = vec![pod("a2", 30), pod("b", -600)];
+    let decision = world.look_from_to(40, 70, &breached(&["a2", "b"]));
+    assert_eq!(refused(&decision), [("a2", "Cooldown")].into());
+    assert_eq!(decision.refusals[0].refusal.until, Some(second(330)));
+    assert_eq!(reserved(&decision), ["b"], "an older leak is a case of its own");
+    let later = world.look_from_to(80, 330, &breached(&["a2"]));
+    assert_eq!(reserved(&later), ["a2"]);
+}
+
+#[test]
+fn a_replacement_of_a_stable_name_inherits_by_name() {
+    let stable = |name: &str, uid: &str, created| {
+        let mut target = pod(name, created);
+        target.object.uid = uid.into();
+        target.stable_name = true;
+        target
+    };
+    let mut world = World::new(vec![stable("web-0", "old-0", -600), stable("web-1", "old-1", -600)]);
+    let first = world.look_from_to(0, 30, &breached(&["web-1"]));
+    world.reserve(&first.reservations, second(30));
+    world.finish(Outcome::Failed);
+    world.targets[1] = stable("web-1", "new-1", 31);
+    let decision = world.look_from_to(40, 70, &breached(&["web-0", "web-1"]));
+    assert_eq!((reserved(&decision), refused(&decision)), (vec!["web-0"], [("web-1", "Cooldown")].into()));
+}
+
+#[test]
+fn the_window_slides_and_says_when_it_opens() {
+    let mut world = World::new(vec![pod("d", -600)]);
+    for (sequence, created) in [(1, -3000), (2, -2000), (3, -1000)] {
+        let old = pod("old", -9000);
+        world.ledger.records.push(record("r", sequence, &old, created, State::Finished(Outcome::Succeeded)));
+    }
+    let decision = world.look_from_to(0, 30, &breached(&["d"]));
+    assert_eq!(refused(&decision), [("d", "MaxActions")].into());
+    assert_eq!(decision.refusals[0].refusal.until, Some(second(600)));
+    assert_eq!(reserved(&world.look_from_to(40, 590, &breached(&["d"]))), [""; 0]);
+    assert_eq!(reserved(&world.look(600, &breached(&["d"]))), ["d"]);
+}
+
+#[test]
+fn only_what_provably_had_no_effect_gives_its_budget_back() {
+    for outcome in Outcome::ALL {
+        let mut world = World::new(vec![pod("d", -600)]);
+        world.policy.limits.max_actions = 1;
+        world.ledger.records.push(record("r", 1, &pod("old", -9000), -100, State::Finished(outcome)));
+        let decision = world.look_from_to(0, 30, &breached(&["d"]));
+        let spent = matches!(outcome, Outcome::Succeeded | Outcome::Failed | Outcome::Inconclusive);
+        assert_eq!(reserved(&decision).is_empty(), spent, "{outcome:?}");
+    }
+}
+
+#[test]
+fn what_waits_in_one_decision_counts_for_the_rest_of_it() {
+    let mut world = World::new(vec![pod("a", -600), pod("b", -600), pod("c", -600)]);
+    world.policy.limits.max_concurrent = 2;
+    let decision = world.look_from_to(0, 30, &breached(&["a", "b", "c"]));
+    assert_eq!((reserved(&decision), refused(&decision)), (vec!["a", "b"], [("c", "MaxConcurrent")].into()));
+    assert_eq!(decision.reservations.iter().map(|one| one.sequence).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[test]
+fn a_dry_run_says_a_thing_once_and_blocks_nobody() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.policy.mode = Mode::DryRun;
+    world.policy.limits.max_actions = 1;
+    // The source answers between whole seconds, the record keeps whole ones.
+    let between = |at: i64| second(at) + seconds(0) + jiff::SignedDuration::from_millis(700);
+    for at in [0, 10, 20] {
+        world.look_at(between(at), &breached(&["a"]));
+    }
+    let first = world.look_at(between(30), &breached(&["a"]));
+    assert_eq!(reserved(&first), ["a"]);
+    world.reserve(&first.reservations, between(30));
+    let again = world.look_at(between(40), &breached(&["a"]));
+    assert_eq!((reserved(&again), refused(&again)), (vec![], [("a", "AlreadyRecorded")].into()));
+    // The policy is switched on: the dry run has spent nothing and holds nothing.
+    world.finish(Outcome::DryRun);
+    world.policy.mode = Mode::Enforce;
+    assert_eq!(reserved(&world.look_at(between(50), &breached(&["a"]))), ["a"]);
+}
+
+#[test]
+fn an_action_whose_breach_ends_before_it_begins_is_called_off() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    let fires = world.look_from_to(0, 30, &breached(&["a"]));
+    world.reserve(&fires.reservations, second(30));
+    assert_eq!(world.look(40, &silent()).verdicts, []);
+    let mut verdicts = world.look_from_to(50, 60, &breached(&[])).verdicts;
+    assert_eq!(verdicts, [], "not clear for long enough yet");
+    verdicts = world.look(70, &breached(&[])).verdicts;
+    assert_eq!((verdicts[0].outcome, verdicts[0].reason), (Outcome::Cancelled, OutcomeReason::Recovered));
+}
+
+// Did it help?
+
+/// `a` was acted on at second 0 and is gone; its replacement stands since second 5.
+fn verifying(replacement: &str) -> World {
+    let mut world = World::new(vec![pod(replacement, 0), pod("b", -600)]);
+    world.ledger.records.push(record("web-1", 1, &pod("a", -600), 0, State::Verifying));
+    world
+}
+
+fn verdict(world: &mut World, from: i64, to: i64, answer: &Answer) -> Option<(Outcome, OutcomeReason)> {
+    let decision = world.look_from_to(from, to, answer);
+    decision.verdicts.first().map(|verdict| (verdict.outcome, verdict.reason))
+}
+
+#[test]
+fn it_has_helped_when_the_replacement_was_clear_with_evidence_for_clear_for() {
+    let mut world = verifying("a2");
+    assert_eq!(verdict(&mut world, 10, 20, &breached(&[])), None);
+    assert_eq!(verdict(&mut world, 30, 30, &breached(&[])), Some((Outcome::Succeeded, OutcomeReason::Cleared)));
+}
+
+#[test]
+fn a_neighbour_that_is_sick_does_not_spoil_the_verdict() {
+    let mut world = verifying("a2");
+    assert_eq!(verdict(&mut world, 10, 30, &breached(&["b"])), Some((Outcome::Succeeded, OutcomeReason::Cleared)));
+}
+
+#[test]
+fn it_has_failed_when_the_replacement_is_breached_past_the_deadline() {
+    let mut world = verifying("a2");
+    assert_eq!(verdict(&mut world, 10, 110, &breached(&["a2"])), None);
+    assert_eq!(
+        verdict(&mut world, 120, 120, &breached(&["a2"])),
+        Some((Outcome::Failed, OutcomeReason::StillBreached))
+    );
+}
+
+#[test]
+fn a_replacement_that_is_clear_but_not_ready_has_not_been_healed() {
+    let mut world = verifying("a2");
+    world.targets[0].ready = false;
+    assert_eq!(verdict(&mut world, 10, 110, &breached(&[])), None);
+    assert_eq!(verdict(&mut world, 120, 120, &breached(&[])), Some((Outcome::Failed, OutcomeReason::NotReady)));
+}
+
+#[test]
+fn without_data_nobody_can_say_whether_it_helped() {
+    let mut world = verifying("a2");
+    world.evidence = Answer::Answered(vec![]);
+    assert_eq!(verdict(&mut world, 10, 110, &breached(&[])), None);
+    assert_eq!(verdict(&mut world, 120, 120, &breached(&[])), Some((Outcome::Inconclusive, OutcomeReason::NoData)));
+}
+
+#[test]
+fn no_replacement_is_no_success() {
+    let mut world = verifying("a2");
+    world.targets.remove(0);
+    assert_eq!(verdict(&mut world, 10, 110, &breached(&[])), None);
+    assert_eq!(verdict(&mut world, 120, 120, &breached(&[])), Some((Outcome::Inconclusive, OutcomeReason::NoData)));
+}
+
+#[test]
+fn a_silent_source_extends_the_verdict_but_not_for_ever() {
+    let mut world = verifying("a2");
+    assert_eq!(verdict(&mut world, 10, 1010, &silent()), None);
+    assert_eq!(verdict(&mut world, 1020, 1020, &silent()), Some((Outcome::Inconclusive, OutcomeReason::SourceUnknown)));
+    let mut world = verifying("a2");
+    verdict(&mut world, 10, 200, &silent());
+    assert_eq!(verdict(&mut world, 210, 230, &breached(&[])), Some((Outcome::Succeeded, OutcomeReason::Cleared)));
+}
+
+#[test]
+fn an_older_pod_of_the_workload_is_not_what_the_action_made() {
+    let mut world = verifying("a2");
+    world.targets = vec![pod("b", -1)];
+    assert_eq!(verdict(&mut world, 10, 120, &breached(&[])), Some((Outcome::Inconclusive, OutcomeReason::NoData)));
+}
+
+// When to look next
+
+#[test]
+fn the_next_look_is_on_the_grid_of_the_interval_or_at_the_next_deadline() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    let quiet = world.look_at(second(3) + jiff::SignedDuration::from_millis(250), &breached(&[]));
+    assert_eq!(quiet.next_check, jiff::SignedDuration::from_millis(6750));
+    world.policy.breach_for = seconds(5);
+    let pending = world.look(11, &breached(&["a"]));
+    assert_eq!(pending.next_check, seconds(5), "when it will fire, not at the next grid point in nine seconds");
+}

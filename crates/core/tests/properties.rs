@@ -1,0 +1,270 @@
+//! The promises that live in `decide`, over random histories: sick pods, silent
+//! sources, dead exporters, restarts that lose the memory, clocks that jump, actions
+//! that end in any way at any time.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use prunella_core::decide::{Decision, Memory};
+use prunella_core::ledger::{Outcome, Record, State};
+use prunella_core::observation::{Answer, UnknownReason};
+use prunella_core::target::Uid;
+use support::{World, pod, second, seconds, series};
+
+const PODS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// What happens in one round of a history.
+#[derive(Debug, Clone)]
+struct Round {
+    /// Seconds since the round before; negative when the clock jumps back.
+    pass: i64,
+    /// Who is breached; `None` when the source is silent.
+    breached: Option<Vec<bool>>,
+    /// Who has data at all; `None` when the source is silent when asked for evidence.
+    evidence: Option<Vec<bool>>,
+    /// What becomes of each action in flight: a state further on, or an end.
+    actions: Vec<u8>,
+    /// The controller is restarted before the round.
+    restart: bool,
+}
+
+fn round() -> impl Strategy<Value = Round> {
+    let subset = || proptest::collection::vec(any::<bool>(), PODS.len());
+    (
+        prop_oneof![12 => Just(10), 3 => 1..60i64, 1 => 60..4000i64, 1 => -600..0i64],
+        proptest::option::weighted(0.85, subset()),
+        proptest::option::weighted(0.9, subset()),
+        proptest::collection::vec(any::<u8>(), PODS.len()),
+        proptest::bool::weighted(0.05),
+    )
+        .prop_map(|(pass, breached, evidence, actions, restart)| Round {
+            pass,
+            breached,
+            evidence,
+            actions,
+            restart,
+        })
+}
+
+fn answer(who: Option<&Vec<bool>>) -> Answer {
+    match who {
+        None => Answer::unknown(UnknownReason::Timeout, "silent"),
+        Some(who) => {
+            let named = PODS.iter().zip(who).filter(|(_, is)| **is).map(|(name, _)| series(name, 5.0));
+            Answer::Answered(named.collect())
+        }
+    }
+}
+
+/// Lets each action in flight go on, or end, as the round says.
+fn go_on(record: &mut Record, dice: u8, now: Timestamp) {
+    if !record.in_flight() {
+        return;
+    }
+    record.state = match (record.state, dice % 8) {
+        (State::Pending, 0) => State::Finished(Outcome::Cancelled),
+        (State::Pending, 1..=5) => State::Running,
+        (State::Running, 0) => State::Finished(Outcome::Expired),
+        (State::Running, 1..=5) => State::Settling,
+        (State::Settling, 0) => State::Finished(Outcome::Failed),
+        (State::Settling, 1..=5) => State::Verifying,
+        (State::Verifying, 0) => State::Finished(Outcome::Inconclusive),
+        (State::Verifying, 1) => State::Finished(Outcome::Succeeded),
+        (state, _) => state,
+    };
+    if record.state == State::Verifying {
+        record.verify_by = record.verify_by.or(Some(now + seconds(120)));
+    }
+}
+
+/// The breach as an independent observer would count it: time between two looks
+/// that both showed it, with nothing in between but other such looks.
+#[derive(Debug, Default)]
+struct Observer {
+    breaches: BTreeMap<&'static str, Breach>,
+}
+
+#[derive(Debug)]
+struct Breach {
+    held: SignedDuration,
+    last: Timestamp,
+    /// A look since then told nothing about the pod.
+    doubt: bool,
+}
+
+impl Observer {
+    fn look(&mut self, at: Timestamp, round: &Round) {
+        if round.restart {
+            self.breaches.clear();
+        }
+        for (index, name) in PODS.into_iter().enumerate() {
+            let shown = round.breached.as_ref().map(|breached| breached[index]);
+            let has_data = round.evidence.as_ref().is_some_and(|evidence| evidence[index]);
+            match (shown, self.breaches.get_mut(name)) {
+                (Some(true), None) => {
+                    self.breaches.insert(name, Breach { held: SignedDuration::ZERO, last: at, doubt: false });
+                }
+                (Some(true), Some(breach)) => {
+                    let gap = at.duration_since(breach.last);
+                    if gap > seconds(45) {
+                        breach.held = SignedDuration::ZERO;
+                    } else if gap.is_positive() && !breach.doubt {
+                        breach.held += gap;
+                    }
+                    breach.last = at.max(breach.last);
+                    breach.doubt = false;
+                }
+                (Some(false), Some(_)) if has_data => drop(self.breaches.remove(name)),
+                (Some(false) | None, Some(breach)) => breach.doubt = true,
+                (Some(false) | None, None) => {}
+            }
+        }
+    }
+
+    fn held(&self, name: &str) -> Option<SignedDuration> {
+        self.breaches.get(name).map(|breach| breach.held)
+    }
+}
+
+fn most_within(window: SignedDuration, mut times: Vec<Timestamp>) -> usize {
+    times.sort();
+    times
+        .iter()
+        .map(|end| times.iter().filter(|at| **at <= *end && end.duration_since(**at) < window).count())
+        .max()
+        .unwrap_or(0)
+}
+
+fn check_decision(world: &World, decision: &Decision) -> Result<(), TestCaseError> {
+    prop_assert!(decision.next_check.is_positive() && decision.next_check <= world.policy.interval, "HP-10");
+    let mut said: BTreeMap<&Uid, usize> = BTreeMap::new();
+    decision.refusals.iter().for_each(|refused| *said.entry(&refused.target).or_default() += 1);
+    decision.reservations.iter().for_each(|reserved| *said.entry(&reserved.target.uid).or_default() += 1);
+    for uid in decision.memory.timers.keys() {
+        prop_assert_eq!(said.get(uid), Some(&1), "HP-12: one reservation or one refusal for {}", uid);
+    }
+    prop_assert_eq!(said.len(), decision.memory.timers.len(), "HP-12: nothing is said of the healthy");
+    prop_assert!(decision.memory.timers.len() <= world.targets.len(), "HP-9");
+    prop_assert!(decision.memory.verifications.len() <= world.ledger.records.len(), "HP-9");
+    Ok(())
+}
+
+fn history(rounds: &[Round], max_concurrent: u32) -> Result<usize, TestCaseError> {
+    let mut world = World::new(PODS.map(|name| pod(name, -10_000)).to_vec());
+    world.policy.limits.max_concurrent = max_concurrent;
+    let mut observer = Observer::default();
+    let mut clock = second(0);
+    let mut acted = 0;
+    for round in rounds {
+        clock += seconds(round.pass);
+        if round.restart {
+            world.memory = Memory::default();
+        }
+        for (record, dice) in world.ledger.records.iter_mut().zip(round.actions.iter().cycle()) {
+            go_on(record, *dice, clock);
+        }
+        world.evidence = answer(round.evidence.as_ref());
+        let breach = answer(round.breached.as_ref());
+        observer.look(clock, round);
+        let decision = world.look_at(clock, &breach);
+        check_decision(&world, &decision)?;
+
+        for reservation in &decision.reservations {
+            let name = reservation.target.name.as_str();
+            let held = observer.held(name);
+            prop_assert!(
+                held.is_some_and(|held| held >= world.policy.breach_for),
+                "HP-2: {name} was breached for {held:?}"
+            );
+            let last = world.ledger.records.iter().filter(|record| record.spends() && record.target.name == name);
+            if let Some(last) = last.map(|record| record.created).max() {
+                prop_assert!(clock.duration_since(last) >= world.policy.limits.cooldown, "HP-5");
+            }
+            for record in world.ledger.records.iter().filter(|record| record.in_flight()) {
+                prop_assert!(record.target.uid != reservation.target.uid, "HP-4");
+            }
+            acted += 1;
+        }
+        world.reserve(&decision.reservations, clock);
+
+        let evidence = Some(world.evidence.clone());
+        let again = world.decide(clock, &breach, evidence);
+        prop_assert!(again.reservations.is_empty(), "HP-6: with its own plan on record it plans nothing more");
+        prop_assert_eq!(&again.memory, &world.memory, "HP-11: the same look twice is one look");
+
+        let spent = world.ledger.records.iter().filter(|record| record.spends()).map(|record| record.created).collect();
+        let limits = &world.policy.limits;
+        prop_assert!(most_within(limits.window, spent) <= limits.max_actions as usize, "HP-1");
+        let in_flight = world.ledger.records.iter().filter(|record| record.in_flight()).count();
+        prop_assert!(in_flight <= max_concurrent as usize, "maxConcurrent");
+    }
+    Ok(acted)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn promises_hold_over_any_history(rounds in proptest::collection::vec(round(), 1..80), max_concurrent in 1..4u32) {
+        history(&rounds, max_concurrent)?;
+    }
+
+    /// HP-13: with a breach that holds, fresh evidence and no brake, an action is
+    /// reserved within `for` and two intervals.
+    #[test]
+    fn a_breach_that_holds_is_acted_on_in_time(start in 0..1000i64, breach_for in 0..120i64) {
+        let mut world = World::new(vec![pod("a", -10_000)]);
+        world.policy.breach_for = seconds(breach_for);
+        let breach = Answer::Answered(vec![series("a", 5.0)]);
+        let mut clock = second(start);
+        loop {
+            let decision = world.look_at(clock, &breach);
+            if !decision.reservations.is_empty() {
+                break;
+            }
+            prop_assert!(clock.duration_since(second(start)) <= seconds(breach_for + 20), "HP-13");
+            clock += decision.next_check;
+        }
+    }
+
+    /// The judgement is total: no instant and no duration makes it panic.
+    #[test]
+    fn no_time_is_too_strange(
+        at in any::<i64>(), now in any::<i64>(), interval in any::<i64>(), breach_for in any::<i64>(),
+        clear_for in any::<i64>(), cooldown in any::<i64>(), window in any::<i64>(), count in any::<u32>(),
+    ) {
+        let instant = |nanos: i64| Timestamp::from_nanosecond(i128::from(nanos) * 27).unwrap_or(Timestamp::MAX);
+        let mut world = World::new(vec![pod("a", -10_000)]);
+        world.policy.interval = SignedDuration::from_nanos(interval);
+        world.policy.breach_for = SignedDuration::from_secs(breach_for);
+        world.policy.clear_for = SignedDuration::from_secs(clear_for);
+        world.policy.limits.cooldown = SignedDuration::from_secs(cooldown);
+        world.policy.limits.window = SignedDuration::from_secs(window);
+        world.policy.limits.max_actions = count;
+        world.ledger.records.push(support::record("r", u64::MAX, &pod("a", 0), 0, State::Verifying));
+        for at in [instant(at), instant(now), Timestamp::MIN, Timestamp::MAX] {
+            for breach in [answer(None), Answer::Answered(vec![]), Answer::Answered(vec![series("a", f64::INFINITY)])] {
+                let decision = world.look_at(at, &breach);
+                prop_assert!(decision.next_check.is_positive());
+            }
+        }
+    }
+}
+
+/// The random histories must reach what they are there to check.
+#[test]
+fn the_histories_do_act() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let acted: usize = (0..300)
+        .map(|_| {
+            let rounds = proptest::collection::vec(round(), 80).new_tree(&mut runner).unwrap().current();
+            history(&rounds, 3).unwrap()
+        })
+        .sum();
+    assert!(acted > 100, "only {acted} actions in 300 histories");
+}
