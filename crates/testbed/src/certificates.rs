@@ -5,7 +5,8 @@
 use crate::layout::{KUBERNETES_SERVICE, Layout};
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
 };
 use serde_json::json;
 use std::fs;
@@ -31,12 +32,18 @@ const CLIENTS: [(&str, &str, &str); 7] = [
 pub(crate) fn write(layout: &Layout) -> Result<()> {
     fs::create_dir_all(layout.pki("")).context("cannot make the folder for certificates")?;
     let key = KeyPair::generate()?;
-    let params = authority()?;
+    let params = authority();
     keep(&layout.pki("ca.crt"), &params.self_signed(&key)?.pem())?;
     let authority = Issuer::new(params, key);
 
     let hub = layout.hub_ip();
-    let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"];
+    let names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "localhost",
+    ];
     let mut addresses: Vec<_> = names.map(String::from).into();
     addresses.extend(["127.0.0.1".into(), KUBERNETES_SERVICE.into(), hub]);
     // One serving certificate for everything in the hub.
@@ -57,13 +64,13 @@ pub(crate) fn write(layout: &Layout) -> Result<()> {
     keep(&layout.pki("service-accounts.pub"), &tokens.public_key_pem())
 }
 
-fn authority() -> Result<CertificateParams> {
+fn authority() -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "testbed-ca");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     valid_long(&mut params);
-    Ok(params)
+    params
 }
 
 fn issue(

@@ -116,7 +116,9 @@ impl Cgroups {
         }
     }
 
-    /// Removes every group of the testbed. Needs them empty of processes.
+    /// Removes every group of the testbed, and kills what joins meanwhile: a
+    /// command that `up` began just before it was ended. Whoever comes later
+    /// finds nothing to join, and gives up.
     ///
     /// # Errors
     /// When a group stays busy for 10 s.
@@ -126,14 +128,21 @@ impl Cgroups {
             loop {
                 let mut dirs = Vec::new();
                 walk(&dir, &mut |dir| dirs.push(dir.to_path_buf()));
+                let mut failed = None;
                 // Deepest first; a group with a dying process is busy for a moment.
-                let failed = dirs.iter().rev().filter_map(|dir| fs::remove_dir(dir).err()).last();
+                for dir in dirs.iter().rev() {
+                    failed = fs::remove_dir(dir).err();
+                }
                 match failed {
                     None => break,
                     Some(e) if Instant::now() > deadline => {
-                        return Err(e).with_context(|| format!("cannot remove the cgroup {}: run down again", dir.display()));
+                        return Err(e)
+                            .with_context(|| format!("cannot remove the cgroup {}: run down again", dir.display()));
                     }
-                    Some(_) => std::thread::sleep(Duration::from_millis(20)),
+                    Some(_) => {
+                        self.signal("", Signal::SIGKILL);
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
                 }
             }
         }
@@ -154,7 +163,9 @@ pub(crate) fn resident(pids: &BTreeSet<i32>) -> u64 {
     let kilobytes: u64 = pids
         .iter()
         .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
-        .filter_map(|text| text.lines().find(|line| line.starts_with("Pss:"))?.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .filter_map(|text| {
+            text.lines().find(|line| line.starts_with("Pss:"))?.split_whitespace().nth(1)?.parse::<u64>().ok()
+        })
         .sum();
     kilobytes * 1024
 }

@@ -38,7 +38,7 @@ fn etcd(plan: &Plan) -> Server {
         ("unsafe-no-fsync", "true".into()),
         ("log-level", "warn".into()),
     ]);
-    plan.server_in(Place::Hub, "etcd", plan.tools.program("etcd"), args, Some(format!("http://{hub}:2381/health")))
+    plan.in_hub("etcd", args, format!("http://{hub}:2381/health"))
 }
 
 fn api_server(plan: &Plan) -> Server {
@@ -77,7 +77,7 @@ fn api_server(plan: &Plan) -> Server {
         ("audit-log-maxsize", "4096".into()),
     ]));
     let health = format!("{}/readyz", layout.api_url());
-    plan.server_in(Place::Hub, "kube-apiserver", plan.tools.program("kube-apiserver"), args, Some(health))
+    plan.in_hub("kube-apiserver", args, health)
 }
 
 fn controller_manager(plan: &Plan) -> Server {
@@ -91,14 +91,13 @@ fn controller_manager(plan: &Plan) -> Server {
         ("node-monitor-period", "2s".into()),
     ]));
     let health = format!("https://{}:10257/healthz", plan.layout.hub_ip());
-    let program = plan.tools.program("kube-controller-manager");
-    plan.server_in(Place::Hub, "kube-controller-manager", program, args, Some(health))
+    plan.in_hub("kube-controller-manager", args, health)
 }
 
 fn scheduler(plan: &Plan) -> Server {
     let args = authenticated(plan, "kube-scheduler");
     let health = format!("https://{}:10259/healthz", plan.layout.hub_ip());
-    plan.server_in(Place::Hub, "kube-scheduler", plan.tools.program("kube-scheduler"), args, Some(health))
+    plan.in_hub("kube-scheduler", args, health)
 }
 
 /// What the controller manager and the scheduler have in common.

@@ -1,4 +1,4 @@
-//! CoreDNS: Service names in pods. It runs in the hub and pods reach it
+//! Service names in pods, by `CoreDNS`. It runs in the hub and pods reach it
 //! through a Service whose endpoint is written by hand, see
 //! [`crate::manifests`].
 
@@ -18,7 +18,7 @@ const KNOWN: &str = "kubernetes.default.svc.cluster.local";
 pub(crate) fn server(plan: &Plan) -> Server {
     let args = vec!["-conf".into(), corefile(&plan.layout).display().to_string()];
     let health = format!("http://{}:8181/ready", plan.layout.hub_ip());
-    plan.server_in(Place::Hub, "coredns", plan.tools.program("coredns"), args, Some(health))
+    plan.in_hub("coredns", args, health)
 }
 
 /// Writes the Corefile. The short TTL lets a test see a change at once.
@@ -63,8 +63,9 @@ pub(crate) async fn answers(layout: &Layout) -> Result<()> {
         .await
         .context("CoreDNS does not answer")?
         .context("cannot hear CoreDNS")?;
-    // Bytes 3 and 6–7 of the header: the result and the number of answers.
-    ensure!(length > 12 && reply[3] & 0x0f == 0 && reply[7] > 0, "CoreDNS does not know {KNOWN} yet");
+    // In the header: the result, and the number of answers.
+    let (result, answers) = (reply[3] & 0x0f, u16::from_be_bytes([reply[6], reply[7]]));
+    ensure!(length > 12 && result == 0 && answers > 0, "CoreDNS does not know {KNOWN} yet");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! routes, chains and mounts live in namespaces that end with them.
 
 use crate::cgroup::Cgroups;
-use crate::layout::registry;
+use crate::layout::{check_name, registry};
 use crate::network;
 use crate::state::{Lock, State};
 use anyhow::{Context, Result, bail};
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// When something cannot be removed; running it again goes on.
 pub async fn down(name: &str) -> Result<bool> {
+    check_name(name)?;
     if !nix::unistd::geteuid().is_root() {
         bail!("namespaces and cgroups need root: run with sudo");
     }
@@ -33,11 +34,11 @@ pub(crate) async fn remove(name: &str) -> Result<bool> {
     let existed = state.is_some() || cgroups.exist() || registry().join(name).exists();
 
     cgroups.kill("")?;
+    cgroups.remove()?;
     if let Some(state) = &state {
         unmount_below(&state.layout.data)?;
     }
     network::remove(name).await?;
-    cgroups.remove()?;
     if let Some(state) = &state {
         delete(&state.layout.data)?;
         for folder in &state.made_folders {
@@ -55,8 +56,12 @@ pub(crate) async fn remove(name: &str) -> Result<bool> {
 /// still here was mounted by other hands.
 fn unmount_below(data: &Path) -> Result<()> {
     let table = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mount table")?;
-    let mut points: Vec<PathBuf> =
-        table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).filter(|p| p.starts_with(data) && p != data).collect();
+    let mut points: Vec<PathBuf> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .filter(|p| p.starts_with(data) && p != data)
+        .collect();
     points.sort();
     for point in points.iter().rev() {
         umount2(point, MntFlags::MNT_DETACH).with_context(|| format!("cannot unmount {}", point.display()))?;
@@ -66,7 +71,9 @@ fn unmount_below(data: &Path) -> Result<()> {
 
 fn delete(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).with_context(|| format!("cannot remove {}", path.display())),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", path.display()))
+        }
         _ => Ok(()),
     }
 }

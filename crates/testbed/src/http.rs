@@ -24,7 +24,8 @@ impl Http {
     pub fn new(layout: &Layout) -> Result<Self> {
         // Whoever came first has installed the same one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let read = |file: &str| fs::read(layout.pki(file)).with_context(|| format!("cannot read the certificate {file}"));
+        let read =
+            |file: &str| fs::read(layout.pki(file)).with_context(|| format!("cannot read the certificate {file}"));
         let mut identity = read("admin.crt")?;
         identity.extend(read("admin.key")?);
         let client = reqwest::Client::builder()

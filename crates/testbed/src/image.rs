@@ -26,7 +26,10 @@ pub fn full_name(name_tag: &str) -> Result<String> {
     let fits = |text: &str, more: &str| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || more.contains(c))
     };
-    ensure!(fits(name, "._-/:") && fits(&tag.to_lowercase(), "._-"), "image {name_tag} is no image name: write NAME:TAG in small letters");
+    ensure!(
+        fits(name, "._-/:") && fits(&tag.to_lowercase(), "._-"),
+        "image {name_tag} is no image name: write NAME:TAG in small letters"
+    );
     ensure!(tag != "latest", "image {name_tag}: a kubelet would try to pull the tag latest: use another tag");
     let has_host = first.contains(['.', ':']) || first == "localhost";
     Ok(match (has_host, first.is_empty()) {
@@ -65,9 +68,14 @@ pub fn archive(name_tag: &str, binary: &Path) -> Result<Vec<u8>> {
     let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
     entry["platform"] = json!({"architecture": architecture, "os": "linux"});
     entry["annotations"] = json!({"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name});
-    let index = blob(&json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}));
+    let index = blob(
+        &json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}),
+    );
 
-    let mut files = vec![("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec(), 0o644), ("index.json".to_owned(), index, 0o644)];
+    let mut files = vec![
+        ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec(), 0o644),
+        ("index.json".to_owned(), index, 0o644),
+    ];
     files.extend([layer, config, manifest].map(|blob| (format!("blobs/sha256/{}", hex(&blob)), blob, 0o644)));
     tar(&files)
 }

@@ -1,5 +1,5 @@
 //! A real Kubernetes and Prometheus on one Linux machine: etcd, API server,
-//! controller manager, scheduler, CoreDNS, Prometheus and kube-state-metrics,
+//! controller manager, scheduler, `CoreDNS`, Prometheus and kube-state-metrics,
 //! and one to three nodes with a containerd, kubelet and kube-proxy each.
 //! Needs root, no container engine and no image registry.
 //!

@@ -75,7 +75,8 @@ async fn interrupted(name: &str) -> anyhow::Result<ExitCode> {
 }
 
 async fn status(name: &str) -> anyhow::Result<ExitCode> {
-    let others: Vec<_> = State::all().into_iter().map(|state| state.layout.name).filter(|other| other != name).collect();
+    let others: Vec<_> =
+        State::all().into_iter().map(|state| state.layout.name).filter(|other| other != name).collect();
     if !others.is_empty() {
         eprintln!("other testbeds: {}", others.join(", "));
     }

@@ -36,8 +36,10 @@ pub(crate) fn all(plan: &Plan) -> Value {
 }
 
 fn bind(role: &str, users: &[&str]) -> Value {
-    let subjects: Vec<_> =
-        users.iter().map(|user| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user})).collect();
+    let subjects: Vec<_> = users
+        .iter()
+        .map(|user| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}))
+        .collect();
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": role},
@@ -47,8 +49,15 @@ fn bind(role: &str, users: &[&str]) -> Value {
 }
 
 /// A Service without a selector, and its endpoints.
-fn service(namespace: &str, name: &str, cluster_ip: Option<&str>, endpoint: &str, ports: &[(&str, u16, &str)]) -> [Value; 2] {
-    let ports: Vec<_> = ports.iter().map(|(name, port, protocol)| json!({"name": name, "port": port, "protocol": protocol})).collect();
+fn service(
+    namespace: &str,
+    name: &str,
+    cluster_ip: Option<&str>,
+    endpoint: &str,
+    ports: &[(&str, u16, &str)],
+) -> [Value; 2] {
+    let ports: Vec<_> =
+        ports.iter().map(|(name, port, protocol)| json!({"name": name, "port": port, "protocol": protocol})).collect();
     let mut service = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"namespace": namespace, "name": name},

@@ -25,9 +25,12 @@ pub(crate) fn prometheus(plan: &Plan) -> Server {
         ("log.level", "warn".into()),
     ]);
     // The lock file would outlive a kill; reload and remote write are for tests.
-    args.extend(["--storage.tsdb.no-lockfile", "--web.enable-lifecycle", "--web.enable-remote-write-receiver"].map(String::from));
+    args.extend(
+        ["--storage.tsdb.no-lockfile", "--web.enable-lifecycle", "--web.enable-remote-write-receiver"]
+            .map(String::from),
+    );
     let health = format!("http://{hub}:9090/-/ready");
-    plan.server_in(Place::Hub, "prometheus", plan.tools.program("prometheus"), args, Some(health))
+    plan.in_hub("prometheus", args, health)
 }
 
 /// kube-state-metrics.
@@ -42,7 +45,7 @@ pub(crate) fn kube_state_metrics(plan: &Plan) -> Server {
         ("telemetry-port", "8081".into()),
     ]);
     let health = format!("http://{hub}:8080/livez");
-    plan.server_in(Place::Hub, "kube-state-metrics", plan.tools.program("kube-state-metrics"), args, Some(health))
+    plan.in_hub("kube-state-metrics", args, health)
 }
 
 /// Writes Prometheus' configuration.

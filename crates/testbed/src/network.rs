@@ -8,6 +8,7 @@ use crate::layout::{Layout, Place, registry};
 use crate::process::{self, holder, holder_group, in_group, in_place};
 use crate::state::State;
 use anyhow::{Context, Result, bail};
+use futures::future::try_join_all;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -18,11 +19,11 @@ use tokio::process::Command;
 /// Hard-coded paths of containerd, the CNI plugins and the kubelet. A node
 /// has its own of each. The last two need not exist on the host, and a mount
 /// needs something to mount on.
-const PRIVATE: [&str; 4] = ["/run", "/var/log", "/var/lib/cni", "/var/lib/kubelet"];
+pub(crate) const PRIVATE: [&str; 4] = ["/run", "/var/log", "/var/lib/cni", "/var/lib/kubelet"];
 
 /// There is no way out of the testbed: a pod that calls an address of the
 /// outer world is told at once instead of waiting for a time-out.
-const NOWHERE: &str = "route add unreachable default\n";
+const NOWHERE: &str = "route add unreachable default";
 
 /// A node's namespaces: what is mounted in them is seen nowhere else, but
 /// may be shared between its own pods.
@@ -42,7 +43,9 @@ exec sleep infinity"#;
 /// # Errors
 /// When none is free.
 pub(crate) async fn choose_octet(name: &str) -> Result<u8> {
-    let routes = process::run(Command::new("ip").args(["-4", "route", "show", "table", "all"]), "list the host's routes").await?;
+    let routes =
+        process::run(Command::new("ip").args(["-4", "route", "show", "table", "all"]), "list the host's routes")
+            .await?;
     let taken: Vec<u8> = State::all().iter().map(|state| state.layout.octet).collect();
     let first = name.bytes().fold(5381_u32, |hash, byte| hash.wrapping_mul(33) ^ u32::from(byte)) % 100;
     let free = (0..100_u32)
@@ -67,36 +70,59 @@ pub(crate) async fn make(layout: &Layout, cgroups: &Cgroups) -> Result<()> {
         hold(layout, cgroups, Place::Node(number)).await?;
     }
 
-    let link = layout.host_link();
-    batch(&mut Command::new("ip"), &format!("link add {link} type veth peer name up0 netns {hub}\n")).await?;
-    // So that `ip link` tells whose it is.
-    let mut host = format!("link set {link} alias prunella-{}\nlink set {link} up\naddr add {}/24 dev {link}\n", layout.name, layout.host_ip());
-    host += &pod_routes(layout, None);
+    // The link first: it comes to be on the host, the rest in the hub.
+    let (link, name) = (layout.host_link(), &layout.name);
+    let begin = [format!("link add {link} type veth peer name up0 netns {hub}")];
+    batch(&mut in_group(cgroups, "commands", "ip")?, &begin).await?;
+    // So that `ip link`, and `down`, can tell whose it is.
+    let mut host = vec![
+        format!("link set {link} alias prunella-{name}"),
+        format!("link set {link} up"),
+        format!("addr add {}/24 dev {link}", layout.host_ip()),
+    ];
+    host.extend(pod_routes(layout, None));
+    batch(&mut in_group(cgroups, "commands", "ip")?, &host).await?;
+    make_hub(layout, cgroups).await?;
+    try_join_all(layout.node_numbers().map(|number| make_node(layout, cgroups, number))).await.map(drop)
+}
 
-    let mut inside = format!("link set lo up\nlink add br0 type bridge\nlink set up0 master br0\nlink set up0 up\nlink set br0 up\naddr add {}/24 dev br0\n", layout.hub_ip());
+async fn make_hub(layout: &Layout, cgroups: &Cgroups) -> Result<()> {
+    let mut lines = vec![
+        "link set lo up".into(),
+        "link add br0 type bridge".into(),
+        "link set up0 master br0".into(),
+        "link set up0 up".into(),
+        "link set br0 up".into(),
+        format!("addr add {}/24 dev br0", layout.hub_ip()),
+        NOWHERE.into(),
+    ];
     for number in layout.node_numbers() {
         let pid = holder(cgroups, Place::Node(number))?;
-        inside += &format!("link add node{number} type veth peer name eth0 netns {pid}\nlink set node{number} master br0\nlink set node{number} up\n");
+        lines.push(format!("link add node{number} type veth peer name eth0 netns {pid}"));
+        lines.push(format!("link set node{number} master br0"));
+        lines.push(format!("link set node{number} up"));
     }
-    inside += &pod_routes(layout, None);
-    inside += NOWHERE;
-    batch(&mut in_place(cgroups, Place::Hub, "ip")?, &inside).await?;
+    lines.extend(pod_routes(layout, None));
+    batch(&mut in_place(cgroups, Place::Hub, "ip")?, &lines).await
+}
 
-    for number in layout.node_numbers() {
-        let mut lines = format!("link set lo up\nlink set eth0 up\naddr add {}/24 dev eth0\n{NOWHERE}", layout.node_ip(number));
-        lines += &pod_routes(layout, Some(number));
-        batch(&mut in_place(cgroups, Place::Node(number), "ip")?, &lines).await?;
-    }
-    batch(&mut Command::new("ip"), &host).await
+async fn make_node(layout: &Layout, cgroups: &Cgroups, number: u8) -> Result<()> {
+    let mut lines = vec![
+        "link set lo up".into(),
+        "link set eth0 up".into(),
+        format!("addr add {}/24 dev eth0", layout.node_ip(number)),
+        NOWHERE.into(),
+    ];
+    lines.extend(pod_routes(layout, Some(number)));
+    batch(&mut in_place(cgroups, Place::Node(number), "ip")?, &lines).await
 }
 
 /// Routes to the pods of every node but one.
-fn pod_routes(layout: &Layout, except: Option<u8>) -> String {
+fn pod_routes(layout: &Layout, except: Option<u8>) -> impl Iterator<Item = String> {
     layout
         .node_numbers()
-        .filter(|number| Some(*number) != except)
-        .map(|number| format!("route add {} via {}\n", layout.pod_cidr(number), layout.node_ip(number)))
-        .collect()
+        .filter(move |number| Some(*number) != except)
+        .map(|number| format!("route add {} via {}", layout.pod_cidr(number), layout.node_ip(number)))
 }
 
 /// Starts the process whose namespaces are this place's.
@@ -108,23 +134,29 @@ async fn hold(layout: &Layout, cgroups: &Cgroups, place: Place) -> Result<i32> {
     };
     let log = layout.log(&holder_group(place));
     let errors = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn().context("cannot start unshare")?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn().context("cannot start unshare")?;
     let deadline = Instant::now() + Duration::from_secs(10);
     // It becomes `sleep` when all is mounted.
     loop {
         let pid = cgroups.pids(&holder_group(place)).first().copied();
-        if let Some(pid) = pid.filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n")) {
+        if let Some(pid) =
+            pid.filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n"))
+        {
             return Ok(pid);
         }
         let ended = child.try_wait().context("cannot wait for unshare")?.is_some();
         if ended || Instant::now() > deadline {
-            bail!("cannot make the namespaces of {place} ({}): the kernel must allow network and mount namespaces", process::last_line(&log));
+            bail!(
+                "cannot make the namespaces of {place} ({}): the kernel must allow network and mount namespaces",
+                process::last_line(&log)
+            );
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-async fn batch(command: &mut Command, lines: &str) -> Result<()> {
+async fn batch(command: &mut Command, lines: &[String]) -> Result<()> {
     let mut child = command
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
@@ -134,7 +166,7 @@ async fn batch(command: &mut Command, lines: &str) -> Result<()> {
         .spawn()
         .context("cannot start ip")?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(lines.as_bytes()).await.context("cannot talk to ip")?;
+        stdin.write_all(lines.join("\n").as_bytes()).await.context("cannot talk to ip")?;
     }
     let output = child.wait_with_output().await.context("cannot wait for ip")?;
     if !output.status.success() {

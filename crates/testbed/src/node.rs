@@ -25,7 +25,7 @@ pub(crate) fn servers(plan: &Plan, number: u8) -> Vec<Server> {
 #[must_use]
 pub(crate) fn containerd(plan: &Plan, number: u8) -> Server {
     let args = vec!["--config".into(), file(&plan.layout, number, "containerd.toml").display().to_string()];
-    plan.server_in(Place::Node(number), "containerd", "containerd".into(), args, None)
+    server("containerd", number, "containerd".into(), args, None)
 }
 
 /// The node itself, as the cluster sees it.
@@ -44,13 +44,17 @@ pub(crate) fn kubelet(plan: &Plan, number: u8) -> Server {
         ("housekeeping-interval", "5s".into()),
     ]);
     let health = format!("http://{ip}:10248/healthz");
-    plan.server_in(Place::Node(number), "kubelet", plan.tools.program("kubelet"), args, Some(health))
+    server("kubelet", number, plan.tools.program("kubelet"), args, Some(health))
 }
 
 fn kube_proxy(plan: &Plan, number: u8) -> Server {
     let args = flags([("config", file(&plan.layout, number, "kube-proxy.json").display().to_string())]);
     let health = format!("http://{}:10256/livez", plan.layout.node_ip(number));
-    plan.server_in(Place::Node(number), "kube-proxy", plan.tools.program("kube-proxy"), args, Some(health))
+    server("kube-proxy", number, plan.tools.program("kube-proxy"), args, Some(health))
+}
+
+fn server(name: &str, number: u8, program: PathBuf, args: Vec<String>, health: Option<String>) -> Server {
+    Server { name: format!("{name}-{number}"), place: Place::Node(number), program, args, health }
 }
 
 fn file(layout: &Layout, number: u8, name: &str) -> PathBuf {

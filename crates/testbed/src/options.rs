@@ -1,8 +1,10 @@
 //! What the user may choose. A testbed keeps the options it was made with;
 //! another `up` must ask for the same.
 
+use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// Parts that a testbed can do without.
@@ -15,6 +17,13 @@ pub enum Part {
     KubeStateMetrics,
     /// Service names do not resolve in pods.
     Coredns,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", PossibleValue::get_name))
+    }
 }
 
 /// The options of `up`.

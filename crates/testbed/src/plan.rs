@@ -9,7 +9,7 @@ use crate::{control_plane, dns, monitoring, node};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// All that decides how a testbed's servers are started.
 #[derive(Debug, Clone)]
@@ -85,12 +85,10 @@ impl Plan {
         self.layout.node_numbers().try_for_each(|number| node::configure(self, number))
     }
 
-    pub(crate) fn server_in(&self, place: Place, name: &str, program: PathBuf, args: Vec<String>, health: Option<String>) -> Server {
-        let name = match place {
-            Place::Hub => name.to_owned(),
-            Place::Node(number) => format!("{name}-{number}"),
-        };
-        Server { name, place, program, args, health }
+    /// A server in the hub, started under its own name.
+    pub(crate) fn in_hub(&self, name: &str, args: Vec<String>, health: String) -> Server {
+        let program = self.tools.program(name);
+        Server { name: name.into(), place: Place::Hub, program, args, health: Some(health) }
     }
 
     /// `--kubeconfig` of a server's own user.

@@ -22,10 +22,8 @@ pub(crate) fn environment(testbed: &Testbed, plain: bool) -> Result<()> {
     ];
     let mut out = io::stdout().lock();
     for (name, value) in variables {
-        match plain {
-            true => writeln!(out, "{name}={value}")?,
-            false => writeln!(out, "export {name}={}", quoted(&value))?,
-        }
+        let line = if plain { format!("{name}={value}") } else { format!("export {name}={}", quoted(&value)) };
+        writeln!(out, "{line}")?;
     }
     if !plain {
         // Behind what the user has: their own kubectl wins.

@@ -14,7 +14,8 @@ use tokio::process::Command;
 
 /// Joins every group up to `--`, leaves the terminal's session (Ctrl-C is
 /// for `up` alone) and becomes the rest.
-const JOIN: &str = r#"while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 125; shift; done; shift; exec setsid "$@""#;
+const JOIN: &str =
+    r#"while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 125; shift; done; shift; exec setsid "$@""#;
 
 /// The group of a place's holder.
 #[must_use]

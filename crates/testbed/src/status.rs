@@ -73,7 +73,12 @@ impl fmt::Display for Status {
             let pid = line.pid.map_or_else(|| "-".into(), |pid| pid.to_string());
             let health = line.health.as_ref().map_or_else(String::as_str, |()| "healthy");
             let (name, place) = (&line.server.name, line.server.place.to_string());
-            writeln!(f, "{name:<24} {place:<7} {pid:>7}  {:<13} {:>5} MB  {health}", line.address, line.resident >> 20)?;
+            writeln!(
+                f,
+                "{name:<24} {place:<7} {pid:>7}  {:<13} {:>5} MB  {health}",
+                line.address,
+                line.resident >> 20
+            )?;
         }
         for (place, bytes) in &self.pods {
             writeln!(f, "{:<24} {:<7} {:>7}  {:<13} {:>5} MB", "(pods)", place.to_string(), "", "", bytes >> 20)?;

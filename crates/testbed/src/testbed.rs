@@ -220,7 +220,9 @@ impl Testbed {
     pub async fn load_image(&self, name_tag: &str, binary: &Path) -> Result<()> {
         let (plan, cgroups) = (&self.plan, &self.cgroups);
         let archive = Archive::write(plan, name_tag, binary)?;
-        try_join_all(plan.layout.node_numbers().map(|number| node::import(cgroups, number, archive.path()))).await.map(drop)
+        try_join_all(plan.layout.node_numbers().map(|number| node::import(cgroups, number, archive.path())))
+            .await
+            .map(drop)
     }
 
     /// The API server's request log so far, oldest first.
@@ -259,7 +261,9 @@ impl Testbed {
     /// When there is no such node or the command fails.
     pub async fn node_exec(&self, node: &str, command: &[&str]) -> Result<String> {
         let place = Place::Node(self.plan.node(node)?);
-        let (Some(program), args) = (command.first(), command.get(1..).unwrap_or_default()) else { bail!("no command given") };
+        let (Some(program), args) = (command.first(), command.get(1..).unwrap_or_default()) else {
+            bail!("no command given")
+        };
         let mut run = process::in_place(&self.cgroups, place, program)?;
         process::run(run.args(args), &format!("run {program} on {place}")).await
     }

@@ -42,7 +42,15 @@ const FAMILIES: [Family; 4] = [
         ],
         builds: &[("kubernetes", ".")],
         version_flags: KUBERNETES_VERSION,
-        links: &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"],
+        links: &[
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-scheduler",
+            "kubelet",
+            "kube-proxy",
+            "kubectl",
+        ],
     },
     Family {
         name: "coredns",
@@ -137,7 +145,8 @@ impl Tools {
         let _ = fs::remove_dir_all(&work);
         let (source, output) = (work.join("source"), work.join("output"));
         for folder in [&source, &output, &work.join("tmp")] {
-            fs::create_dir_all(folder).with_context(|| format!("cannot write to the tools cache {}", folder.display()))?;
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot write to the tools cache {}", folder.display()))?;
         }
         for (file, text) in family.sources {
             fs::write(source.join(file), text).context("cannot write to the tools cache")?;
@@ -145,7 +154,8 @@ impl Tools {
         let log = self.cache.join(format!("{}-{}.log", family.name, family.hash()));
         File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         for (name, package) in family.builds {
-            let build = GoBuild { source: &source, output: &output.join(name), package, ldflags: family.ldflags(), log: &log };
+            let build =
+                GoBuild { source: &source, output: &output.join(name), package, ldflags: family.ldflags(), log: &log };
             build.run(name, cgroups, progress).await?;
         }
         for link in family.links {

@@ -3,27 +3,27 @@
 //! and nothing sleeps for a fixed time.
 
 use crate::cgroup::Cgroups;
+use crate::http::Http;
 use crate::layout::{Layout, Place, check_name, registry};
 use crate::options::{Options, Part};
 use crate::plan::Plan;
 use crate::process::{self, Server, holder};
 use crate::progress::Progress;
 use crate::state::{Lock, Phase, State};
-use crate::tools::Tools;
-use crate::http::Http;
 use crate::surroundings::Surroundings;
+use crate::tools::Tools;
 use crate::{certificates, disk, dns, down, image, manifests, network, node, packages};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use futures::future::{try_join, try_join_all};
 use nix::sys::signal::Signal;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// What a cluster, its images and an hour of metrics take.
+/// What a cluster, its images and some hours of metrics take.
 const DISK_FOR_DATA: u64 = 1 << 30;
 /// On a machine that is busy with other builds everything takes longer.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Brings a testbed up, or checks and mends the one that is.
@@ -46,10 +46,11 @@ pub async fn up(name: &str, options: Options, around: &Surroundings) -> Result<P
     match State::load(name)? {
         Some(state) if state.phase == Phase::Running && holders_live(&state.layout, &cgroups) => {
             if state.options != options {
-                bail!("{name} runs with other options ({}): use those, another --name, or testbed down --name {name} first", told(&state.options));
+                let theirs = told(&state.options);
+                bail!("{name} is up with other options: use {theirs}, another --name, or testbed down --name {name}");
             }
             let plan = Plan { layout: state.layout, options, tools: Tools::in_cache(&around.cache) };
-            mend(&plan, &cgroups, &progress).await?;
+            Work { http: Http::new(&plan.layout)?, plan: &plan, cgroups: &cgroups, progress }.mend().await?;
             progress.say(&format!("{name} is up"));
             return Ok(plan);
         }
@@ -61,11 +62,23 @@ pub async fn up(name: &str, options: Options, around: &Surroundings) -> Result<P
         None => {}
     }
 
-    let made = fresh(name, options, around, &cgroups, &progress).await;
-    if made.is_err() && !around.keep {
-        down::remove(name).await?;
+    match fresh(name, options, around, &cgroups, progress).await {
+        Err(error) if !around.keep => Err(undone(name, error).await),
+        made => made,
     }
-    made
+}
+
+/// Removes what a failed `up` made. The error may name a log that goes too.
+async fn undone(name: &str, error: Error) -> Error {
+    let data = State::load(name).ok().flatten().map(|state| state.layout.data.display().to_string());
+    if let Err(more) = down::remove(name).await {
+        return anyhow!("{error:#}; and what was made could not be removed: {more:#}");
+    }
+    let text = format!("{error:#}");
+    match data.filter(|data| text.contains(data)) {
+        Some(_) => anyhow!("{text} (removed now: up --keep-failed keeps it)"),
+        None => error,
+    }
 }
 
 /// Cleans up after an `up` that was interrupted before it was done. One that
@@ -82,37 +95,40 @@ pub async fn interrupted(name: &str) -> Result<()> {
 }
 
 fn told(options: &Options) -> String {
-    let mut words = vec![format!("--nodes {}", options.nodes), format!("--scrape-interval {}", options.scrape_interval)];
+    let mut words =
+        vec![format!("--nodes {}", options.nodes), format!("--scrape-interval {}", options.scrape_interval)];
     words.extend(options.data.iter().map(|data| format!("--data {}", data.display())));
-    words.extend(options.without.iter().filter_map(|part| serde_json::to_value(part).ok()?.as_str().map(|p| format!("--without {p}"))));
+    words.extend(options.without.iter().map(|part| format!("--without {part}")));
     words.join(" ")
 }
 
 fn holders_live(layout: &Layout, cgroups: &Cgroups) -> bool {
-    std::iter::once(Place::Hub).chain(layout.node_numbers().map(Place::Node)).all(|place| holder(cgroups, place).is_ok())
+    let places = layout.node_numbers().map(Place::Node);
+    std::iter::once(Place::Hub).chain(places).all(|place| holder(cgroups, place).is_ok())
 }
 
-async fn fresh(name: &str, options: Options, around: &Surroundings, cgroups: &Cgroups, progress: &Progress) -> Result<Plan> {
+async fn fresh(
+    name: &str,
+    options: Options,
+    around: &Surroundings,
+    cgroups: &Cgroups,
+    progress: Progress,
+) -> Result<Plan> {
     let data = data_folder(name, options.data.as_deref())?;
     disk::require(&data, DISK_FOR_DATA, "for a testbed's data")?;
     let layout = reserve(name, &options, data).await?;
     let plan = Plan { layout, options, tools: Tools::in_cache(&around.cache) };
 
-    progress.stage("packages", packages::require(progress)).await?;
-    progress.stage("servers built", plan.tools.build(cgroups, progress)).await?;
+    progress.stage("packages", packages::require(&progress)).await?;
+    progress.stage("servers built", plan.tools.build(cgroups, &progress)).await?;
     progress.stage("certificates and configuration", async { prepare(&plan, cgroups) }).await?;
     progress.stage("network and node namespaces", network::make(&plan.layout, cgroups)).await?;
-    let http = Http::new(&plan.layout)?;
-
-    try_join(start_control_plane(&plan, cgroups, &http, progress), start_runtimes(&plan, cgroups, around, progress)).await?;
-    let rest: Vec<_> = plan.servers().into_iter().filter(|server| server.main_pid(cgroups).is_none()).collect();
-    try_join_all(rest.iter().map(|server| start(&plan, cgroups, &http, progress, server))).await?;
-    verify(&plan, cgroups, &http, progress).await?;
+    Work { http: Http::new(&plan.layout)?, plan: &plan, cgroups, progress }.rise(around).await?;
 
     let mut state = State::require(name)?;
     state.phase = Phase::Running;
     state.save()?;
-    progress.say(&format!("{name} is up in {:.1} s: eval \"$(testbed env --name {name})\"", progress.seconds()));
+    progress.say(&format!("{name} is up: eval \"$(testbed env --name {name})\""));
     Ok(plan)
 }
 
@@ -124,9 +140,8 @@ fn data_folder(name: &str, wanted: Option<&Path>) -> Result<PathBuf> {
     if absolute.ancestors().any(|dir| dir.join(".git").exists()) {
         bail!("--data {} is inside a checkout: choose a folder outside it", absolute.display());
     }
-    // A node mounts its own over these, and would lose sight of its data.
-    if ["/run", "/var/run", "/var/log", "/var/lib/cni", "/var/lib/kubelet"].iter().any(|hidden| absolute.starts_with(hidden)) {
-        bail!("--data {} is hidden from the nodes: choose a folder outside /run and /var/log", absolute.display());
+    if let Some(hidden) = network::PRIVATE.iter().find(|hidden| absolute.starts_with(hidden)) {
+        bail!("--data {} is below {hidden}, where nodes have their own: choose another folder", absolute.display());
     }
     Ok(absolute.join(format!("testbed-{name}")))
 }
@@ -136,8 +151,8 @@ async fn reserve(name: &str, options: &Options, data: PathBuf) -> Result<Layout>
     let lock = tokio::task::spawn_blocking(Lock::of_addresses);
     let _lock = lock.await.context("waiting for the lock failed")??;
     let layout = Layout { name: name.into(), octet: network::choose_octet(name).await?, nodes: options.nodes, data };
-    let parents = layout.data.ancestors().skip(1);
-    let made_folders = parents.take_while(|dir| !dir.exists()).filter(|dir| !dir.starts_with(registry())).map(Path::to_owned).collect();
+    let above = layout.data.ancestors().skip(1).take_while(|dir| !dir.exists());
+    let made_folders = above.filter(|dir| !dir.starts_with(registry())).map(Path::to_owned).collect();
     State { phase: Phase::Starting, options: options.clone(), layout: layout.clone(), made_folders }.save()?;
     Ok(layout)
 }
@@ -148,31 +163,117 @@ fn prepare(plan: &Plan, cgroups: &Cgroups) -> Result<()> {
     plan.layout.node_numbers().try_for_each(|number| node::prepare(plan, cgroups, number))
 }
 
-/// etcd, then the API server, then what the cluster holds from the start.
-async fn start_control_plane(plan: &Plan, cgroups: &Cgroups, http: &Http, progress: &Progress) -> Result<()> {
-    for name in ["etcd", "kube-apiserver"] {
-        start(plan, cgroups, http, progress, &plan.server(name)?).await?;
+/// A testbed whose namespaces are there, on its way up.
+struct Work<'a> {
+    plan: &'a Plan,
+    cgroups: &'a Cgroups,
+    http: Http,
+    progress: Progress,
+}
+
+impl Work<'_> {
+    async fn rise(&self, around: &Surroundings) -> Result<()> {
+        try_join(self.start_control_plane(), self.start_runtimes(around)).await?;
+        let rest: Vec<_> = self.dead().collect();
+        try_join_all(rest.iter().map(|server| self.start(server))).await?;
+        self.verify().await
     }
-    progress.stage("Services and rights", apply(plan, cgroups)).await
-}
 
-async fn start_runtimes(plan: &Plan, cgroups: &Cgroups, around: &Surroundings, progress: &Progress) -> Result<()> {
-    let archive = image::Archive::write(plan, node::PAUSE_IMAGE, around.pause()?)?;
-    let runtimes = plan.layout.node_numbers().map(async |number| {
-        node::containerd(plan, number).start(&plan.layout, cgroups).await?;
-        node::containerd_ready(plan, cgroups, number).await?;
-        node::import(cgroups, number, archive.path()).await
-    });
-    progress.stage("containerd and the pause image", try_join_all(runtimes)).await.map(drop)
-}
+    /// A second `up`: wakes what was paused, starts what has died, checks all.
+    async fn mend(&self) -> Result<()> {
+        for server in self.plan.servers() {
+            self.cgroups.signal(&server.name, Signal::SIGCONT);
+        }
+        for server in self.dead() {
+            self.start(&server).await?;
+        }
+        self.verify().await
+    }
 
-async fn start(plan: &Plan, cgroups: &Cgroups, http: &Http, progress: &Progress, server: &Server) -> Result<()> {
-    progress
-        .stage(&server.name, async {
-            server.start(&plan.layout, cgroups).await?;
-            server_ready(plan, cgroups, http, server).await
+    fn dead(&self) -> impl Iterator<Item = Server> {
+        self.plan.servers().into_iter().filter(|server| server.main_pid(self.cgroups).is_none())
+    }
+
+    /// etcd, then the API server, then what the cluster holds from the start.
+    async fn start_control_plane(&self) -> Result<()> {
+        for name in ["etcd", "kube-apiserver"] {
+            self.start(&self.plan.server(name)?).await?;
+        }
+        self.progress.stage("Services and rights", self.apply()).await
+    }
+
+    async fn start_runtimes(&self, around: &Surroundings) -> Result<()> {
+        let (plan, cgroups) = (self.plan, self.cgroups);
+        let archive = image::Archive::write(plan, node::PAUSE_IMAGE, around.pause()?)?;
+        let runtimes = plan.layout.node_numbers().map(async |number| {
+            node::containerd(plan, number).start(&plan.layout, cgroups).await?;
+            node::containerd_ready(plan, cgroups, number).await?;
+            node::import(cgroups, number, archive.path()).await
+        });
+        self.progress.stage("containerd and the pause image", try_join_all(runtimes)).await.map(drop)
+    }
+
+    async fn start(&self, server: &Server) -> Result<()> {
+        let work = async {
+            server.start(&self.plan.layout, self.cgroups).await?;
+            server_ready(self.plan, self.cgroups, &self.http, server).await
+        };
+        self.progress.stage(&server.name, work).await
+    }
+
+    async fn apply(&self) -> Result<()> {
+        let path = self.plan.layout.dir(Place::Hub).join("manifests.json");
+        crate::plan::write_json(&path, &manifests::all(self.plan))?;
+        let program = self.plan.tools.program("kubectl").display().to_string();
+        within(PATIENCE, async || {
+            let mut kubectl = process::in_group(self.cgroups, "commands", &program).map_err(Failure::Final)?;
+            kubectl.args(["apply", "--server-side", "--kubeconfig"]).arg(self.plan.layout.kubeconfig());
+            // The API server is ready a moment before kube-system exists.
+            let applied = process::run(kubectl.arg("-f").arg(&path), "apply the first objects").await;
+            applied.map(drop).map_err(Failure::Passing)
         })
         .await
+    }
+
+    /// The promises of `up`, each looked at from outside.
+    async fn verify(&self) -> Result<()> {
+        let (options, progress) = (&self.plan.options, self.progress);
+        let nodes = progress.stage("nodes Ready", within(PATIENCE, async || self.nodes_ready().await));
+        let names = when(options.has(Part::Coredns), async {
+            let answers = within(PATIENCE, async || dns::answers(&self.plan.layout).await.map_err(Failure::Passing));
+            progress.stage("CoreDNS answers", answers).await
+        });
+        let targets = when(options.has(Part::Prometheus), async {
+            let jobs = self.jobs();
+            let up = within(PATIENCE, async || self.http.targets_up(&jobs).await.map_err(Failure::Passing));
+            progress.stage("Prometheus targets up", up).await
+        });
+        futures::try_join!(nodes, names, targets).map(drop)
+    }
+
+    async fn nodes_ready(&self) -> Result<(), Failure> {
+        let (plan, wanted) = (self.plan, usize::from(self.plan.layout.nodes));
+        let mut kubelets = plan.layout.node_numbers().map(|number| node::kubelet(plan, number));
+        if let Some(dead) = kubelets.find(|kubelet| kubelet.main_pid(self.cgroups).is_none()) {
+            return Err(Failure::Final(dead.ended(&plan.layout)));
+        }
+        match self.http.ready_nodes().await.map_err(Failure::Passing)? {
+            ready if ready.len() < wanted => {
+                Err(Failure::Passing(anyhow!("of {wanted} nodes only {ready:?} are Ready")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Prometheus' jobs, each with the number of its targets.
+    fn jobs(&self) -> Vec<(&'static str, usize)> {
+        let options = &self.plan.options;
+        let mut jobs =
+            vec![("kubelet-cadvisor", usize::from(self.plan.layout.nodes)), ("kube-apiserver", 1), ("prometheus", 1)];
+        jobs.extend(options.has(Part::KubeStateMetrics).then_some(("kube-state-metrics", 1)));
+        jobs.extend(options.has(Part::Coredns).then_some(("coredns", 1)));
+        jobs
+    }
 }
 
 /// Waits until a server answers that it is ready.
@@ -193,13 +294,20 @@ pub(crate) async fn server_ready(plan: &Plan, cgroups: &Cgroups, http: &Http, se
     .await
 }
 
-/// A try that may be made again, or not.
-enum Failure {
-    Passing(anyhow::Error),
-    Final(anyhow::Error),
+async fn when(wanted: bool, work: impl Future<Output = Result<()>>) -> Result<()> {
+    if wanted { work.await } else { Ok(()) }
 }
 
-async fn within<F: Future<Output = Result<(), Failure>>>(limit: Duration, mut attempt: impl FnMut() -> F) -> Result<()> {
+/// A try that may be made again, or not.
+enum Failure {
+    Passing(Error),
+    Final(Error),
+}
+
+async fn within<F: Future<Output = Result<(), Failure>>>(
+    limit: Duration,
+    mut attempt: impl FnMut() -> F,
+) -> Result<()> {
     let deadline = Instant::now() + limit;
     loop {
         match attempt().await {
@@ -209,64 +317,4 @@ async fn within<F: Future<Output = Result<(), Failure>>>(limit: Duration, mut at
             Err(Failure::Passing(_)) => tokio::time::sleep(POLL).await,
         }
     }
-}
-
-async fn apply(plan: &Plan, cgroups: &Cgroups) -> Result<()> {
-    let path = plan.layout.dir(Place::Hub).join("manifests.json");
-    crate::plan::write_json(&path, &manifests::all(plan))?;
-    let program = plan.tools.program("kubectl");
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let mut kubectl = process::in_group(cgroups, "commands", &program.display().to_string())?;
-        kubectl.args(["apply", "--server-side", "--kubeconfig"]).arg(plan.layout.kubeconfig()).arg("-f").arg(&path);
-        // The API server is ready a moment before kube-system exists.
-        match process::run(&mut kubectl, "apply the first objects").await {
-            Ok(_) => return Ok(()),
-            Err(error) if Instant::now() > deadline => return Err(error),
-            Err(_) => tokio::time::sleep(POLL).await,
-        }
-    }
-}
-
-/// The promises of `up`, each looked at from outside.
-async fn verify(plan: &Plan, cgroups: &Cgroups, http: &Http, progress: &Progress) -> Result<()> {
-    let nodes = progress.stage("nodes Ready", within(PATIENCE, async || {
-        let ready = http.ready_nodes().await.map_err(Failure::Passing)?;
-        let dead = plan.layout.node_numbers().map(|n| node::kubelet(plan, n)).find(|kubelet| kubelet.main_pid(cgroups).is_none());
-        match dead {
-            Some(kubelet) => Err(Failure::Final(kubelet.ended(&plan.layout))),
-            None if ready.len() < usize::from(plan.layout.nodes) => Err(Failure::Passing(anyhow!("only {ready:?} are Ready"))),
-            None => Ok(()),
-        }
-    }));
-    let names = async {
-        if plan.options.has(Part::Coredns) {
-            let answers = within(PATIENCE, async || dns::answers(&plan.layout).await.map_err(Failure::Passing));
-            progress.stage("CoreDNS answers", answers).await?;
-        }
-        Ok(())
-    };
-    let targets = async {
-        if plan.options.has(Part::Prometheus) {
-            let mut jobs = vec![("kubelet-cadvisor", usize::from(plan.layout.nodes)), ("kube-apiserver", 1), ("prometheus", 1)];
-            jobs.extend(plan.options.has(Part::KubeStateMetrics).then_some(("kube-state-metrics", 1)));
-            jobs.extend(plan.options.has(Part::Coredns).then_some(("coredns", 1)));
-            let up = within(PATIENCE, async || http.targets_up(&jobs).await.map_err(Failure::Passing));
-            progress.stage("Prometheus targets up", up).await?;
-        }
-        Ok(())
-    };
-    futures::try_join!(nodes, names, targets).map(drop)
-}
-
-/// A second `up`: wakes what was paused, starts what has died, checks all.
-async fn mend(plan: &Plan, cgroups: &Cgroups, progress: &Progress) -> Result<()> {
-    let http = Http::new(&plan.layout)?;
-    for server in plan.servers() {
-        cgroups.signal(&server.name, Signal::SIGCONT);
-        if server.main_pid(cgroups).is_none() {
-            start(plan, cgroups, &http, progress, &server).await?;
-        }
-    }
-    verify(plan, cgroups, &http, progress).await
 }
