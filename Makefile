@@ -1,0 +1,95 @@
+# The menu: `make` prints it. Everything a contributor or a build server does
+# is one of these lines; what takes more than a line is a program in crates/.
+#
+#   TESTBED_NAME=x    which testbed cluster-up, cluster-down and image mean (dev)
+#   CLUSTER=current   the demo uses your own kubeconfig instead of a testbed
+#   ARGS="..."        further arguments for testbed up, or for the demo
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export TESTBED_NAME ?= dev
+CLUSTER ?= testbed
+ARGS ?=
+
+# Where cargo puts binaries: the target is explicit, so that they are static.
+BIN = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')/debug
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+
+# $(call stage,NAME,COMMAND): runs a command and prints how long it took.
+define stage
+	@printf '\n== %s\n' '$(1)'; begun=$$SECONDS; $(2); printf '== %s: done in %d s\n' '$(1)' $$((SECONDS - begun))
+endef
+
+.PHONY: help
+help: ## Print this menu
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build everything
+	$(call stage,build,cargo build --workspace --locked)
+
+.PHONY: test
+test: ## Everything below up to test-e2e, the cheap first; needs root for test-e2e
+	@begun=$$SECONDS; [ "$$(id -u)" = 0 ] || { echo 'make test ends with test-e2e, which needs root: become root, or run make test-unit'; exit 1; }; \
+	$(MAKE) fmt-check crds-check lint build test-unit test-e2e; \
+	printf '\n== test: everything passed in %d s\n' $$((SECONDS - begun))
+
+.PHONY: test-unit
+test-unit: ## Unit, property and table tests, and the checks of the house: no root, no cluster
+	$(call stage,test-unit,cargo test --workspace --locked --no-fail-fast)
+
+.PHONY: test-e2e
+test-e2e: build ## Suites on a real cluster of their own, taken down at the end; root, Linux
+	$(call stage,test-e2e: testbed,cargo test --locked --no-fail-fast -p testbed -- --ignored)
+	$(call stage,test-e2e: prunella,trap '$(BIN)/testbed down --name e2e' EXIT; TESTBED_NAME=e2e cargo test --locked --no-fail-fast -p prunella-e2e -- --ignored)
+
+.PHONY: lint
+lint: ## Clippy over everything; a warning is an error
+	$(call stage,lint,cargo clippy --workspace --all-targets --locked -- -D warnings)
+
+.PHONY: deny
+deny: ## Check licences, bans and sources of all dependencies (needs cargo-deny)
+	@cargo deny --version >/dev/null 2>&1 || { echo 'cargo-deny is missing: cargo install cargo-deny --locked'; exit 1; }
+	cargo deny --locked check bans licenses sources
+
+.PHONY: fmt
+fmt: ## Format
+	cargo fmt --all
+
+.PHONY: fmt-check
+fmt-check: ## Check the format
+	$(call stage,fmt-check,cargo fmt --all --check)
+
+.PHONY: crds
+crds: ## Write crds/ from crates/api
+	cargo xtask crds
+
+.PHONY: crds-check
+crds-check: ## Check that crds/ is what crates/api says
+	$(call stage,crds-check,cargo xtask crds --check)
+
+.PHONY: cluster-up
+cluster-up: ## A real two-node Kubernetes with Prometheus on this machine; root, Linux
+	cargo build --locked -p testbed
+	$(BIN)/testbed up $(ARGS)
+
+.PHONY: cluster-down
+cluster-down: ## Take it down; nothing is left of it
+	cargo build --locked -p testbed
+	$(BIN)/testbed down
+
+.PHONY: image
+image: build ## Load the controller and the sample app into the testbed
+	$(BIN)/testbed image load localhost/prunella:$(VERSION) $(BIN)/prunella
+	$(BIN)/testbed image load localhost/sample-app:$(VERSION) $(BIN)/sample-app
+
+.PHONY: demo
+demo: build ## See a leaking pod healed, from nothing; cleans up after itself
+	$(BIN)/demo --cluster $(CLUSTER) $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built here; testbeds and their tools stay
+	cargo clean
