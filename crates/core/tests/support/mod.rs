@@ -1,6 +1,6 @@
 //! A small world for tests of the judgement: a policy, pods of one Deployment, a
 //! ledger, and a loop that looks once an interval, as the judge does.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, reason = "each test binary uses its own part")]
 
 use std::collections::BTreeMap;
 
