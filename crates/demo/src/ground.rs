@@ -1,0 +1,85 @@
+//! The cluster that the demo runs on, and the ways to talk to it.
+
+use anyhow::{Context, Result};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use testbed::{Options, State, Testbed};
+
+use crate::args::{Args, Cluster};
+use crate::console::Console;
+use crate::kubectl::Kubectl;
+use crate::prometheus::Prometheus;
+use crate::undo::{Step, Undo};
+
+/// Where the sample app and the policy live.
+pub(crate) const NAMESPACE: &str = "prunella-demo";
+/// Where the controller lives.
+pub(crate) const SYSTEM: &str = "prunella-system";
+/// Who the controller is to the API server.
+pub(crate) const CONTROLLER: &str = "system:serviceaccount:prunella-system:prunella";
+
+/// The cluster and the ways to talk to it.
+#[derive(Clone)]
+pub(crate) struct Ground {
+    /// For everything that the reader could type.
+    pub(crate) kubectl: Kubectl,
+    /// For what has to be watched.
+    pub(crate) client: Client,
+    /// The testbed, unless it is the reader's own cluster.
+    pub(crate) testbed: Option<Testbed>,
+}
+
+impl Ground {
+    /// The Prometheus that the policy asks.
+    ///
+    /// # Errors
+    /// When it cannot be reached from here.
+    pub(crate) async fn prometheus(&self) -> Result<Prometheus> {
+        match &self.testbed {
+            Some(testbed) => Prometheus::at(&testbed.prometheus_url()),
+            None => Prometheus::of_default_source(&self.client).await,
+        }
+    }
+}
+
+/// Brings the cluster up, if it is the demo's own.
+///
+/// # Errors
+/// When there is no cluster to be had.
+pub(crate) async fn prepare(args: &Args, console: &Console, undo: &Undo) -> Result<Ground> {
+    match args.cluster {
+        Cluster::Testbed => testbed(&args.testbed, console, undo).await,
+        Cluster::Current => current(console).await,
+    }
+}
+
+async fn testbed(name: &str, console: &Console, undo: &Undo) -> Result<Ground> {
+    console.stage("A cluster on this machine");
+    console.command(&format!("make cluster-up TESTBED_NAME={name}"));
+    let earlier = State::load(name)?;
+    if earlier.is_none() {
+        undo.note(Step::Testbed(name.to_owned()));
+    }
+    let options = earlier.map_or_else(Options::default, |state| state.options);
+    let testbed = Testbed::up(name, options).await?;
+    let kubeconfig = Kubeconfig::read_from(testbed.kubeconfig()).context("cannot read the testbed's kubeconfig")?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .context("cannot use the testbed's kubeconfig")?;
+    let program = testbed.kubectl_command();
+    Ok(Ground {
+        kubectl: Kubectl::of(program.get_program().as_ref(), testbed.kubeconfig()),
+        client: Client::try_from(config).context("cannot make a client for the testbed")?,
+        testbed: Some(testbed),
+    })
+}
+
+async fn current(console: &Console) -> Result<Ground> {
+    console.stage("The cluster of your kubeconfig");
+    let kubectl = Kubectl::own();
+    let context = kubectl.run("config current-context").await.context("your kubectl knows no cluster")?;
+    let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await.context("cannot use your kubeconfig")?;
+    console.say(&format!("{}, {}", context.trim(), config.cluster_url));
+    let client = Client::try_from(config).context("cannot make a client for your cluster")?;
+    Ok(Ground { kubectl, client, testbed: None })
+}

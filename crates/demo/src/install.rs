@@ -1,0 +1,167 @@
+//! Installing, step by step as a reader would, with the same files.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt};
+use prunella_api::{ClusterPrometheusSource, HealingPolicy};
+use tokio::time::sleep;
+
+use crate::console::Console;
+use crate::ground::{Ground, NAMESPACE, SYSTEM};
+use crate::kubectl;
+use crate::scenario::Scenario;
+use crate::undo::{Step, Undo};
+
+/// On the namespace that the demo made: no other is ever deleted.
+const MADE_BY_DEMO: &str = "prunella.dev/demo";
+/// The images, with the version that the manifests name.
+const IMAGES: [&str; 2] = ["prunella", "sample-app"];
+/// How long a new pod's metrics may take to be in Prometheus.
+const SCRAPED_WITHIN: Duration = Duration::from_mins(1);
+
+/// Installs the controller and its source, unless they are there.
+///
+/// # Errors
+/// When it does not become ready.
+pub(crate) async fn controller(ground: &Ground, console: &Console, undo: &Undo) -> Result<()> {
+    load_images(ground, console).await?;
+    console.stage("The controller");
+    let deployments: Api<Deployment> = Api::namespaced(ground.client.clone(), SYSTEM);
+    let installed = deployments.get_opt("prunella").await.context("cannot look for the controller")?.is_some();
+    if installed && ground.testbed.is_none() {
+        console.say("it is installed already and stays as it is");
+    } else {
+        if !installed {
+            let words = "delete -k deploy/kustomize/base --ignore-not-found";
+            undo.note(Step::Kubectl(ground.kubectl.clone(), words.to_owned()));
+        }
+        run(ground, console, "apply -k deploy/kustomize/base").await?;
+        if installed {
+            // The image of an earlier demo has the same name.
+            run(ground, console, &format!("rollout restart deployment/prunella -n {SYSTEM}")).await?;
+        }
+    }
+    run(ground, console, &format!("rollout status deployment/prunella -n {SYSTEM} --timeout=90s")).await?;
+
+    let sources: Api<ClusterPrometheusSource> = Api::all(ground.client.clone());
+    if sources.get_opt("default").await.context("cannot look for the source")?.is_none() {
+        let words = "delete -f examples/source.yaml --ignore-not-found";
+        undo.note(Step::Kubectl(ground.kubectl.clone(), words.to_owned()));
+        run(ground, console, "apply -f examples/source.yaml").await?;
+    }
+    run(ground, console, "wait --for=condition=Ready clusterprometheussource/default --timeout=60s").await
+}
+
+/// On a testbed: the binaries beside this one become images.
+async fn load_images(ground: &Ground, console: &Console) -> Result<()> {
+    let Some(testbed) = &ground.testbed else { return Ok(()) };
+    console.stage("Images");
+    let folder = std::env::current_exe().context("cannot find this program")?;
+    for name in IMAGES {
+        let image = format!("localhost/{name}:{}", env!("CARGO_PKG_VERSION"));
+        let binary: PathBuf = folder.with_file_name(name);
+        testbed.load_image(&image, &binary).await?;
+        console.say(&format!("{image} is on every node"));
+    }
+    Ok(())
+}
+
+/// Three copies of the sample app under load, in a namespace of the demo's own.
+///
+/// # Errors
+/// When the namespace is somebody else's, or the app does not become ready.
+pub(crate) async fn sample_app(ground: &Ground, console: &Console, undo: &Undo) -> Result<()> {
+    console.stage("An app that fails on demand, three copies, under load");
+    let namespaces: Api<Namespace> = Api::all(ground.client.clone());
+    if let Some(earlier) = namespaces.get_opt(NAMESPACE).await.context("cannot look for the namespace")? {
+        if !earlier.labels().contains_key(MADE_BY_DEMO) {
+            bail!("namespace {NAMESPACE} exists and was not made by the demo: remove or rename it");
+        }
+        run(ground, console, &format!("delete namespace {NAMESPACE}")).await?;
+    }
+    let words = format!("delete namespace {NAMESPACE} --ignore-not-found");
+    undo.note(Step::Kubectl(ground.kubectl.clone(), words));
+    run(ground, console, &format!("create namespace {NAMESPACE}")).await?;
+    ground.kubectl.run(&format!("label namespace {NAMESPACE} {MADE_BY_DEMO}=true")).await?;
+    run(ground, console, &format!("apply -n {NAMESPACE} -k examples/sample-app")).await?;
+    for name in ["sample-app", "sample-app-load"] {
+        run(ground, console, &format!("rollout status deployment/{name} -n {NAMESPACE} --timeout=90s")).await?;
+    }
+    Ok(())
+}
+
+/// A policy that is being judged.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it asks.
+    pub(crate) query: String,
+    /// From which value on a pod is sick.
+    pub(crate) bound: f64,
+}
+
+/// Applies the scenario's policy and waits until it is judged and every pod has data.
+///
+/// # Errors
+/// When it is not judged, or there is no data.
+pub(crate) async fn policy(ground: &Ground, console: &Console, scenario: &Scenario) -> Result<Policy> {
+    console.stage("A policy");
+    run(ground, console, &format!("apply -n {NAMESPACE} -f {}", scenario.policy)).await?;
+    let object: HealingPolicy = serde_yaml::from_str(&kubectl::read(scenario.policy)?)
+        .with_context(|| format!("{} is not a HealingPolicy", scenario.policy))?;
+    let name = object.name_any();
+    for condition in ["Ready", "Observed"] {
+        let words = format!("wait --for=condition={condition} healingpolicy/{name} -n {NAMESPACE} --timeout=60s");
+        run(ground, console, &words).await?;
+    }
+    let query = object.spec.condition.promql.context("the demo's policies ask PromQL")?.query.trim().to_owned();
+    console.say(&query);
+    let (subject, bound) = query.rsplit_once('>').context("the demo's policies compare with a bound")?;
+
+    let prometheus = ground.prometheus().await?;
+    let wanted = targets(ground).await?;
+    let deadline = Instant::now() + SCRAPED_WITHIN;
+    loop {
+        let seen: BTreeSet<String> = prometheus.by_pod(subject).await?.into_keys().collect();
+        let missing: Vec<&str> = wanted.difference(&seen).map(String::as_str).collect();
+        if missing.is_empty() {
+            break;
+        }
+        if Instant::now() > deadline {
+            bail!("waited {SCRAPED_WITHIN:?} for Prometheus to know {}", missing.join(", "));
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+    console.say("Prometheus knows every copy; none is sick");
+    let bound = prometheus.scalar(bound).await?;
+    Ok(Policy { name, query, bound })
+}
+
+/// The names of the sample app's pods.
+async fn targets(ground: &Ground) -> Result<BTreeSet<String>> {
+    Ok(crate::verdict::look(ground).await?.pods.into_keys().collect())
+}
+
+/// Takes the controller away: from now on nobody heals.
+///
+/// # Errors
+/// When it stays.
+pub(crate) async fn stop_controller(ground: &Ground, console: &Console, undo: &Undo) -> Result<()> {
+    console.stage("The negative control: no controller");
+    let words = format!("scale deployment/prunella -n {SYSTEM} --replicas=1");
+    undo.note(Step::Kubectl(ground.kubectl.clone(), words));
+    run(ground, console, &format!("scale deployment/prunella -n {SYSTEM} --replicas=0")).await?;
+    let gone = "wait --for=delete pod -l app.kubernetes.io/name=prunella,app.kubernetes.io/component=controller";
+    run(ground, console, &format!("{gone} -n {SYSTEM} --timeout=60s")).await
+}
+
+async fn run(ground: &Ground, console: &Console, words: &str) -> Result<()> {
+    console.command(&format!("kubectl {words}"));
+    ground.kubectl.run(words).await.map(drop)
+}

@@ -1,0 +1,114 @@
+//! `make demo`: brings a cluster up, installs the controller as a reader would,
+//! breaks a pod and shows the time from sick to verified.
+//!
+//! The exit code tells: 0 only if the action ended as Succeeded and nothing but
+//! the sick pod was touched. Whatever it made it removes, also when it fails or
+//! is interrupted, unless it is told to keep it.
+
+mod args;
+mod autopsy;
+mod console;
+mod ground;
+mod heal;
+mod install;
+mod kubectl;
+mod prometheus;
+mod report;
+mod scenario;
+mod story;
+mod undo;
+mod verdict;
+mod watch;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::Args;
+use crate::console::Console;
+use crate::ground::Ground;
+use crate::scenario::{SCENARIOS, Scenario};
+use crate::undo::Undo;
+
+/// What a shell expects of a program that ended by Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let console = Console::of_process();
+    // Whoever came first has installed the same one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ended = tokio::runtime::Runtime::new().context("cannot start the async runtime").and_then(|runtime| {
+        let ended = runtime.block_on(run(&args, &console));
+        // A thread may still wait for a lock.
+        runtime.shutdown_background();
+        ended
+    });
+    ended.unwrap_or_else(|error| {
+        console.failure(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(args: &Args, console: &Console) -> Result<ExitCode> {
+    let mut terminated = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let undo = Undo::default();
+    let shown = tokio::select! {
+        shown = show(args, console, &undo) => Some(shown),
+        _ = tokio::signal::ctrl_c() => None,
+        _ = terminated.recv() => None,
+    };
+    let code = match &shown {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(error)) => {
+            console.failure(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+        None => {
+            console.failure("interrupted");
+            ExitCode::from(INTERRUPTED)
+        }
+    };
+    if args.keep {
+        console.kept(&undo.list());
+        return Ok(code);
+    }
+    undo.all(console).await.context("not everything could be removed")?;
+    if matches!(shown, Some(Ok(()))) {
+        console.success("the sick pod was healed, nothing else was touched, nothing is left");
+    }
+    Ok(code)
+}
+
+async fn show(args: &Args, console: &Console, undo: &Undo) -> Result<()> {
+    let ground = ground::prepare(args, console, undo).await?;
+    let shown = heal_all(args, console, undo, &ground).await;
+    if shown.is_err() {
+        autopsy::print(&ground, console).await;
+    }
+    shown
+}
+
+async fn heal_all(args: &Args, console: &Console, undo: &Undo, ground: &Ground) -> Result<()> {
+    install::controller(ground, console, undo).await?;
+    install::sample_app(ground, console, undo).await?;
+    let mut rows = Vec::new();
+    for scenario in SCENARIOS {
+        rows.push(one(args, console, undo, ground, scenario).await?);
+    }
+    console.table(&report::HEADER, &rows);
+    report::look_further(ground, console).await
+}
+
+async fn one(args: &Args, console: &Console, undo: &Undo, ground: &Ground, scenario: &Scenario) -> Result<report::Row> {
+    let policy = install::policy(ground, console, scenario).await?;
+    if args.scale_controller_to_zero {
+        install::stop_controller(ground, console, undo).await?;
+    }
+    let before = verdict::look(ground).await?;
+    let healed = heal::break_and_follow(ground, console, scenario, &policy, &before).await?;
+    verdict::check(ground, console, &before, &healed).await?;
+    Ok(report::row(scenario, &healed))
+}

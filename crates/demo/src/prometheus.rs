@@ -1,0 +1,137 @@
+//! What Prometheus says, asked beside the controller: the demo does not take the
+//! controller's word for the sickness.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use kube::{Api, Client};
+use prunella_api::ClusterPrometheusSource;
+use reqwest::Url;
+use serde_json::Value;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A way to ask Prometheus.
+#[derive(Clone)]
+pub(crate) enum Prometheus {
+    /// Over its URL.
+    Direct(reqwest::Client, Url),
+    /// Through the API server's proxy for the Service of this path: a source's URL is
+    /// good in the cluster and seldom outside it.
+    Proxied(Client, String),
+}
+
+impl Prometheus {
+    /// At a URL that is good here.
+    ///
+    /// # Errors
+    /// When it is no URL.
+    pub(crate) fn at(url: &str) -> Result<Self> {
+        let client = reqwest::Client::builder()
+            // The default wants the system's certificates, which plain HTTP does not need.
+            .tls_certs_only([])
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(DEADLINE)
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Self::Direct(client, Url::parse(url).with_context(|| format!("{url} is no URL"))?))
+    }
+
+    /// The one that policies ask by default.
+    ///
+    /// # Errors
+    /// When there is none, or it is not a Service of the cluster.
+    pub(crate) async fn of_default_source(client: &Client) -> Result<Self> {
+        let api: Api<ClusterPrometheusSource> = Api::all(client.clone());
+        let source = api.get("default").await.context("there is no ClusterPrometheusSource named default")?;
+        let path = service_path(&source.spec.url).with_context(|| {
+            format!("{} is not a Service of the cluster, so the demo cannot look into it", source.spec.url)
+        })?;
+        Ok(Self::Proxied(client.clone(), path))
+    }
+
+    /// The series that a query returns, by pod.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub(crate) async fn by_pod(&self, query: &str) -> Result<BTreeMap<String, f64>> {
+        let answer = self.ask(query).await?;
+        let series = answer["data"]["result"].as_array().context("Prometheus gave no list of series")?;
+        Ok(series
+            .iter()
+            .filter_map(|one| Some((one["metric"]["pod"].as_str()?.to_owned(), number(&one["value"])?)))
+            .collect())
+    }
+
+    /// The value of an expression without labels.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is something else.
+    pub(crate) async fn scalar(&self, expression: &str) -> Result<f64> {
+        let answer = self.ask(expression).await?;
+        number(&answer["data"]["result"]).with_context(|| format!("{expression} is not a number"))
+    }
+
+    async fn ask(&self, query: &str) -> Result<Value> {
+        let mut url = match self {
+            Self::Direct(_, base) => base.join("api/v1/query").context("the URL cannot be extended")?,
+            Self::Proxied(..) => Url::parse("http://prometheus/api/v1/query").context("the URL cannot be made")?,
+        };
+        url.query_pairs_mut().append_pair("query", query);
+        let answer: Value = match self {
+            Self::Direct(client, _) => client.get(url).send().await?.json().await?,
+            Self::Proxied(client, service) => {
+                let path = format!("{service}{}?{}", url.path(), url.query().unwrap_or_default());
+                let request = http::Request::get(path).body(Vec::new()).context("cannot make the request")?;
+                tokio::time::timeout(DEADLINE, client.request(request)).await.context("no answer in time")??
+            }
+        };
+        if answer["status"] != "success" {
+            bail!("Prometheus answers {answer}");
+        }
+        Ok(answer)
+    }
+}
+
+/// `http://NAME.NAMESPACE[.svc…][:PORT]` → the API server's path to it.
+fn service_path(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok()?;
+    let mut labels = url.host_str()?.split('.');
+    let (name, namespace, rest) = (labels.next()?, labels.next()?, labels.next());
+    if rest.is_some_and(|rest| rest != "svc") {
+        return None;
+    }
+    let (scheme, port) = (url.scheme(), url.port_or_known_default()?);
+    let path = url.path().trim_end_matches('/');
+    Some(format!("/api/v1/namespaces/{namespace}/services/{scheme}:{name}:{port}/proxy{path}"))
+}
+
+/// The number in `[time, "number"]`.
+fn number(sample: &Value) -> Option<f64> {
+    sample.get(1)?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, path: Option<&str>) {
+        assert_eq!(service_path(url).as_deref(), path, "{url}");
+    }
+
+    #[test]
+    fn a_service_is_reached_through_the_api_server() {
+        let monitoring = "/api/v1/namespaces/monitoring/services/";
+        check("http://prometheus.monitoring:9090", Some(&format!("{monitoring}http:prometheus:9090/proxy")));
+        check("http://p.monitoring.svc.cluster.local/x/", Some(&format!("{monitoring}http:p:80/proxy/x")));
+    }
+
+    #[test]
+    fn what_is_no_service_is_not_guessed() {
+        check("https://prometheus.example.com", None);
+        check("http://prometheus:9090", None);
+        check("nothing", None);
+    }
+}

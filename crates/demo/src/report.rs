@@ -1,0 +1,54 @@
+//! The end: times in a table, what kubectl shows, and where to look further.
+
+use anyhow::Result;
+
+use crate::console::Console;
+use crate::ground::{Ground, NAMESPACE};
+use crate::heal::Healed;
+use crate::scenario::Scenario;
+use crate::story::Moment::{Evicted, Firing, Settled, Verified, Visible};
+
+/// The columns.
+pub(crate) const HEADER: [&str; 8] =
+    ["SCENARIO", "SICK POD", "VISIBLE", "DETECT", "ACT", "SETTLE", "VERIFY", "OUTCOME"];
+
+/// A line of the table.
+pub(crate) type Row = [String; 8];
+
+/// Times between the moments: from the fault to being seen in Prometheus, to firing
+/// (which includes `for`), to the eviction, to the workload being whole, to the
+/// verdict (which includes `clearFor`).
+pub(crate) fn row(scenario: &Scenario, healed: &Healed) -> Row {
+    let story = &healed.story;
+    [
+        scenario.name.to_owned(),
+        healed.pod.clone(),
+        story.seconds(None, Visible),
+        story.seconds(Some(Visible), Firing),
+        story.seconds(Some(Firing), Evicted),
+        story.seconds(Some(Evicted), Settled),
+        story.seconds(Some(Settled), Verified),
+        healed.outcome.clone(),
+    ]
+}
+
+/// What kubectl shows now, and what else could be asked.
+///
+/// # Errors
+/// When kubectl fails.
+pub(crate) async fn look_further(ground: &Ground, console: &Console) -> Result<()> {
+    console.stage("What kubectl shows");
+    for words in ["get healingpolicies", "get healingactions"] {
+        let words = format!("{words} -n {NAMESPACE}");
+        console.command(&format!("kubectl {words}"));
+        console.quote(&ground.kubectl.run(&words).await?);
+    }
+    console.say("To look further, with --keep:");
+    if let Some(testbed) = &ground.testbed {
+        console.command(&format!("eval \"$(testbed env --name {})\"", testbed.layout().name));
+    }
+    for words in ["describe healingpolicies", "describe healingactions", "get events --sort-by=.lastTimestamp"] {
+        console.command(&format!("kubectl {words} -n {NAMESPACE}"));
+    }
+    Ok(())
+}
