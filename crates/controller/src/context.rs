@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::announce::Announcer;
 use crate::board::Board;
+use crate::clock::Clock;
 use crate::judge::Desk;
 use crate::ledger::Book;
 use crate::metrics::Metrics;
@@ -21,6 +22,8 @@ use crate::sources::Sources;
 
 /// What both reconcilers share.
 pub(crate) struct Context {
+    /// The API server's time.
+    pub(crate) clock: Clock,
     /// For reads: retries what may be asked again.
     pub(crate) reads: Client,
     /// For writes: never retries by itself, for nobody knows what became of the first.
@@ -72,6 +75,11 @@ impl Context {
         let _ = self.wakers.judge.send(ObjectRef::new(&policy.name).within(&policy.namespace));
     }
 
+    /// Whether somebody holds healing back in a namespace, or everywhere.
+    pub(crate) fn is_held(&self, namespace: &str) -> bool {
+        self.targets.is_held(namespace) || self.targets.is_held(&self.namespace)
+    }
+
     /// Forgets a policy that is gone.
     pub(crate) fn forget_policy(&self, policy: &PolicyKey) {
         self.desk.forget(policy);
@@ -79,9 +87,17 @@ impl Context {
         self.metrics.forget(policy);
     }
 
-    /// The present.
-    #[allow(clippy::unused_self, reason = "the one place where a clock is read: the API server's offset belongs here")]
+    /// The present, by the API server's clock.
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::now()
+        self.clock.now()
+    }
+
+    /// Whether this process may change anything right now, else why not. Asked before
+    /// every reservation and every effect, not once a pass: it may end at any instant.
+    ///
+    /// # Errors
+    /// Why not, as a clause for a log line.
+    pub(crate) fn may_act(&self) -> Result<(), &'static str> {
+        if self.clock.is_anchored() { Ok(()) } else { Err("the API server has not told its time for a minute") }
     }
 }

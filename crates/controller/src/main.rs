@@ -5,6 +5,7 @@ mod admin;
 mod announce;
 mod args;
 mod board;
+mod clock;
 mod context;
 mod executor;
 mod judge;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt};
+use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::reflector::ObjectRef;
@@ -19,6 +20,7 @@ use tracing::{debug, info, warn};
 use crate::announce::Announcer;
 use crate::args::RunOptions;
 use crate::board::Board;
+use crate::clock::{Clock, Observing};
 use crate::context::{Context, Wakers};
 use crate::judge::Desk;
 use crate::ledger::Book;
@@ -31,17 +33,19 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
     let stop = stop_signal()?;
     let config = Config::infer().await.context("cannot find a cluster: set KUBECONFIG, or run in a pod")?;
     info!(version = env!("CARGO_PKG_VERSION"), api_server = %config.cluster_url, "starting");
-    let reads = Client::try_from(config.clone()).context("cannot make a client for reads")?;
+    let clock = Clock::new();
+    let reads = client(config.clone(), &clock).context("cannot make a client for reads")?;
     // A write whose answer was lost must not be sent again by the client: nobody
     // knows what became of the first.
     let mut never_twice = config;
     never_twice.default_retry = false;
-    let writes = Client::try_from(never_twice).context("cannot make a client for writes")?;
+    let writes = client(never_twice, &clock).context("cannot make a client for writes")?;
 
     let metrics = Arc::new(Metrics::new());
     let (judge_waker, judge_woken) = mpsc::unbounded_channel();
     let (executor_waker, executor_woken) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
+        clock,
         announcer: Announcer::new(writes.clone(), Arc::clone(&metrics)),
         reads,
         writes,
@@ -66,6 +70,11 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
     follow.abort();
     info!("stopped");
     Ok(())
+}
+
+/// A client whose answers set the clock.
+fn client(config: Config, clock: &Clock) -> kube::Result<Client> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Observing(clock.clone())).build())
 }
 
 /// Keeps the slim copies of the world up to date.
