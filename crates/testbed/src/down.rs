@@ -6,7 +6,8 @@ use crate::cgroup::Cgroups;
 use crate::layout::{check_name, registry};
 use crate::network;
 use crate::state::{Lock, State};
-use anyhow::{Context, Result, bail};
+use crate::up::require_root;
+use anyhow::{Context, Result};
 use nix::mount::{MntFlags, umount2};
 use std::fs;
 use std::io;
@@ -18,9 +19,7 @@ use std::path::{Path, PathBuf};
 /// When something cannot be removed; running it again goes on.
 pub async fn down(name: &str) -> Result<bool> {
     check_name(name)?;
-    if !nix::unistd::geteuid().is_root() {
-        bail!("namespaces and cgroups need root: run with sudo");
-    }
+    require_root()?;
     let lock_name = name.to_owned();
     let lock = tokio::task::spawn_blocking(move || Lock::of(&lock_name));
     let _lock = lock.await.context("waiting for the lock failed")??;

@@ -62,4 +62,4 @@ pub use crate::process::Server;
 pub use crate::state::State;
 pub use crate::surroundings::Surroundings;
 pub use crate::testbed::{Fault, Namespace, Testbed};
-pub use crate::up::{interrupted, up};
+pub use crate::up::{interrupted, require_root, up};

@@ -59,6 +59,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn up(name: &str, options: testbed::Options, keep: bool) -> anyhow::Result<ExitCode> {
+    testbed::require_root()?;
     let around = Surroundings::of_process(keep)?;
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
-use testbed::Testbed;
+use testbed::{Part, Testbed};
 
 /// How often a followed file is looked at.
 const FOLLOW: Duration = Duration::from_millis(200);
@@ -13,13 +13,15 @@ const FOLLOW: Duration = Duration::from_millis(200);
 /// The variables that lead other programs to the testbed.
 pub(crate) fn environment(testbed: &Testbed, plain: bool) -> Result<()> {
     let layout = testbed.layout();
-    let variables = [
+    let mut variables = vec![
         ("TESTBED_NAME", layout.name.clone()),
         ("KUBECONFIG", testbed.kubeconfig().display().to_string()),
         ("KUBERNETES_URL", testbed.api_url()),
-        ("PROMETHEUS_URL", testbed.prometheus_url()),
         ("TESTBED_AUDIT_LOG", layout.audit_log().display().to_string()),
     ];
+    if testbed.options().has(Part::Prometheus) {
+        variables.push(("PROMETHEUS_URL", testbed.prometheus_url()));
+    }
     let mut out = io::stdout().lock();
     for (name, value) in variables {
         let line = if plain { format!("{name}={value}") } else { format!("export {name}={}", quoted(&value)) };

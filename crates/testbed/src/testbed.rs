@@ -104,6 +104,12 @@ impl Testbed {
         &self.plan.layout
     }
 
+    /// What it was made with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.plan.options
+    }
+
     /// Every server, in starting order.
     #[must_use]
     pub fn servers(&self) -> Vec<Server> {
@@ -209,6 +215,9 @@ impl Testbed {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{test}-{}-{number}", std::process::id());
         self.kubectl(&["create", "namespace", &name]).await?;
+        let account = ["wait", "serviceaccount/default", "--for=create", "--timeout=60s", "--namespace", &name];
+        // Pods are refused until it is there.
+        self.kubectl(&account).await?;
         Ok(Namespace { name, testbed: self.clone() })
     }
 

@@ -153,6 +153,7 @@ impl Tools {
         }
         let log = self.cache.join(format!("{}-{}.log", family.name, family.hash()));
         File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let _clean = Clean(&work);
         for (name, package) in family.builds {
             let build =
                 GoBuild { source: &source, output: &output.join(name), package, ldflags: family.ldflags(), log: &log };
@@ -162,7 +163,6 @@ impl Tools {
             std::os::unix::fs::symlink(family.name, output.join(link)).context("cannot write to the tools cache")?;
         }
         fs::rename(&output, self.folder(family)).context("cannot move the built tools into place")?;
-        let _ = fs::remove_dir_all(&work);
         let _ = fs::remove_file(&log);
         Ok(())
     }
@@ -184,6 +184,15 @@ impl Family {
         }
         hash.update(self.ldflags());
         hash.finalize().iter().take(6).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    }
+}
+
+/// Removes the working folder, however the build ends.
+struct Clean<'a>(&'a Path);
+
+impl Drop for Clean<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.0);
     }
 }
 

@@ -34,10 +34,8 @@ const POLL: Duration = Duration::from_millis(50);
 pub async fn up(name: &str, options: Options, around: &Surroundings) -> Result<Plan> {
     let progress = Progress::begin();
     check_name(name)?;
+    require_root()?;
     let options = options.normal();
-    if !nix::unistd::geteuid().is_root() {
-        bail!("namespaces and cgroups need root: run with sudo");
-    }
     let lock_name = name.to_owned();
     let lock = tokio::task::spawn_blocking(move || Lock::of(&lock_name));
     let _lock = lock.await.context("waiting for the lock failed")??;
@@ -66,6 +64,17 @@ pub async fn up(name: &str, options: Options, around: &Surroundings) -> Result<P
         Err(error) if !around.keep => Err(undone(name, error).await),
         made => made,
     }
+}
+
+/// Namespaces and cgroups are the administrator's.
+///
+/// # Errors
+/// When the caller is not.
+pub fn require_root() -> Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("namespaces and cgroups need root: run with sudo");
+    }
+    Ok(())
 }
 
 /// Removes what a failed `up` made. The error may name a log that goes too.

@@ -40,7 +40,8 @@ const PROCESSES: [&str; 21] = [
 ];
 
 /// Testbeds of these tests; what other testbeds do meanwhile is their affair.
-const OURS: [&str; 3] = ["/prunella-teardown", "/prunella-side-", "/prunella-refusals"];
+const OURS: [&str; 4] = ["teardown", "side-one", "side-two", "refusals"];
+const REGISTRY: &str = "/var/lib/prunella-testbed";
 
 /// One test at a time: they compare what the whole machine holds.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
@@ -48,63 +49,81 @@ pub(crate) fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Everything a testbed could leave, as full lists.
+/// Everything a testbed could leave, as full lists: processes, mounts, links,
+/// routes, iptables chains, cgroups, network namespaces and folders.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Host {
-    processes: BTreeSet<String>,
-    mounts: BTreeSet<String>,
-    links: BTreeSet<String>,
-    routes: BTreeSet<String>,
-    chains: BTreeSet<String>,
-    cgroups: BTreeSet<PathBuf>,
-    network_namespaces: BTreeSet<PathBuf>,
-    folders: BTreeSet<PathBuf>,
-}
+pub(crate) struct Host(BTreeSet<String>);
 
 impl Host {
     /// Takes the lists now.
     pub(crate) fn look() -> Self {
-        let pids: Vec<_> = list(Path::new("/proc")).filter(|p| p.join("cgroup").exists() && !elsewhere(p)).collect();
-        Self {
-            processes: pids.iter().filter_map(|pid| process(pid)).collect(),
-            mounts: lines("/proc/self/mountinfo").filter_map(|line| Some(line.split(' ').nth(4)?.to_owned())).collect(),
-            links: list(Path::new("/sys/class/net")).map(|link| link.display().to_string()).collect(),
-            routes: output("ip", &["route", "show", "table", "all"]),
-            chains: [output("iptables-save", &[]), output("ip6tables-save", &[]), output("iptables-legacy-save", &[])]
-                .into_iter()
-                .flatten()
-                .filter(|line| !line.starts_with('#'))
-                .map(|line| line.split(" [").next().unwrap_or_default().to_owned())
-                .collect(),
-            cgroups: cgroup_roots()
-                .flat_map(|root| list(&root).collect::<Vec<_>>())
-                .filter(|path| path.is_dir())
-                .collect(),
-            network_namespaces: pids
-                .iter()
-                .filter_map(|pid| fs::read_link(pid.join("ns/net")).ok())
-                .chain(list(Path::new("/run/netns")))
-                .collect(),
-            folders: ["/var/lib", "/run", "/opt", "/var/lib/prunella-testbed"]
-                .into_iter()
-                .flat_map(|dir| list(Path::new(dir)))
-                .collect(),
+        let others = others();
+        let pids: Vec<_> =
+            list(Path::new("/proc")).filter(|pid| pid.join("cgroup").exists() && !elsewhere(pid)).collect();
+        let mut all = BTreeSet::new();
+        let mut add =
+            |kind: &str, lines: Vec<String>| all.extend(lines.into_iter().map(|line| format!("{kind} {line}")));
+
+        add("process", pids.iter().filter_map(|pid| process(pid)).collect());
+        let namespaces = pids.iter().filter_map(|pid| fs::read_link(pid.join("ns/net")).ok()).map(shown);
+        add("network namespace", namespaces.collect());
+        add("network namespace", list(Path::new("/run/netns")).map(shown).collect());
+        add(
+            "mount",
+            lines("/proc/self/mountinfo").filter_map(|line| Some(line.split(' ').nth(4)?.to_owned())).collect(),
+        );
+        add("link", list(Path::new("/sys/class/net")).map(shown).collect());
+        add("route", output("ip", &["route", "show", "table", "all"]));
+        for save in ["iptables-save", "ip6tables-save", "iptables-legacy-save"] {
+            // Without the counters.
+            add(save, output(save, &[]).iter().filter_map(|line| Some(line.split(" [").next()?.to_owned())).collect());
         }
+        for root in lines("/proc/self/mountinfo").filter(|line| line.contains(" - cgroup")) {
+            let root = root.split(' ').nth(4).unwrap_or_default();
+            add("cgroup", list(Path::new(root)).filter(|path| path.is_dir()).map(shown).collect());
+        }
+        for folder in ["/var/lib", "/run", "/opt", REGISTRY] {
+            add("folder", list(Path::new(folder)).map(shown).collect());
+        }
+        all.retain(|line| !line.contains(" # ") && !others.iter().any(|other| line.contains(other)));
+        Self(all)
     }
 
     /// Asserts that the host is as it was.
     #[track_caller]
     pub(crate) fn assert_same(&self) {
-        let now = Self::look();
-        assert_eq!(now.folders, self.folders);
-        assert_eq!(now.mounts, self.mounts);
-        assert_eq!(now.links, self.links);
-        assert_eq!(now.routes, self.routes);
-        assert_eq!(now.chains, self.chains);
-        assert_eq!(now.cgroups, self.cgroups);
-        assert_eq!(now.processes, self.processes);
-        assert_eq!(now.network_namespaces, self.network_namespaces);
+        let mut now = Self::look();
+        // Another testbed may be halfway up or down just now.
+        for _ in 0..10 {
+            if now == *self || others().is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(300));
+            now = Self::look();
+        }
+        let (left, gone): (Vec<_>, Vec<_>) = (now.0.difference(&self.0).collect(), self.0.difference(&now.0).collect());
+        assert!(left.is_empty() && gone.is_empty(), "left behind: {left:#?}; gone: {gone:#?}");
     }
+}
+
+/// What only other testbeds have in the lines about them.
+fn others() -> Vec<String> {
+    let mut words = Vec::new();
+    for folder in list(Path::new(REGISTRY)) {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        if OURS.contains(&name.as_str()) {
+            continue;
+        }
+        words.extend([format!("prunella-{name}"), format!("{REGISTRY}/{name}")]);
+        let state: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.join("state.json")).unwrap_or_default()).unwrap_or_default();
+        words.push(format!("prn{}", state["layout"]["octet"]));
+    }
+    if !words.is_empty() {
+        // Shared by all testbeds, and removed with the last.
+        words.extend([REGISTRY, "/var/lib/cni", "/var/lib/kubelet"].map(String::from));
+    }
+    words
 }
 
 /// A process that a testbed of these tests may have started.
@@ -119,7 +138,11 @@ fn process(pid: &Path) -> Option<String> {
 
 fn elsewhere(pid: &Path) -> bool {
     let groups = fs::read_to_string(pid.join("cgroup")).unwrap_or_default();
-    groups.contains("/prunella-") && !OURS.iter().any(|ours| groups.contains(ours))
+    groups.contains("/prunella-") && !OURS.iter().any(|ours| groups.contains(&format!("/prunella-{ours}")))
+}
+
+fn shown(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
 }
 
 fn list(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
@@ -130,13 +153,7 @@ fn lines(file: &str) -> impl Iterator<Item = String> {
     fs::read_to_string(file).unwrap_or_default().lines().map(String::from).collect::<Vec<_>>().into_iter()
 }
 
-fn cgroup_roots() -> impl Iterator<Item = PathBuf> {
-    lines("/proc/self/mountinfo")
-        .filter(|line| line.contains(" - cgroup"))
-        .filter_map(|line| Some(line.split(' ').nth(4)?.into()))
-}
-
-fn output(program: &str, args: &[&str]) -> BTreeSet<String> {
+fn output(program: &str, args: &[&str]) -> Vec<String> {
     let output = Command::new(program).args(args).output();
     output.map(|o| String::from_utf8_lossy(&o.stdout).lines().map(String::from).collect()).unwrap_or_default()
 }
