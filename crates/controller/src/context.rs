@@ -75,11 +75,6 @@ impl Context {
         let _ = self.wakers.judge.send(ObjectRef::new(&policy.name).within(&policy.namespace));
     }
 
-    /// Whether somebody holds healing back in a namespace, or everywhere.
-    pub(crate) fn is_held(&self, namespace: &str) -> bool {
-        self.targets.is_held(namespace) || self.targets.is_held(&self.namespace)
-    }
-
     /// Forgets a policy that is gone.
     pub(crate) fn forget_policy(&self, policy: &PolicyKey) {
         self.desk.forget(policy);
