@@ -35,6 +35,9 @@ pub const GROUP: &str = "prunella.dev";
 pub const FIELD_MANAGER: &str = "prunella";
 /// The name under which the controller reports Events.
 pub const REPORTING_CONTROLLER: &str = "prunella.dev/controller";
+/// Holds a `HealingAction` from its reservation to its outcome: a deletion meanwhile
+/// takes effect when it is over.
+pub const FINALIZER: &str = "prunella.dev/in-flight";
 /// On a `HealingAction`: the policy that reserved it.
 pub const POLICY_LABEL: &str = "prunella.dev/policy";
 

@@ -43,6 +43,9 @@ pub struct HealingPolicySpec {
     /// What is done with a decision: DryRun (the default) decides everything and writes nothing but the record of it, Enforce acts.
     #[serde(default)]
     pub mode: Mode,
+    /// Whether the policy is suspended: it goes on judging and telling, but begins nothing new; false by default.
+    #[serde(default)]
+    pub suspend: bool,
     /// The time between two looks at the source, from 1s to 1h, 30s by default. Policies with the same interval look at the same instants.
     #[serde(default = "default_interval")]
     pub interval: Duration,
@@ -50,12 +53,20 @@ pub struct HealingPolicySpec {
     pub condition: Condition,
     /// What may be healed: objects of the policy's own namespace, chosen by label.
     pub target: TargetSpec,
-    /// What is done about a sick target. One step may be given.
-    #[schemars(length(min = 1, max = 1))]
+    /// What is done about a sick target: a ladder of 1 to 10 steps. When a step did not help as often as its attempts say, the next one is climbed; after the last the target is left alone until it has been clear for ladderReset.
+    #[schemars(length(min = 1, max = 10))]
     pub steps: Vec<Step>,
     /// The brakes: how often and how much at once the policy may act.
     #[serde(default)]
     pub limits: Limits,
+    /// How many finished HealingActions of the policy are kept, from 1 to 100, 10 by default. Those that still count towards a limit are kept in any case.
+    #[serde(default = "default_history_limit")]
+    #[schemars(range(min = 1, max = 100))]
+    pub history_limit: i32,
+}
+
+fn default_history_limit() -> i32 {
+    10
 }
 
 fn default_interval() -> Duration {
@@ -202,9 +213,17 @@ impl Default for Match {
 pub struct Step {
     /// The action of this step. Exactly one kind of action must be given.
     pub action: Action,
+    /// How often the action is tried on a target before the next step is climbed, from 1 to 10, 1 by default.
+    #[serde(default = "default_attempts")]
+    #[schemars(range(min = 1, max = 10))]
+    pub attempts: i32,
     /// How it is found out whether the action helped.
     #[serde(default)]
     pub verify: Verify,
+}
+
+fn default_attempts() -> i32 {
+    1
 }
 
 /// What can be done.
@@ -221,7 +240,7 @@ pub struct Action {
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeletePod {
-    /// How the pod is removed: Evict (the default) honours PodDisruptionBudgets.
+    /// How the pod is removed: Evict (the default) honours PodDisruptionBudgets, Delete does not.
     #[serde(default)]
     pub disruption: Disruption,
     /// How many seconds the pod gets to end by itself, from 0 to 3600; the pod's own grace period when left out.
@@ -236,6 +255,8 @@ pub enum Disruption {
     /// Through the eviction API, which honours `PodDisruptionBudgets`.
     #[default]
     Evict,
+    /// By deleting it, whatever a `PodDisruptionBudget` says.
+    Delete,
 }
 
 /// How it is found out whether an action helped.
@@ -253,7 +274,10 @@ pub struct Verify {
 /// The brakes.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("duration(self.cooldown) <= duration('24h')").message("cooldown must be at most 24h"))]
+#[x_kube(
+    validation = Rule::new("duration(self.cooldown) <= duration('24h')").message("cooldown must be at most 24h"),
+    validation = Rule::new("duration(self.ladderReset) >= duration('1m') && duration(self.ladderReset) <= duration('24h')").message("ladderReset must lie between 1m and 24h")
+)]
 pub struct Limits {
     /// The least time between two actions that count against the same target, whatever policy began them; 5m by default, at most 24h.
     #[serde(default = "default_cooldown")]
@@ -265,6 +289,13 @@ pub struct Limits {
     #[serde(default = "default_max_concurrent")]
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: i32,
+    /// How long a target must have been clear after an action for that action to be forgotten, so that the ladder begins anew; 1h by default, from 1m to 24h.
+    #[serde(default = "default_ladder_reset")]
+    pub ladder_reset: Duration,
+}
+
+fn default_ladder_reset() -> Duration {
+    Duration::from("1h")
 }
 
 fn default_cooldown() -> Duration {
@@ -281,6 +312,7 @@ impl Default for Limits {
             cooldown: default_cooldown(),
             max_actions: MaxActions::default(),
             max_concurrent: default_max_concurrent(),
+            ladder_reset: default_ladder_reset(),
         }
     }
 }
@@ -357,6 +389,9 @@ pub struct TargetCounts {
     pub firing: i32,
     /// The number of actions that were executed and whose effect is being watched.
     pub verifying: i32,
+    /// The number of sick targets for which every step of the ladder was tried.
+    #[serde(default)]
+    pub exhausted: i32,
 }
 
 /// A target that is not healthy.
@@ -369,7 +404,7 @@ pub struct SickTarget {
     /// The name of the object.
     #[schemars(length(max = 253))]
     pub name: String,
-    /// Pending, Firing, Acting, Settling or Verifying.
+    /// Pending, Firing, Acting, Settling, Verifying or Exhausted.
     #[schemars(length(max = 32))]
     pub state: String,
     /// Since when the target has been sick; moved forward by gaps in which nobody could look.
@@ -378,6 +413,12 @@ pub struct SickTarget {
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_at_transition: Option<String>,
+    /// Which step of the ladder the action in flight is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<i32>,
+    /// Which attempt on that step it is, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<i32>,
     /// The name of the HealingAction in flight for this target.
     #[schemars(length(max = 253))]
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -4,11 +4,13 @@
 //! - [`cache`]: slim copies of watched objects; a raw pod takes fifty times the memory.
 //! - [`pod`]: a pod as the judgement knows it.
 //! - [`targets`]: selector → targets, from the caches.
+//! - [`marks`]: the annotations that hold healing back.
 //! - [`live`]: one target and its workload, read from the API server.
 //! - [`perform`]: one effect, one request, and what came of it.
 
 pub mod cache;
 pub mod live;
+pub mod marks;
 pub mod perform;
 pub mod pod;
 pub mod targets;

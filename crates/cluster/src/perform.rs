@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions, Status};
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::{Api, Client};
 use prunella_core::execute::Effect;
 use prunella_core::target::Object;
@@ -36,11 +36,14 @@ pub enum Performed {
 pub fn request(effect: &Effect) -> &'static str {
     match effect {
         Effect::EvictPod { .. } => "create pods/eviction",
+        Effect::DeletePod { .. } => "delete pods",
     }
 }
 
 /// Carries out one effect with one request.
 pub async fn perform(client: &Client, namespace: &str, target: &Object, effect: &Effect) -> Performed {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let uid = Some(target.uid.to_string());
     let answer = match effect {
         Effect::EvictPod { grace } => {
             let eviction = Eviction {
@@ -51,21 +54,25 @@ pub async fn perform(client: &Client, namespace: &str, target: &Object, effect: 
                 },
                 delete_options: Some(DeleteOptions {
                     grace_period_seconds: grace.map(|grace| grace.as_secs()),
-                    preconditions: Some(Preconditions { uid: Some(target.uid.to_string()), resource_version: None }),
+                    preconditions: Some(Preconditions { uid, resource_version: None }),
                     ..DeleteOptions::default()
                 }),
             };
-            let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
             let params = PostParams::default();
-            within(
-                WRITE_DEADLINE,
-                pods.create_subresource::<Eviction, Status>("eviction", &target.name, &params, &eviction),
-            )
-            .await
+            let request = pods.create_subresource::<Eviction, Status>("eviction", &target.name, &params, &eviction);
+            within(WRITE_DEADLINE, request).await.map(drop)
+        }
+        Effect::DeletePod { grace } => {
+            let params = DeleteParams {
+                grace_period_seconds: grace.and_then(|grace| u32::try_from(grace.as_secs()).ok()),
+                preconditions: Some(kube::api::Preconditions { uid, resource_version: None }),
+                ..DeleteParams::default()
+            };
+            within(WRITE_DEADLINE, pods.delete(&target.name, &params)).await.map(drop)
         }
     };
     match answer {
-        Ok(_) => Performed::Accepted,
+        Ok(()) => Performed::Accepted,
         Err(ClusterError::Kube(kube::Error::Api(status))) if status.code == TOO_MANY_REQUESTS => {
             Performed::RefusedByBudget
         }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use prunella_core::target::{NotHealable, Object, Target};
+use prunella_core::target::{NotHealable, Object, OptOut, Target};
+
+use crate::marks::opt_out;
 
 /// On the mirror of a static pod, put there by the kubelet.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
@@ -19,6 +21,8 @@ pub struct SlimPod {
     ready: bool,
     terminating: bool,
     controller: Option<Object>,
+    node: Option<String>,
+    opted_out: Option<OptOut>,
     not_healable: Option<NotHealable>,
 }
 
@@ -39,6 +43,8 @@ impl SlimPod {
             created: meta.creation_timestamp.as_ref()?.0,
             ready,
             terminating: meta.deletion_timestamp.is_some(),
+            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+            opted_out: opt_out(pod),
             not_healable: not_healable(pod, controller.as_ref()),
             controller,
         })
@@ -62,6 +68,12 @@ impl SlimPod {
         self.controller.as_ref()
     }
 
+    /// The node it runs on, once it was scheduled.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
     /// Why the pod may not be healed, if so.
     #[must_use]
     pub fn not_healable(&self) -> Option<NotHealable> {
@@ -79,6 +91,7 @@ impl SlimPod {
             ready: self.ready,
             terminating: self.terminating,
             stable_name,
+            opted_out: self.opted_out,
             not_healable: self.not_healable,
         }
     }

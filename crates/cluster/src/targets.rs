@@ -2,29 +2,43 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::core::{PartialObjectMeta, Selector, SelectorExt};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use prunella_core::target::{Object, Target};
+use prunella_core::target::{NotHealable, Object, OptOut, Target};
 
 use crate::cache::{Cache, watch_config};
+use crate::marks::{NamespaceMarks, longer, opt_out};
 use crate::pod::{SlimPod, controller_of};
 
-/// The selectable world.
+/// The selectable world. Of most objects nothing at all is kept: only pods, replica
+/// sets, and what is out of the ordinary.
 #[derive(Debug)]
 pub struct Targets {
     pods: Arc<Cache<SlimPod>>,
     /// A replica set's own controller: the `Deployment` behind a pod.
     replica_sets: Arc<Cache<Option<Object>>>,
+    /// The workloads whose owners opted out, by kind.
+    opted_out: [(&'static str, Arc<Cache<OptOut>>); 3],
+    /// The namespaces with marks.
+    namespaces: Arc<Cache<NamespaceMarks>>,
+    /// The nodes that are not ready.
+    not_ready: Arc<Cache<()>>,
 }
 
 impl Targets {
     /// Empty caches.
     #[must_use]
     pub fn new() -> Self {
-        Self { pods: Cache::new("Pod"), replica_sets: Cache::new("ReplicaSet") }
+        Self {
+            pods: Cache::new("Pod"),
+            replica_sets: Cache::new("ReplicaSet"),
+            opted_out: ["Deployment", "StatefulSet", "DaemonSet"].map(|kind| (kind, Cache::new(kind))),
+            namespaces: Cache::new("Namespace"),
+            not_ready: Cache::new("Node"),
+        }
     }
 
     /// Follows the watches for as long as it is polled.
@@ -32,26 +46,51 @@ impl Targets {
     /// Needs a client.
     pub async fn follow(&self, client: Client) {
         let pods = watcher(Api::<Pod>::all(client.clone()), watch_config());
-        let replica_sets = watcher(Api::<PartialObjectMeta<ReplicaSet>>::all(client), watch_config());
         let pods = Arc::clone(&self.pods).follow(pods, SlimPod::of, |_| {});
-        let replica_sets = Arc::clone(&self.replica_sets).follow(
-            replica_sets,
-            |set: &PartialObjectMeta<ReplicaSet>| Some(controller_of(set.metadata.owner_references.as_deref())),
-            |_| {},
-        );
-        tokio::join!(pods, replica_sets);
+        let replica_sets = watcher(Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), watch_config());
+        let controller =
+            |set: &PartialObjectMeta<ReplicaSet>| Some(controller_of(set.metadata.owner_references.as_deref()));
+        let replica_sets = Arc::clone(&self.replica_sets).follow(replica_sets, controller, |_| {});
+        let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watch_config());
+        let namespaces = Arc::clone(&self.namespaces).follow(namespaces, NamespaceMarks::of, |_| {});
+        let nodes = watcher(Api::<Node>::all(client.clone()), watch_config());
+        let nodes = Arc::clone(&self.not_ready).follow(nodes, |node| (!is_ready(node)).then_some(()), |_| {});
+        let [(_, deployments), (_, stateful_sets), (_, daemon_sets)] = &self.opted_out;
+        let workloads = async {
+            tokio::join!(
+                follow_opt_outs::<Deployment>(deployments, &client),
+                follow_opt_outs::<StatefulSet>(stateful_sets, &client),
+                follow_opt_outs::<DaemonSet>(daemon_sets, &client),
+            )
+        };
+        tokio::join!(pods, replica_sets, namespaces, nodes, workloads);
     }
 
     /// Waits until everything was listed once.
     pub async fn until_complete(&self) {
         self.pods.until_complete().await;
         self.replica_sets.until_complete().await;
+        for (_, cache) in &self.opted_out {
+            cache.until_complete().await;
+        }
+        self.namespaces.until_complete().await;
+        self.not_ready.until_complete().await;
     }
 
     /// Whether everything was listed once.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.pods.is_complete() && self.replica_sets.is_complete()
+        self.pods.is_complete()
+            && self.replica_sets.is_complete()
+            && self.opted_out.iter().all(|(_, cache)| cache.is_complete())
+            && self.namespaces.is_complete()
+            && self.not_ready.is_complete()
+    }
+
+    /// Whether somebody holds healing back in a namespace.
+    #[must_use]
+    pub fn is_held(&self, namespace: &str) -> bool {
+        self.namespaces.get("", namespace).is_some_and(|marks| marks.held)
     }
 
     /// The pods of `namespace` that `selector` chooses and that are not on their way
@@ -61,7 +100,17 @@ impl Targets {
         let chosen = self
             .pods
             .select(namespace, |pod| (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| pod.clone()));
-        chosen.iter().map(|pod| pod.target(self.top_controller(namespace, pod))).collect()
+        let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
+        chosen
+            .into_iter()
+            .map(|pod| {
+                let mut target = pod.target(self.top_controller(namespace, &pod));
+                target.opted_out =
+                    longer(target.opted_out, longer(self.owner_opt_out(namespace, &target), of_namespace));
+                target.not_healable = target.not_healable.or_else(|| self.node_not_ready(&pod));
+                target
+            })
+            .collect()
     }
 
     fn top_controller(&self, namespace: &str, pod: &SlimPod) -> Option<Object> {
@@ -72,10 +121,34 @@ impl Targets {
         let above = self.replica_sets.get(namespace, &controller.name).flatten();
         Some(above.unwrap_or(controller))
     }
+
+    fn owner_opt_out(&self, namespace: &str, target: &Target) -> Option<OptOut> {
+        let (_, cache) = self.opted_out.iter().find(|(kind, _)| *kind == target.subject.kind)?;
+        cache.get(namespace, &target.subject.name)
+    }
+
+    fn node_not_ready(&self, pod: &SlimPod) -> Option<NotHealable> {
+        self.not_ready.get("", pod.node()?).map(|()| NotHealable::NodeNotReady)
+    }
 }
 
 impl Default for Targets {
     fn default() -> Self {
         Self::new()
     }
+}
+
+async fn follow_opt_outs<K>(cache: &Arc<Cache<OptOut>>, client: &Client)
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
+    PartialObjectMeta<K>: kube::Resource<DynamicType = (), Scope = K::Scope>,
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+{
+    let events = watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), watch_config());
+    Arc::clone(cache).follow(events, |workload| opt_out(workload), |_| {}).await;
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }

@@ -4,6 +4,7 @@
 //! matching   series → targets: breached, clear, without data, unknown
 //! timers     how long: pending, firing, recovered
 //! verify     did the running actions help
+//! ladder     which rung is next
 //! brakes     what is sick and firing: act, or the first reason not to
 //! outlook    counts, questions left open, when to look next
 //! ```
@@ -12,12 +13,13 @@
 //! [`Question`]; the caller answers it and decides again, from the same memory.
 
 mod brakes;
+mod ladder;
 mod matching;
 mod outlook;
 mod timers;
 mod verify;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -45,6 +47,8 @@ pub struct Inputs<'a> {
     pub ledger: &'a Ledger,
     /// What the previous decision wants to be remembered.
     pub memory: &'a Memory,
+    /// Whether somebody holds healing back, here or everywhere.
+    pub held: bool,
     /// The present, by the API server's clock.
     pub now: Timestamp,
 }
@@ -57,6 +61,8 @@ pub struct Memory {
     pub timers: BTreeMap<Uid, Timer>,
     /// The actions being verified, by name.
     pub verifications: BTreeMap<String, Verification>,
+    /// The sick targets for which every rung was tried.
+    pub exhausted: BTreeSet<Uid>,
 }
 
 /// What came of it.
@@ -149,13 +155,25 @@ pub enum Change {
     StartedFiring,
     /// Clear for `clearFor` (or, when it was only pending, once).
     Recovered,
+    /// Every rung of the ladder was tried.
+    Exhausted,
 }
 
 /// What `decide` would like to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
     /// For whom is there data at all?
     Evidence,
+    /// Who was breached since then, and when? Asked after a restart or a long gap.
+    History {
+        /// The earliest instant that matters.
+        since: Timestamp,
+    },
+    /// Are the samples behind this target's breach fresh? Asked last, before acting.
+    Freshness {
+        /// The target.
+        target: Object,
+    },
 }
 
 /// How many targets are in which state.
@@ -169,6 +187,8 @@ pub struct Counts {
     pub firing: usize,
     /// Actions executed and not yet judged.
     pub verifying: usize,
+    /// Sick, and every rung was tried.
+    pub exhausted: usize,
 }
 
 /// Decides. Idempotent: with its own reservations recorded in the ledger it
@@ -179,10 +199,12 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     let sights = matching::sights(inputs, &matching);
     let (timers, transitions) = timers::advance(inputs, &sights);
     let (verifications, verdicts) = verify::judge(inputs, &sights, &timers);
-    let memory = Memory { timers, verifications };
-    let (reservations, refusals) = brakes::release(inputs, &matching, &sights, &memory);
+    let mut memory = Memory { timers, verifications, exhausted: BTreeSet::new() };
+    let brakes::Released { reservations, refusals, unproven } = brakes::release(inputs, &matching, &sights, &memory);
+    let mut transitions = transitions;
+    (memory.exhausted, transitions) = ladder::exhausted(inputs, &refusals, transitions);
     Decision {
-        questions: outlook::questions(inputs, &sights),
+        questions: outlook::questions(inputs, &sights, &matching, unproven),
         counts: outlook::counts(inputs, &memory),
         names: outlook::names(inputs, &memory),
         next_check: outlook::next_check(inputs, &memory, &refusals),

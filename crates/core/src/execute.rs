@@ -45,8 +45,12 @@ pub enum OutcomeReason {
     Recovered,
     /// The policy was deleted, or is another one of the same name.
     PolicyGone,
+    /// The policy's condition, target or steps are others now.
+    PolicyChanged,
     /// The policy no longer enforces.
     ModeChanged,
+    /// The policy is suspended, or healing is held back.
+    Suspended,
     /// It could not be begun before its evidence was stale.
     StartByPassed,
     /// The target, or the workload behind it, is gone or scaled to zero.
@@ -68,6 +72,29 @@ pub enum OutcomeReason {
 }
 
 impl OutcomeReason {
+    /// Every reason.
+    pub const ALL: [Self; 19] = [
+        Self::Cleared,
+        Self::StillBreached,
+        Self::NotReady,
+        Self::NoData,
+        Self::SourceUnknown,
+        Self::Recovered,
+        Self::PolicyGone,
+        Self::PolicyChanged,
+        Self::ModeChanged,
+        Self::Suspended,
+        Self::StartByPassed,
+        Self::TargetGone,
+        Self::TargetBusy,
+        Self::NotSelected,
+        Self::NotHealable,
+        Self::BlockedByDisruptionBudget,
+        Self::NotExecuted,
+        Self::NotSettled,
+        Self::RecordedOnly,
+    ];
+
     /// The word used in status, Events, metrics and logs alike.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -79,7 +106,9 @@ impl OutcomeReason {
             Self::SourceUnknown => "SourceUnknown",
             Self::Recovered => "Recovered",
             Self::PolicyGone => "PolicyGone",
+            Self::PolicyChanged => "PolicyChanged",
             Self::ModeChanged => "ModeChanged",
+            Self::Suspended => "Suspended",
             Self::StartByPassed => "StartByPassed",
             Self::TargetGone => "TargetGone",
             Self::TargetBusy => "TargetBusy",
@@ -139,6 +168,8 @@ pub struct World {
 pub enum PolicyStanding {
     /// It exists with the recorded uid and enforces.
     Enforces,
+    /// It exists with the recorded uid, and is suspended or held back.
+    Suspended,
     /// It exists with the recorded uid and only records.
     DryRun,
     /// It does not exist, is being deleted, or is a namesake.
@@ -187,6 +218,11 @@ pub enum Step {
 pub enum Effect {
     /// Evict the pod, by name and with its uid as precondition.
     EvictPod {
+        /// Overrides the pod's own grace period.
+        grace: Option<SignedDuration>,
+    },
+    /// Delete the pod, by name and with its uid as precondition.
+    DeletePod {
         /// Overrides the pod's own grace period.
         grace: Option<SignedDuration>,
     },
@@ -253,6 +289,7 @@ fn from_pending(facts: &Facts, world: World, now: Timestamp) -> Step {
     match world.policy {
         PolicyStanding::Gone => return finish(Outcome::Cancelled, OutcomeReason::PolicyGone),
         PolicyStanding::DryRun => return finish(Outcome::Cancelled, OutcomeReason::ModeChanged),
+        PolicyStanding::Suspended => return finish(Outcome::Cancelled, OutcomeReason::Suspended),
         PolicyStanding::Enforces => {}
     }
     if let Some((outcome, reason)) = world.verdict.filter(|(outcome, _)| outcome.without_effect()) {
@@ -288,7 +325,7 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
     match world.policy {
         PolicyStanding::Gone => return finish(Outcome::Inconclusive, OutcomeReason::PolicyGone),
         PolicyStanding::DryRun => return finish(Outcome::Inconclusive, OutcomeReason::ModeChanged),
-        PolicyStanding::Enforces => {}
+        PolicyStanding::Suspended | PolicyStanding::Enforces => {}
     }
     let trying_for = facts.began.map_or(SignedDuration::ZERO, |began| elapsed(began, now));
     if trying_for >= EXECUTE_WITHIN {
@@ -298,8 +335,18 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
             finish(Outcome::Failed, OutcomeReason::NotExecuted)
         };
     }
-    match facts.action {
-        Action::DeletePod { disruption: Disruption::Evict, grace } => Step::Do(Effect::EvictPod { grace }),
+    if world.policy == PolicyStanding::Suspended {
+        return Step::Wait(LOOK_AGAIN);
+    }
+    Step::Do(effect_of(&facts.action))
+}
+
+/// The write that carries an action out.
+#[must_use]
+pub fn effect_of(action: &Action) -> Effect {
+    match *action {
+        Action::DeletePod { disruption: Disruption::Evict, grace } => Effect::EvictPod { grace },
+        Action::DeletePod { disruption: Disruption::Delete, grace } => Effect::DeletePod { grace },
     }
 }
 
@@ -337,6 +384,6 @@ fn from_verifying(facts: &Facts, world: World, now: Timestamp) -> Step {
 #[must_use]
 pub fn retry_after(effect: &Effect) -> SignedDuration {
     match effect {
-        Effect::EvictPod { .. } => TRY_AGAIN,
+        Effect::EvictPod { .. } | Effect::DeletePod { .. } => TRY_AGAIN,
     }
 }

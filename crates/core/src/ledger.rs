@@ -4,6 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::execute::OutcomeReason;
 use crate::policy::{Mode, PolicyKey};
 use crate::target::{Object, Target, Uid};
 use crate::time::{after, before, elapsed, whole_seconds};
@@ -101,8 +102,12 @@ pub struct Record {
     pub sequence: u64,
     /// The policy that reserved it.
     pub policy: PolicyKey,
+    /// The digest of the policy's condition, target and steps when it decided.
+    pub hash: String,
     /// Whether it may be carried out.
     pub mode: Mode,
+    /// What is done, by its name.
+    pub action: String,
     /// What is acted on.
     pub target: Object,
     /// The stable object behind the target.
@@ -119,6 +124,10 @@ pub struct Record {
     pub attempt: u32,
     /// Where it stands.
     pub state: State,
+    /// Why it ended; known once it has.
+    pub reason: Option<OutcomeReason>,
+    /// When it ended; known once it has.
+    pub finished: Option<Timestamp>,
 }
 
 impl Record {
@@ -152,6 +161,21 @@ impl Record {
         self.target.uid == other.target.uid
             || self.target.uid == other.subject.uid
             || self.subject.uid == other.target.uid
+    }
+
+    /// Whether it was a try at curing its target. What had no effect was none, and
+    /// neither was one that nobody could judge.
+    #[must_use]
+    pub fn is_attempt(&self) -> bool {
+        let unjudged = matches!(
+            self.reason,
+            Some(OutcomeReason::SourceUnknown | OutcomeReason::TargetGone | OutcomeReason::PolicyChanged)
+        );
+        match self.state {
+            State::Finished(Outcome::Inconclusive) => !unjudged,
+            State::Finished(outcome) => !outcome.without_effect(),
+            _ => false,
+        }
     }
 
     /// Whether this action is laid to `target`, which fell sick at `sick_since`.

@@ -6,6 +6,8 @@ use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::target::Uid;
+
 /// The labels of a series, by name.
 pub type Labels = BTreeMap<String, String>;
 
@@ -118,4 +120,39 @@ pub struct Observation {
     pub breach: Answer,
     /// For whom there is data at all; `None` when it was not asked.
     pub evidence: Option<Answer>,
+    /// Who was breached when, over a time that nobody looked at; `None` when it was
+    /// not asked.
+    pub history: Option<History>,
+    /// For each target that was asked about: whether the samples behind its breach are
+    /// fresh. A function over a range hides a dead exporter for minutes.
+    pub freshness: BTreeMap<Uid, Freshness>,
+}
+
+/// Whether the samples behind a breach are fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Every selector that the breach needs has a sample right now.
+    Fresh,
+    /// One of them has none: the exporter is silent.
+    Stale,
+    /// The source did not say.
+    Unknown,
+}
+
+/// Who was breached when.
+#[derive(Debug, Clone, PartialEq)]
+pub enum History {
+    /// One entry a series, over the whole time that was asked for.
+    Answered(Vec<SeriesHistory>),
+    /// No answer that may be relied on.
+    Unknown(Unknown),
+}
+
+/// When one series was there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesHistory {
+    /// All labels.
+    pub labels: Labels,
+    /// The instants of evaluation at which it was returned, in order.
+    pub at: Vec<Timestamp>,
 }

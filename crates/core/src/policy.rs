@@ -26,8 +26,13 @@ pub struct Policy {
     /// The longest silence over which a timer is still continued:
     /// max(2 × interval, lookback).
     pub longest_gap: SignedDuration,
-    /// The action.
-    pub step: StepSpec,
+    /// Whether the policy is suspended: judged, but nothing new is begun.
+    pub suspended: bool,
+    /// A digest of condition, target and steps: a record with another one was made by
+    /// another rule and is no rung of this ladder.
+    pub hash: String,
+    /// The ladder, from its lowest rung; never empty.
+    pub steps: Vec<StepSpec>,
     /// The brakes' settings.
     pub limits: Limits,
 }
@@ -70,6 +75,8 @@ pub enum OnNoData {
 pub struct StepSpec {
     /// What is done.
     pub action: Action,
+    /// How often it is tried before the next rung is climbed, at least once.
+    pub attempts: u32,
     /// How long after settling the target may take to be clear.
     pub verify_within: SignedDuration,
 }
@@ -118,6 +125,8 @@ const REPLACEMENT_READY_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 pub enum Disruption {
     /// Through the eviction API, which honours `PodDisruptionBudget`s.
     Evict,
+    /// By deleting it, whatever a `PodDisruptionBudget` says.
+    Delete,
 }
 
 /// The brakes' settings.
@@ -131,8 +140,8 @@ pub struct Limits {
     pub window: SignedDuration,
     /// How many of the policy's actions may be in flight at once.
     pub max_concurrent: u32,
+    /// How long a target must have been clear after an action for that action to be
+    /// forgotten, and how long after its birth a replacement's sickness is still laid
+    /// to the action that made it.
+    pub ladder_reset: SignedDuration,
 }
-
-/// How long after its birth a replacement's sickness is still laid to the
-/// action that made it, and how long an action is remembered against a target.
-pub const LADDER_RESET: SignedDuration = SignedDuration::from_hours(1);

@@ -10,16 +10,24 @@ use crate::target::NotHealable;
 /// The first brake that refused, in the order of the brakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
+    /// The policy is suspended.
+    Suspended,
+    /// Somebody holds healing back, here or everywhere.
+    Held,
     /// The source had no answer that may be relied on.
     ObservationUnknown,
     /// The target is in neither the answer nor the evidence.
     NoData,
     /// The breach has not held for `for` yet, or is not there at this moment.
     NotYetFor,
+    /// Its owner wants it left alone.
+    OptedOut,
     /// The object may not be healed at all.
     NotHealable(NotHealable),
     /// An action of some policy on it or its owners is in flight.
     TargetBusy,
+    /// Every rung of the ladder was tried.
+    Exhausted,
     /// This sickness is on record already: a dry run says a thing once.
     AlreadyRecorded,
     /// Too soon after the last action that counts against it.
@@ -28,6 +36,8 @@ pub enum Reason {
     MaxActions,
     /// The policy has as many actions in flight as it may.
     MaxConcurrent,
+    /// The samples behind the breach are not fresh: the exporter is silent.
+    Stale,
 }
 
 impl Reason {
@@ -35,15 +45,20 @@ impl Reason {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Suspended => "Suspended",
+            Self::Held => "Held",
             Self::ObservationUnknown => "ObservationUnknown",
             Self::NoData => "NoData",
             Self::NotYetFor => "NotYetFor",
+            Self::OptedOut => "OptedOut",
             Self::NotHealable(_) => "NotHealable",
             Self::TargetBusy => "TargetBusy",
+            Self::Exhausted => "Exhausted",
             Self::AlreadyRecorded => "AlreadyRecorded",
             Self::Cooldown => "Cooldown",
             Self::MaxActions => "MaxActions",
             Self::MaxConcurrent => "MaxConcurrent",
+            Self::Stale => "Stale",
         }
     }
 }

@@ -62,6 +62,8 @@ pub struct Target {
     pub subject: Object,
     /// Whether names recur, so that a successor carries its predecessor's name.
     pub stable_name: bool,
+    /// Whether its owner wants it left alone, and until when.
+    pub opted_out: Option<OptOut>,
     /// Why it may not be healed, if so.
     pub not_healable: Option<NotHealable>,
 }
@@ -72,6 +74,21 @@ impl Target {
     #[must_use]
     pub fn overlaps(&self, target: &Uid, subject: &Uid) -> bool {
         *target == self.object.uid || *target == self.subject.uid || *subject == self.object.uid
+    }
+}
+
+/// That an object's owner wants it left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OptOut {
+    /// Until when; `None`: until it is taken back.
+    pub until: Option<Timestamp>,
+}
+
+impl OptOut {
+    /// Whether it holds at `now`.
+    #[must_use]
+    pub fn holds(self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until)
     }
 }
 
@@ -88,12 +105,14 @@ pub enum NotHealable {
     Terminating,
     /// It finished: there is nothing to heal.
     Completed,
+    /// Its node is not ready: what the node cannot say the pod cannot show.
+    NodeNotReady,
 }
 
 impl NotHealable {
     /// Every reason.
-    pub const ALL: [Self; 5] =
-        [Self::StaticPod, Self::NoController, Self::OwnedByJob, Self::Terminating, Self::Completed];
+    pub const ALL: [Self; 6] =
+        [Self::StaticPod, Self::NoController, Self::OwnedByJob, Self::Terminating, Self::Completed, Self::NodeNotReady];
 
     /// The word used in status, Events, metrics and logs alike.
     #[must_use]
@@ -104,6 +123,7 @@ impl NotHealable {
             Self::OwnedByJob => "OwnedByJob",
             Self::Terminating => "Terminating",
             Self::Completed => "Completed",
+            Self::NodeNotReady => "NodeNotReady",
         }
     }
 }

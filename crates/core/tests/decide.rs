@@ -2,7 +2,7 @@
 
 mod support;
 
-use prunella_core::decide::Change;
+use prunella_core::decide::{Change, Question};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::Answer;
@@ -113,8 +113,7 @@ fn an_outage_is_no_recovery() {
 fn old_news_is_not_acted_on() {
     let mut world = World::new(vec![pod("a", -600)]);
     world.look_from_to(0, 30, &breached(&["a"]));
-    let observation =
-        prunella_core::observation::Observation { at: second(30), breach: breached(&["a"]), evidence: None };
+    let (observation, _) = world.decide_fully(second(30), &breached(&["a"]));
     for (now, expected) in [(50, None), (51, Some("ObservationUnknown")), (29, Some("ObservationUnknown"))] {
         let decision = prunella_core::decide(prunella_core::Inputs {
             policy: &world.policy,
@@ -122,6 +121,7 @@ fn old_news_is_not_acted_on() {
             targets: &world.targets,
             ledger: &world.ledger,
             memory: &world.memory,
+            held: false,
             now: second(now),
         });
         assert_eq!(refused(&decision).get("a").copied(), expected, "news of second 30 at second {now}");
@@ -148,10 +148,14 @@ fn empty_is_not_proof_of_health() {
 #[test]
 fn a_quiet_policy_asks_one_query() {
     let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
-    assert_eq!(world.decide(second(0), &breached(&[]), None).questions, []);
-    assert_eq!(world.decide(second(0), &breached(&["a"]), None).questions, []);
+    assert_eq!(world.decide(second(0), &observation(second(0), &breached(&[]))).questions, []);
+    assert_eq!(world.decide(second(0), &observation(second(0), &breached(&["a"]))).questions, []);
     world.look(0, &breached(&["a"]));
-    assert_eq!(world.decide(second(10), &breached(&[]), None).questions.len(), 1, "a was breached and is missing");
+    assert_eq!(
+        world.decide(second(10), &observation(second(10), &breached(&[]))).questions,
+        [Question::Evidence],
+        "a was breached and is missing"
+    );
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn before_it_began_every_doubt_ends_it() {
     for (doubt, outcome, reason) in [
         (World { policy: PolicyStanding::Gone, ..world() }, Outcome::Cancelled, OutcomeReason::PolicyGone),
         (World { policy: PolicyStanding::DryRun, ..world() }, Outcome::Cancelled, OutcomeReason::ModeChanged),
+        (World { policy: PolicyStanding::Suspended, ..world() }, Outcome::Cancelled, OutcomeReason::Suspended),
         (World { target: LiveTarget::Gone, ..world() }, Outcome::Superseded, OutcomeReason::TargetGone),
         (World { target: LiveTarget::Terminating, ..world() }, Outcome::Superseded, OutcomeReason::TargetGone),
         (World { target: LiveTarget::NotSelected, ..world() }, Outcome::Cancelled, OutcomeReason::NotSelected),

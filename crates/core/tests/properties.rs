@@ -190,8 +190,7 @@ fn history(rounds: &[Round], max_concurrent: u32) -> Result<usize, TestCaseError
         }
         world.reserve(&decision.reservations, clock);
 
-        let evidence = Some(world.evidence.clone());
-        let again = world.decide(clock, &breach, evidence);
+        let (_, again) = world.decide_fully(clock, &breach);
         prop_assert!(again.reservations.is_empty(), "HP-6: with its own plan on record it plans nothing more");
         prop_assert_eq!(&again.memory, &world.memory, "HP-11: the same look twice is one look");
 

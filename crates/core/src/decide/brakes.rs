@@ -2,18 +2,30 @@
 //! in this order that holds. A refusal ends the matter for one target only; the
 //! next one is looked at all the same.
 //!
-//! unknown → no data → not yet `for` → not healable → busy → already recorded →
-//! cooldown → window → concurrency
+//! suspended → held → unknown → no data → not yet `for` → opted out → not healable →
+//! busy → exhausted → cooldown → window → concurrency → freshness. A dry run spends
+//! nothing and waits for nobody: of those that need a ledger only *already recorded*.
 
 use std::collections::BTreeMap;
 
+use super::ladder::{self, Place};
 use super::{Inputs, Matching, Memory, Phase, Refused, Reservation, Sight, Timer};
 use crate::ledger::{Ledger, Record, State};
-use crate::observation::Labels;
-use crate::policy::{LADDER_RESET, Mode};
+use crate::observation::{Freshness, Labels};
+use crate::policy::Mode;
 use crate::refusal::{Reason, Refusal};
-use crate::target::{Target, Uid};
+use crate::target::{Object, Target, Uid};
 use crate::time::{after, elapsed, times};
+
+/// What came of the brakes.
+pub(super) struct Released {
+    /// What is to be done.
+    pub(super) reservations: Vec<Reservation>,
+    /// What is held back, and why.
+    pub(super) refusals: Vec<Refused>,
+    /// What would be done if its samples were known to be fresh.
+    pub(super) unproven: Vec<Object>,
+}
 
 /// What is released, oldest sickness first, and what is held back and why.
 pub(super) fn release(
@@ -21,7 +33,7 @@ pub(super) fn release(
     matching: &Matching,
     sights: &BTreeMap<Uid, Sight>,
     memory: &Memory,
-) -> (Vec<Reservation>, Vec<Refused>) {
+) -> Released {
     let mut sick: Vec<(&Target, &Timer)> = inputs
         .targets
         .iter()
@@ -29,13 +41,26 @@ pub(super) fn release(
         .collect();
     sick.sort_by(|(a, x), (b, y)| (x.since, &a.object.uid).cmp(&(y.since, &b.object.uid)));
 
-    // What this very decision reserves counts like what is on record.
+    // What this very decision reserves counts like what is on record; what only lacks
+    // the proof of freshness is decided again with it.
     let mut ledger = inputs.ledger.clone();
     let mut reservations = Vec::new();
     let mut refusals = Vec::new();
+    let mut unproven = Vec::new();
     for (target, timer) in sick {
         let sight = sights.get(&target.object.uid).copied().unwrap_or(Sight::Unknown);
-        match first_refusal(inputs, &ledger, target, timer, sight) {
+        let refusal = first_refusal(inputs, &ledger, target, timer, sight).or_else(|| {
+            match inputs.observation.freshness.get(&target.object.uid) {
+                Some(Freshness::Fresh) => None,
+                Some(Freshness::Stale) => Some(Refusal::open(Reason::Stale)),
+                Some(Freshness::Unknown) => Some(Refusal::open(Reason::ObservationUnknown)),
+                None => {
+                    unproven.push(target.object.clone());
+                    Some(Refusal::open(Reason::ObservationUnknown))
+                }
+            }
+        });
+        match refusal {
             Some(refusal) => refusals.push(Refused { target: target.object.uid.clone(), refusal }),
             None if let Sight::Breached(value) = sight => {
                 let labels = matching.breached.get(&target.object.uid).map(|worst| worst.labels.clone());
@@ -47,12 +72,18 @@ pub(super) fn release(
             None => {}
         }
     }
-    (reservations, refusals)
+    Released { reservations, refusals, unproven }
 }
 
 fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &Timer, sight: Sight) -> Option<Refusal> {
     let Inputs { policy, now, .. } = inputs;
     let limits = &policy.limits;
+    if policy.suspended {
+        return Some(Refusal::open(Reason::Suspended));
+    }
+    if inputs.held {
+        return Some(Refusal::open(Reason::Held));
+    }
     let breach_held = match sight {
         Sight::Unknown | Sight::Unproven => return Some(Refusal::open(Reason::ObservationUnknown)),
         Sight::NoData => return Some(Refusal::open(Reason::NoData)),
@@ -67,6 +98,9 @@ fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &T
     if timer.phase != Phase::Firing || breach_held.held() < policy.breach_for {
         return Some(Refusal::until(Reason::NotYetFor, after(breach_held.since, policy.breach_for)));
     }
+    if let Some(opt_out) = target.opted_out.filter(|opt_out| opt_out.holds(now)) {
+        return Some(Refusal { reason: Reason::OptedOut, until: opt_out.until });
+    }
     if let Some(why) = target.not_healable {
         return Some(Refusal::open(Reason::NotHealable(why)));
     }
@@ -77,7 +111,10 @@ fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &T
     if ledger.busy_with(target).is_some() {
         return Some(Refusal::open(Reason::TargetBusy));
     }
-    if let Some(last) = ledger.last_against(target, timer.since, LADDER_RESET) {
+    if ladder::place(policy, ledger, target, timer.since) == Place::Exhausted {
+        return Some(Refusal::open(Reason::Exhausted));
+    }
+    if let Some(last) = ledger.last_against(target, timer.since, limits.ladder_reset) {
         let until = after(last, limits.cooldown);
         if now < until {
             return Some(Refusal::until(Reason::Cooldown, until));
@@ -101,11 +138,16 @@ fn reserve(
     value: f64,
     labels: Labels,
 ) -> Reservation {
+    // A dry run cannot know whether a rung would have helped: it tells of the first.
+    let (rung, attempt) = match ladder::place(inputs.policy, ledger, target, timer.since) {
+        Place::Next { rung, attempt } if inputs.policy.mode == Mode::Enforce => (rung, attempt),
+        Place::Next { .. } | Place::Exhausted => (1, 1),
+    };
     Reservation {
         target: target.object.clone(),
         subject: target.subject.clone(),
-        rung: 1,
-        attempt: 1,
+        rung,
+        attempt,
         sequence: ledger.next_sequence(&inputs.policy.key),
         since: timer.since,
         value,
@@ -121,7 +163,9 @@ fn provisional(inputs: Inputs<'_>, target: &Target, reservation: &Reservation) -
         name: String::new(),
         sequence: reservation.sequence,
         policy: inputs.policy.key.clone(),
+        hash: inputs.policy.hash.clone(),
         mode: inputs.policy.mode,
+        action: String::new(),
         target: target.object.clone(),
         subject: target.subject.clone(),
         created: inputs.now,
@@ -130,5 +174,7 @@ fn provisional(inputs: Inputs<'_>, target: &Target, reservation: &Reservation) -
         rung: reservation.rung,
         attempt: reservation.attempt,
         state: State::Pending,
+        reason: None,
+        finished: None,
     }
 }

@@ -4,9 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inputs;
-use crate::observation::{Answer, Labels, Series};
+use jiff::Timestamp;
+
+use crate::observation::{Answer, History, Labels, Series};
 use crate::policy::OnNoData;
 use crate::target::{Target, Uid};
+use crate::time::elapsed;
 
 /// How the breached series fitted the targets.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -53,7 +56,7 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
     let targets = living(inputs.targets);
     for one in series.iter().filter(|one| !one.value.is_nan()) {
         matching.returned = matching.returned.saturating_add(1);
-        let Some(target) = named_by(one, &targets, inputs) else {
+        let Some(target) = named_by(&one.labels, &targets, inputs) else {
             matching.first_ignored.get_or_insert_with(|| one.labels.clone());
             continue;
         };
@@ -116,12 +119,39 @@ fn evidence_for(inputs: Inputs<'_>) -> Proof {
                 series
                     .iter()
                     .filter(|one| !one.value.is_nan())
-                    .filter_map(|one| named_by(one, &targets, inputs))
+                    .filter_map(|one| named_by(&one.labels, &targets, inputs))
                     .map(|target| target.object.uid.clone())
                     .collect(),
             )
         }
     }
+}
+
+/// Since when `target` has been breached without a gap up to the newest observation,
+/// no earlier than `since`; `None` when the history does not reach up to it.
+pub(super) fn breached_since(
+    inputs: Inputs<'_>,
+    target: &Target,
+    history: &History,
+    since: Timestamp,
+) -> Option<Timestamp> {
+    let History::Answered(series) = history else { return None };
+    let targets = BTreeMap::from([(target.object.name.as_str(), target)]);
+    let mut seen: Vec<Timestamp> = series
+        .iter()
+        .filter(|one| named_by(&one.labels, &targets, inputs).is_some())
+        .flat_map(|one| one.at.iter().copied())
+        .filter(|at| *at <= inputs.observation.at)
+        .collect();
+    seen.sort_unstable();
+    let mut begun = inputs.observation.at;
+    for at in seen.into_iter().rev() {
+        if elapsed(at, begun) > inputs.policy.longest_gap {
+            break;
+        }
+        begun = at;
+    }
+    (begun < inputs.observation.at).then_some(begun.max(since))
 }
 
 fn living(targets: &[Target]) -> BTreeMap<&str, &Target> {
@@ -130,8 +160,8 @@ fn living(targets: &[Target]) -> BTreeMap<&str, &Target> {
 
 /// The target a series names: by the match label, in the policy's namespace,
 /// and with the target's uid where the series carries one.
-fn named_by<'a>(series: &Series, targets: &BTreeMap<&str, &'a Target>, inputs: Inputs<'_>) -> Option<&'a Target> {
-    let label = |name: &str| series.labels.get(name).map(String::as_str);
+fn named_by<'a>(labels: &Labels, targets: &BTreeMap<&str, &'a Target>, inputs: Inputs<'_>) -> Option<&'a Target> {
+    let label = |name: &str| labels.get(name).map(String::as_str);
     let target = *targets.get(label(&inputs.policy.match_label)?)?;
     let same_namespace = label("namespace").is_none_or(|namespace| namespace == inputs.policy.key.namespace);
     let same_uid = label("uid").is_none_or(|uid| uid == target.object.uid.as_str());

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Counts, Inputs, Memory, Phase, Question, Refused, Sight};
+use super::{Counts, Inputs, Matching, Memory, Phase, Question, Refused, Sight};
 use crate::ledger::State;
 use crate::policy::Mode;
-use crate::target::Uid;
+use crate::target::{Object, Uid};
 use crate::time::{after, elapsed};
 
 /// The shortest time between two looks: a deadline that has just passed must
@@ -15,9 +15,24 @@ use crate::time::{after, elapsed};
 const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(100);
 
 /// What has to be known for a full decision.
-pub(super) fn questions(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> Vec<Question> {
+pub(super) fn questions(
+    inputs: Inputs<'_>,
+    sights: &BTreeMap<Uid, Sight>,
+    matching: &Matching,
+    unproven_targets: Vec<Object>,
+) -> Vec<Question> {
     let unproven = sights.values().any(|sight| *sight == Sight::Unproven);
-    if unproven && inputs.observation.evidence.is_none() { vec![Question::Evidence] } else { Vec::new() }
+    let evidence = (unproven && inputs.observation.evidence.is_none()).then_some(Question::Evidence);
+    let taken_over = inputs
+        .memory
+        .timers
+        .iter()
+        .filter(|(uid, timer)| timer.restored && matching.breached.contains_key(uid))
+        .map(|(_, timer)| timer.since)
+        .min();
+    let history = taken_over.filter(|_| inputs.observation.history.is_none());
+    let freshness = unproven_targets.into_iter().map(|target| Question::Freshness { target });
+    evidence.into_iter().chain(history.map(|since| Question::History { since })).chain(freshness).collect()
 }
 
 /// How many targets are in which state.
@@ -33,6 +48,7 @@ pub(super) fn counts(inputs: Inputs<'_>, memory: &Memory) -> Counts {
             .filter(|record| record.mode == Mode::Enforce)
             .filter(|record| matches!(record.state, State::Settling | State::Verifying))
             .count(),
+        exhausted: memory.exhausted.len(),
     }
 }
 

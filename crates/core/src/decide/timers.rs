@@ -25,6 +25,17 @@ pub struct Timer {
     pub clear: Option<Span>,
     /// Whether the newest look gave no usable answer.
     pub frozen: bool,
+    /// Whether this was taken over from a process that is gone: nobody knows what was
+    /// between its last look and now, until the history proves it.
+    pub restored: bool,
+}
+
+impl Timer {
+    /// What another process wrote down of a sickness.
+    #[must_use]
+    pub fn restored(phase: Phase, since: Timestamp, value: f64) -> Self {
+        Self { phase, since, value, breach: Some(Span::start(since)), clear: None, frozen: false, restored: true }
+    }
 }
 
 /// How far a sickness has come.
@@ -45,13 +56,30 @@ pub(super) fn advance(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> (BTr
         let uid = &target.object.uid;
         let earlier = inputs.memory.timers.get(uid);
         let sight = sights.get(uid).copied().unwrap_or(Sight::Unknown);
-        let timer = step(earlier.copied(), sight, inputs.observation.at, inputs.policy);
+        let timer = match (earlier, sight) {
+            (Some(timer), Sight::Breached(value)) if timer.restored => take_over(inputs, target, *timer, value),
+            _ => step(earlier.copied(), sight, inputs.observation.at, inputs.policy),
+        };
         transitions.extend(transition(target, earlier, timer.as_ref()));
         if let Some(timer) = timer {
             timers.insert(uid.clone(), timer);
         }
     }
     (timers, transitions)
+}
+
+/// A sickness that another process wrote down, once the target is seen breached
+/// again. Time between is breach time only as far as the history proves it without a
+/// gap; else it begins anew. While the history is asked for, it is left as it is.
+fn take_over(inputs: Inputs<'_>, target: &Target, timer: Timer, value: f64) -> Option<Timer> {
+    let at = inputs.observation.at;
+    let Some(history) = &inputs.observation.history else { return Some(timer) };
+    let begun = super::matching::breached_since(inputs, target, history, timer.since);
+    let anew = breached(None, value, at, inputs.policy);
+    let Some(begun) = begun else { return Some(anew) };
+    let span = Span { since: begun, last: at };
+    let phase = if span.held() >= inputs.policy.breach_for { Phase::Firing } else { Phase::Pending };
+    Some(Timer { phase, since: begun, value: timer.value, breach: Some(span), ..anew })
 }
 
 /// One target's timer after one sight at `at`.
@@ -71,7 +99,8 @@ fn step(timer: Option<Timer>, sight: Sight, at: Timestamp, policy: &Policy) -> O
 fn breached(timer: Option<Timer>, value: f64, at: Timestamp, policy: &Policy) -> Timer {
     let Some(timer) = timer else {
         let phase = if policy.breach_for.is_positive() { Phase::Pending } else { Phase::Firing };
-        return Timer { phase, since: at, value, breach: Some(Span::start(at)), clear: None, frozen: false };
+        let breach = Some(Span::start(at));
+        return Timer { phase, since: at, value, breach, clear: None, frozen: false, restored: false };
     };
     let span = timer.breach.map_or(Span::start(at), |span| span.seen(at, policy.longest_gap, timer.frozen));
     let fires = timer.phase == Phase::Pending && span.held() >= policy.breach_for;
@@ -83,6 +112,7 @@ fn breached(timer: Option<Timer>, value: f64, at: Timestamp, policy: &Policy) ->
         breach: Some(span),
         clear: None,
         frozen: false,
+        restored: false,
     }
 }
 

@@ -1,13 +1,20 @@
 //! A small world for tests of the judgement: a policy, pods of one Deployment, a
 //! ledger, and a loop that looks once an interval, as the judge does.
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "each test binary uses its own part"
+)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::decide::{Decision, Inputs, Memory, Question, Reservation};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
-use prunella_core::observation::{Answer, Labels, Observation, Series, UnknownReason};
+use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Series, UnknownReason};
 use prunella_core::policy::{Action, Disruption, Limits, Mode, OnNoData, Policy, PolicyKey, StepSpec};
 use prunella_core::target::{Object, Target};
 use prunella_core::{decide, time};
@@ -36,11 +43,25 @@ pub fn policy() -> Policy {
         on_no_data: OnNoData::Hold,
         match_label: "pod".into(),
         longest_gap: seconds(45),
-        step: StepSpec {
-            action: Action::DeletePod { disruption: Disruption::Evict, grace: None },
-            verify_within: seconds(120),
+        suspended: false,
+        hash: "rule".into(),
+        steps: vec![step(5)],
+        limits: Limits {
+            cooldown: seconds(300),
+            max_actions: 3,
+            window: seconds(3600),
+            max_concurrent: 1,
+            ladder_reset: seconds(3600),
         },
-        limits: Limits { cooldown: seconds(300), max_actions: 3, window: seconds(3600), max_concurrent: 1 },
+    }
+}
+
+/// An eviction, tried up to `attempts` times.
+pub fn step(attempts: u32) -> StepSpec {
+    StepSpec {
+        action: Action::DeletePod { disruption: Disruption::Evict, grace: None },
+        attempts,
+        verify_within: seconds(120),
     }
 }
 
@@ -57,6 +78,7 @@ pub fn pod(name: &str, created: i64) -> Target {
         terminating: false,
         subject: deployment(),
         stable_name: false,
+        opted_out: None,
         not_healable: None,
     }
 }
@@ -69,6 +91,10 @@ pub fn breached(pods: &[&str]) -> Answer {
     Answer::Answered(pods.iter().map(|pod| series(pod, 7.0)).collect())
 }
 
+pub fn observation(at: Timestamp, breach: &Answer) -> Observation {
+    Observation { at, breach: breach.clone(), evidence: None, history: None, freshness: BTreeMap::new() }
+}
+
 pub fn silent() -> Answer {
     Answer::unknown(UnknownReason::Unreachable, "no connection")
 }
@@ -79,7 +105,9 @@ pub fn record(name: &str, sequence: u64, pod: &Target, created: i64, state: Stat
         name: name.into(),
         sequence,
         policy: key(),
+        hash: "rule".into(),
         mode: Mode::Enforce,
+        action: "DeletePod".into(),
         target: pod.object.clone(),
         subject: pod.subject.clone(),
         created: second(created),
@@ -88,6 +116,8 @@ pub fn record(name: &str, sequence: u64, pod: &Target, created: i64, state: Stat
         rung: 1,
         attempt: 1,
         state,
+        reason: None,
+        finished: matches!(state, State::Finished(_)).then(|| second(created)),
     }
 }
 
@@ -99,24 +129,63 @@ pub struct World {
     pub memory: Memory,
     /// Who has data at all; answers the question for evidence.
     pub evidence: Answer,
+    /// Answers the question for the past.
+    pub history: History,
+    /// Whose samples are not fresh.
+    pub stale: BTreeSet<String>,
+    /// Whether healing is held back.
+    pub held: bool,
 }
 
 impl World {
     pub fn new(targets: Vec<Target>) -> Self {
         let evidence = Answer::Answered(targets.iter().map(|target| series(&target.object.name, 1.0)).collect());
-        Self { policy: policy(), targets, ledger: Ledger::default(), memory: Memory::default(), evidence }
+        Self {
+            policy: policy(),
+            targets,
+            ledger: Ledger::default(),
+            memory: Memory::default(),
+            evidence,
+            history: History::Answered(Vec::new()),
+            stale: BTreeSet::new(),
+            held: false,
+        }
     }
 
     /// One decision as it stands, with nothing remembered of it.
-    pub fn decide(&self, at: Timestamp, breach: &Answer, evidence: Option<Answer>) -> Decision {
+    pub fn decide(&self, at: Timestamp, observation: &Observation) -> Decision {
         decide(Inputs {
             policy: &self.policy,
-            observation: &Observation { at, breach: breach.clone(), evidence },
+            observation,
             targets: &self.targets,
             ledger: &self.ledger,
             memory: &self.memory,
+            held: self.held,
             now: at,
         })
+    }
+
+    /// An observation and a decision in which every question is answered.
+    pub fn decide_fully(&self, at: Timestamp, breach: &Answer) -> (Observation, Decision) {
+        let mut observation = observation(at, breach);
+        for _ in 0..4 {
+            let decision = self.decide(at, &observation);
+            if decision.questions.is_empty() {
+                return (observation, decision);
+            }
+            for question in decision.questions {
+                match question {
+                    Question::Evidence => observation.evidence = Some(self.evidence.clone()),
+                    Question::History { .. } => observation.history = Some(self.history.clone()),
+                    Question::Freshness { target } => {
+                        let stale = self.stale.contains(&target.name);
+                        let fresh = if stale { Freshness::Stale } else { Freshness::Fresh };
+                        observation.freshness.insert(target.uid, fresh);
+                    }
+                }
+            }
+        }
+        panic!("the questions do not end");
     }
 
     /// One look at second `at`: questions are answered, the decision is remembered.
@@ -125,10 +194,7 @@ impl World {
     }
 
     pub fn look_at(&mut self, at: Timestamp, breach: &Answer) -> Decision {
-        let mut decision = self.decide(at, breach, None);
-        if decision.questions.contains(&Question::Evidence) {
-            decision = self.decide(at, breach, Some(self.evidence.clone()));
-        }
+        let (_, decision) = self.decide_fully(at, breach);
         self.memory = decision.memory.clone();
         decision
     }
@@ -151,7 +217,9 @@ impl World {
                 name: format!("web-{}", reservation.sequence),
                 sequence: reservation.sequence,
                 policy: self.policy.key.clone(),
+                hash: self.policy.hash.clone(),
                 mode: self.policy.mode,
+                action: "DeletePod".into(),
                 target: reservation.target.clone(),
                 subject: reservation.subject.clone(),
                 created: time::whole_seconds(at),
@@ -160,6 +228,8 @@ impl World {
                 rung: reservation.rung,
                 attempt: reservation.attempt,
                 state: State::Pending,
+                reason: None,
+                finished: None,
             });
         }
     }
