@@ -1,0 +1,62 @@
+//! What was asked of the API server in a test's namespace: what is not in the
+//! request log was not done.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+
+use anyhow::{Context as _, Result};
+use jiff::Timestamp;
+use testbed::audit::Event;
+
+use crate::room::Room;
+
+/// The controller as the API server knows it.
+pub const CONTROLLER: &str = "system:serviceaccount:prunella-system:prunella";
+
+/// Groups of the controller's own records: everything else it writes to is somebody's
+/// workload.
+const OWN_RECORDS: [&str; 2] = ["prunella.dev", "events.k8s.io"];
+
+impl Room<'_> {
+    /// Every request that named the namespace, oldest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn requests(&self) -> Result<Vec<Event>> {
+        let path = self.ground.testbed.layout().audit_log();
+        let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let lines = BufReader::new(file).lines().map_while(Result::ok);
+        // Few lines of a long log are meant, and parsing is slow.
+        let meant = lines.filter(|line| line.contains(self.name())).filter_map(|line| serde_json::from_str(&line).ok());
+        Ok(meant.filter(|event: &Event| event.object_ref.namespace == self.name()).collect())
+    }
+
+    /// Every change that the controller asked for, its own records included.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn controller_writes(&self) -> Result<Vec<Event>> {
+        let mut requests = self.requests()?;
+        requests.retain(|event| event.user.username == CONTROLLER && event.is_write());
+        Ok(requests)
+    }
+
+    /// Every change to somebody's workload that the controller asked for, granted or
+    /// not.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn healing_writes(&self) -> Result<Vec<Event>> {
+        let mut writes = self.controller_writes()?;
+        writes.retain(|event| !OWN_RECORDS.contains(&event.object_ref.api_group.as_str()));
+        Ok(writes)
+    }
+}
+
+/// When a request came.
+///
+/// # Errors
+/// When the log has no such time.
+pub fn instant(event: &Event) -> Result<Timestamp> {
+    event.request_received_timestamp.parse().context("the request log has no time")
+}

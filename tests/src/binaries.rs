@@ -1,0 +1,63 @@
+//! The binaries under test. `cargo test` does not build another package's binary,
+//! so one may be missing or old; a test of yesterday's controller proves nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result, bail};
+use sha2::{Digest as _, Sha256};
+
+const MEND: &str = "run cargo build --workspace first";
+
+/// A binary of the workspace, beside the test binary.
+pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+    let binary = folder()?.join(name);
+    let Ok(built) = modified(&binary) else { bail!("{} is not there: {MEND}", binary.display()) };
+    let listed = binary.with_extension("d");
+    let listed = fs::read_to_string(&listed).with_context(|| format!("cannot read {}: {MEND}", listed.display()))?;
+    for source in sources(&listed) {
+        // One that is gone is no reason to build: cargo would say so.
+        if modified(&source).is_ok_and(|changed| changed > built) {
+            bail!("{} is older than {}: {MEND}", binary.display(), source.display());
+        }
+    }
+    Ok(binary)
+}
+
+/// Where cargo puts binaries: `…/deps/TEST` stands one below.
+pub(crate) fn folder() -> Result<PathBuf> {
+    let test = std::env::current_exe().context("cannot find the test binary")?;
+    test.parent().and_then(Path::parent).map(Path::to_owned).context("the test binary stands in no target folder")
+}
+
+/// The first twelve digits of the file's digest: enough for a tag.
+pub(crate) fn digest(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Sha256::digest(bytes).iter().take(6).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")))
+}
+
+/// What cargo wrote down that a binary was made of: `BINARY: SOURCE SOURCE …`.
+fn sources(listed: &str) -> Vec<PathBuf> {
+    let (_, sources) = listed.split_once(": ").unwrap_or_default();
+    // A space within a path is written with a backslash before it.
+    let words = sources.replace("\\ ", "\0");
+    words.split_whitespace().map(|word| word.replace('\0', " ").into()).collect()
+}
+
+fn modified(path: &Path) -> std::io::Result<SystemTime> {
+    fs::metadata(path)?.modified()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_read_as_cargo_writes_them() {
+        assert_eq!(
+            sources("/t/debug/prunella: /a/main.rs /b\\ c/lib.rs\n"),
+            ["/a/main.rs", "/b c/lib.rs"].map(PathBuf::from)
+        );
+    }
+}
