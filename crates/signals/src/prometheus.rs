@@ -7,15 +7,18 @@
 mod answer;
 mod config;
 mod failure;
+mod range;
 mod request;
 mod scrape_interval;
 
 use std::time::Duration;
 
-use prunella_core::observation::{Answer, Unknown, UnknownReason};
+use jiff::Timestamp;
+use prunella_core::observation::{Answer, History, Unknown, UnknownReason};
 use reqwest::{Client, Url};
 
 pub use config::{SourceConfig, SourceError};
+use range::Range;
 use request::Body;
 
 /// The longest that one question may take, whatever deadline is given.
@@ -51,12 +54,36 @@ impl Prometheus {
     /// `deadline` spans everything from connecting to the last byte; it is cut to
     /// [`MAX_DEADLINE`]. There are no retries: the next poll is one.
     pub async fn instant(&self, query: &str, deadline: Duration) -> Answer {
-        let deadline = deadline.min(MAX_DEADLINE);
-        let body = request::within(deadline, self.ask(query, deadline)).await;
-        match body {
-            Ok(body) => answer::read(&body, &self.config),
-            Err(unknown) => Answer::Unknown(unknown),
-        }
+        let body = self.ask("query", query, &[], deadline).await;
+        let answer = body.and_then(|body| answer::instant(&body, &self.config));
+        answer.map_or_else(Answer::Unknown, Answer::Answered)
+    }
+
+    /// When each series of `query` was there between `since` and `until`, looked at
+    /// every `step`, to the millisecond.
+    ///
+    /// `deadline` and limits are those of [`Prometheus::instant`]. The first look is
+    /// at `since`. More than 10 000 steps are made fewer by longer ones, so whoever
+    /// judges gaps sees them. `NaN` is not there. Where `until` is not after `since`
+    /// nobody is asked and nothing was there.
+    ///
+    /// # Assumptions
+    /// `until` is not after the source's own *now*: beyond it the source goes on
+    /// with the last sample for as long as [`Prometheus::lookback`].
+    pub async fn history(
+        &self,
+        query: &str,
+        since: Timestamp,
+        until: Timestamp,
+        step: Duration,
+        deadline: Duration,
+    ) -> History {
+        let Some(range) = Range::new(since, until, step) else {
+            return History::Answered(Vec::new());
+        };
+        let body = self.ask("query_range", query, &range.fields(), deadline).await;
+        let history = body.and_then(|body| answer::history(&body, &range, &self.config));
+        history.map_or_else(History::Unknown, History::Answered)
     }
 
     /// The source's global scrape interval, for [`SourceConfig::scrape_interval`]
@@ -91,8 +118,16 @@ impl Prometheus {
         (scrape.saturating_mul(5) / 2).clamp(MIN_LOOKBACK, MAX_LOOKBACK)
     }
 
-    async fn ask(&self, query: &str, deadline: Duration) -> Result<Body, Unknown> {
-        let form = [
+    /// Puts `query` to `endpoint`, with the fields that only this endpoint has.
+    async fn ask(
+        &self,
+        endpoint: &str,
+        query: &str,
+        fields: &[(&str, String)],
+        deadline: Duration,
+    ) -> Result<Body, Unknown> {
+        let deadline = deadline.min(MAX_DEADLINE);
+        let mut form = vec![
             ("query", query.to_owned()),
             ("timeout", millis(deadline)),
             ("lookback_delta", millis(self.lookback())),
@@ -100,8 +135,9 @@ impl Prometheus {
             // server cuts without a warning.
             ("limit", self.config.max_series.saturating_add(1).to_string()),
         ];
-        let request = self.client.post(request::endpoint(&self.base, "query")).form(&form);
-        request::send(request, self.config.max_bytes).await
+        form.extend_from_slice(fields);
+        let request = self.client.post(request::endpoint(&self.base, endpoint)).form(&form);
+        request::within(deadline, request::send(request, self.config.max_bytes)).await
     }
 
     async fn ask_config(&self) -> Result<Body, Unknown> {

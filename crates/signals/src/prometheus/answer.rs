@@ -1,11 +1,12 @@
-//! The JSON of an instant query, read into an [`Answer`].
+//! The JSON of an instant and of a range query, read into what it says.
 
-use prunella_core::observation::{Answer, Labels, Series, UnknownReason};
+use jiff::{SignedDuration, Timestamp, Unit};
+use prunella_core::observation::{Labels, Series, SeriesHistory, Unknown, UnknownReason};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::failure;
-use super::{SourceConfig, request::Body};
+use super::{SourceConfig, range::Range, request::Body};
 
 /// The envelope of every answer. `infos` are not read: they are advice on how a
 /// query is written and say nothing about the answer being whole.
@@ -32,11 +33,23 @@ enum Status {
 #[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
 enum Data {
     Vector(Vec<Sample>),
+    Matrix(Vec<Samples>),
     Scalar(IgnoredAny),
     String(IgnoredAny),
-    Matrix(IgnoredAny),
 }
 
+impl Data {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Vector(_) => "vector",
+            Self::Matrix(_) => "matrix",
+            Self::Scalar(_) => "scalar",
+            Self::String(_) => "string",
+        }
+    }
+}
+
+/// Of a vector: one sample a series.
 #[derive(Deserialize)]
 struct Sample {
     metric: Labels,
@@ -45,59 +58,120 @@ struct Sample {
     histogram: Option<IgnoredAny>,
 }
 
-/// Reads what the source sent under the limits of `config`.
-pub(super) fn read(body: &Body, config: &SourceConfig) -> Answer {
+/// Of a matrix: one sample an instant of evaluation at which the series was there.
+#[derive(Deserialize)]
+struct Samples {
+    metric: Labels,
+    /// Evaluation time in seconds, and the value as text.
+    values: Option<Vec<(f64, String)>>,
+    #[serde(default)]
+    histograms: Vec<IgnoredAny>,
+}
+
+/// Reads the answer to an instant query under the limits of `config`.
+pub(super) fn instant(body: &Body, config: &SourceConfig) -> Result<Vec<Series>, Unknown> {
+    let (data, warnings) = data(body)?;
+    let Data::Vector(samples) = data else {
+        return Err(not_a_vector(data.name()));
+    };
+    whole(samples.len(), &warnings, config)?;
+    samples.into_iter().map(series).collect()
+}
+
+/// Reads the answer to a query over `range` under the limits of `config`.
+pub(super) fn history(body: &Body, range: &Range, config: &SourceConfig) -> Result<Vec<SeriesHistory>, Unknown> {
+    let (data, warnings) = data(body)?;
+    let Data::Matrix(samples) = data else {
+        return Err(not_a_matrix(data.name()));
+    };
+    whole(samples.len(), &warnings, config)?;
+    samples.into_iter().map(|samples| series_history(samples, range)).collect()
+}
+
+/// What a success carries, with the warnings that came along.
+fn data(body: &Body) -> Result<(Data, Vec<String>), Unknown> {
     let Ok(envelope) = serde_json::from_slice::<Envelope>(&body.bytes) else {
-        return Answer::Unknown(if body.status.is_success() {
+        return Err(if body.status.is_success() {
             failure::malformed("the answer is not the JSON of the Prometheus API; check the source's url")
         } else {
             failure::of_status(body.status, "", "")
         });
     };
     if !body.status.is_success() || envelope.status == Status::Error {
-        return Answer::Unknown(failure::of_status(body.status, &envelope.error_type, &envelope.error));
+        return Err(failure::of_status(body.status, &envelope.error_type, &envelope.error));
     }
-    match envelope.data {
-        Some(Data::Vector(samples)) => vector(samples, &envelope.warnings, config),
-        Some(Data::Scalar(_)) => wrong_type("scalar"),
-        Some(Data::String(_)) => wrong_type("string"),
-        Some(Data::Matrix(_)) => wrong_type("matrix"),
-        None => Answer::Unknown(failure::malformed("the answer has no data")),
-    }
+    let data = envelope.data.ok_or_else(|| failure::malformed("the answer has no data"))?;
+    Ok((data, envelope.warnings))
 }
 
-fn vector(samples: Vec<Sample>, warnings: &[String], config: &SourceConfig) -> Answer {
+/// Refuses an answer that has too many series, or may lack some.
+fn whole(series: usize, warnings: &[String], config: &SourceConfig) -> Result<(), Unknown> {
     // Prometheus says "results truncated due to limit".
     let truncated = warnings.iter().any(|warning| warning.contains("truncated"));
-    if truncated || samples.len() > config.max_series {
+    if truncated || series > config.max_series {
         let message = format!(
             "the answer has more than {} series; aggregate in the query or raise the source's limit",
             config.max_series
         );
-        return Answer::unknown(UnknownReason::TooLarge, message);
+        return Err(failure::unknown(UnknownReason::TooLarge, &message));
     }
     if let (Some(warning), false) = (warnings.first(), config.allow_partial) {
         let words = failure::stable(warning);
         let message = format!("the source warns: {words}; mend it there, or allow the source partial answers");
-        return Answer::Unknown(failure::unknown(UnknownReason::PartialAnswer, &message));
+        return Err(failure::unknown(UnknownReason::PartialAnswer, &message));
     }
-    samples.into_iter().map(series).collect::<Result<Vec<_>, _>>().map_or_else(|unknown| unknown, Answer::Answered)
+    Ok(())
 }
 
-fn series(sample: Sample) -> Result<Series, Answer> {
+fn series(sample: Sample) -> Result<Series, Unknown> {
     let Sample { metric: labels, value, histogram } = sample;
     match (value, histogram) {
-        (Some((_, text)), _) => match text.parse() {
-            Ok(value) => Ok(Series { labels, value }),
-            Err(_) => Err(Answer::Unknown(failure::malformed("the answer has a value that is not a number"))),
-        },
-        (None, Some(_)) => Err(wrong_type("native histogram")),
-        (None, None) => Err(Answer::Unknown(failure::malformed("the answer has a series without a value"))),
+        (Some((_, text)), _) => Ok(Series { labels, value: number(&text)? }),
+        (None, Some(_)) => Err(not_a_vector("native histogram")),
+        (None, None) => Err(without_value()),
     }
 }
 
-fn wrong_type(found: &str) -> Answer {
+fn series_history(samples: Samples, range: &Range) -> Result<SeriesHistory, Unknown> {
+    let Samples { metric: labels, values, histograms } = samples;
+    // Also beside numbers: at those instants there is something not understood.
+    if !histograms.is_empty() {
+        return Err(not_a_matrix("native histogram"));
+    }
+    let mut at = Vec::new();
+    for (seconds, text) in values.ok_or_else(without_value)? {
+        let (evaluated, value) = (instant_of(seconds)?, number(&text)?);
+        if !value.is_nan() && range.contains(evaluated) {
+            at.push(evaluated);
+        }
+    }
+    Ok(SeriesHistory { labels, at })
+}
+
+/// Unix seconds to the millisecond, which is as exact as the API prints them.
+fn instant_of(seconds: f64) -> Result<Timestamp, Unknown> {
+    SignedDuration::try_from_secs_f64(seconds)
+        .and_then(Timestamp::from_duration)
+        .and_then(|at| at.round(Unit::Millisecond))
+        .map_err(|_| failure::malformed("the answer has a time that is out of range"))
+}
+
+fn number(text: &str) -> Result<f64, Unknown> {
+    text.parse().map_err(|_| failure::malformed("the answer has a value that is not a number"))
+}
+
+fn without_value() -> Unknown {
+    failure::malformed("the answer has a series without a value")
+}
+
+fn not_a_vector(found: &str) -> Unknown {
     let message =
         format!("the answer is a {found}, not an instant vector of numbers; compare a selector, as in `up == 0`");
-    Answer::unknown(UnknownReason::WrongType, message)
+    failure::unknown(UnknownReason::WrongType, &message)
+}
+
+fn not_a_matrix(found: &str) -> Unknown {
+    let message =
+        format!("the answer over a range is a {found}, not a matrix of numbers; compare a selector, as in `up == 0`");
+    failure::unknown(UnknownReason::WrongType, &message)
 }
