@@ -15,7 +15,7 @@ pub(crate) async fn print(ground: &Ground, console: &Console) {
         format!("get pods -n {NAMESPACE} -o wide"),
         format!("get healingpolicies,healingactions -n {NAMESPACE}"),
         format!("get deployments,pods -n {SYSTEM}"),
-        format!("logs deployment/prunella -n {SYSTEM} --tail=20"),
+        format!("logs deployment/prunella -n {SYSTEM} --tail=20 --pod-running-timeout=1s"),
     ];
     for words in commands {
         console.command(&format!("kubectl {words}"));

@@ -40,16 +40,24 @@ pub(crate) async fn break_and_follow(
 ) -> Result<Healed> {
     let (pod, (uid, _)) = before.pods.first_key_value().context("there is no pod to break")?;
     console.stage(&format!("Breaking one of {} pods: {}", before.pods.len(), scenario.name));
-    let mut news = news(ground, ground.prometheus().await?, policy.query.clone(), pod.clone());
-    let mut case =
-        Case { console, scenario, policy, before, uid, story: Story::begin(), outcome: None, told: Vec::new() };
+    let mut news = news(ground, policy, pod);
+    let mut case = Case {
+        console,
+        scenario,
+        policy,
+        before,
+        uid,
+        story: Story::begin(policy.prometheus.is_some()),
+        outcome: None,
+        told: Vec::new(),
+    };
     ask_for_fault(ground, scenario, pod).await?;
     case.tell("fault", &format!("{pod} {}", scenario.fault_in_words), Tone::Bad);
     while let Some((awaited, until)) = case.story.next() {
         match timeout_at(until.into(), news.next()).await {
             Ok(Some(seen)) => case.take(seen)?,
             Ok(None) => bail!("nothing is watched any more"),
-            Err(_) => bail!("waited {:?} in vain for {}", awaited.patience(), awaited.awaited()),
+            Err(_) => bail!("waited {:?} in vain for {}", case.story.patience(awaited), awaited.awaited()),
         }
     }
     let Case { story, outcome, .. } = case;
@@ -90,7 +98,8 @@ impl Case<'_> {
 
     fn value(&mut self, value: f64) {
         let unit = self.scenario.unit;
-        let what = format!("Prometheus: {}, over the bound of {}", unit.show(value), unit.show(self.policy.bound));
+        let bound = self.policy.prometheus.as_ref().map(|(_, bound)| unit.show(*bound)).unwrap_or_default();
+        let what = format!("Prometheus: {}, over the bound of {bound}", unit.show(value));
         self.reach(Moment::Visible, "visible", &what, Tone::Bad);
     }
 

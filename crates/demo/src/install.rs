@@ -14,8 +14,10 @@ use tokio::time::sleep;
 use crate::console::Console;
 use crate::ground::{Ground, NAMESPACE, SYSTEM};
 use crate::kubectl;
+use crate::prometheus::Prometheus;
 use crate::scenario::Scenario;
 use crate::undo::{Step, Undo};
+use crate::verdict;
 
 /// On the namespace that the demo made: no other is ever deleted.
 const MADE_BY_DEMO: &str = "prunella.dev/demo";
@@ -96,14 +98,14 @@ pub(crate) async fn sample_app(ground: &Ground, console: &Console, undo: &Undo) 
 }
 
 /// A policy that is being judged.
-#[derive(Debug)]
 pub(crate) struct Policy {
     /// Its name.
     pub(crate) name: String,
     /// What it asks.
     pub(crate) query: String,
-    /// From which value on a pod is sick.
-    pub(crate) bound: f64,
+    /// The Prometheus that it asks and from which value on a pod is sick; `None` when
+    /// the demo cannot ask it, too.
+    pub(crate) prometheus: Option<(Prometheus, f64)>,
 }
 
 /// Applies the scenario's policy and waits until it is judged and every pod has data.
@@ -122,30 +124,39 @@ pub(crate) async fn policy(ground: &Ground, console: &Console, scenario: &Scenar
     }
     let query = object.spec.condition.promql.context("the demo's policies ask PromQL")?.query.trim().to_owned();
     console.say(&query);
-    let (subject, bound) = query.rsplit_once('>').context("the demo's policies compare with a bound")?;
+    let prometheus = match known(ground, &query).await {
+        Ok(known) => {
+            console.say("Prometheus knows every copy; none is sick");
+            Some(known)
+        }
+        // The controller asks from within the cluster: it may reach what we do not.
+        Err(error) if ground.testbed.is_none() => {
+            console.say(&format!("the timeline goes without what Prometheus shows: {error:#}"));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Policy { name, query, prometheus })
+}
 
+/// Waits until Prometheus has a value for every copy; returns it with the bound.
+async fn known(ground: &Ground, query: &str) -> Result<(Prometheus, f64)> {
+    let (subject, bound) = query.rsplit_once('>').context("the demo's policies compare with a bound")?;
     let prometheus = ground.prometheus().await?;
-    let wanted = targets(ground).await?;
+    let bound = prometheus.scalar(bound).await.context("Prometheus cannot be asked from here")?;
+    let wanted: BTreeSet<String> = verdict::look(ground).await?.pods.into_keys().collect();
     let deadline = Instant::now() + SCRAPED_WITHIN;
     loop {
         let seen: BTreeSet<String> = prometheus.by_pod(subject).await?.into_keys().collect();
         let missing: Vec<&str> = wanted.difference(&seen).map(String::as_str).collect();
         if missing.is_empty() {
-            break;
+            return Ok((prometheus, bound));
         }
         if Instant::now() > deadline {
             bail!("waited {SCRAPED_WITHIN:?} for Prometheus to know {}", missing.join(", "));
         }
         sleep(Duration::from_millis(500)).await;
     }
-    console.say("Prometheus knows every copy; none is sick");
-    let bound = prometheus.scalar(bound).await?;
-    Ok(Policy { name, query, bound })
-}
-
-/// The names of the sample app's pods.
-async fn targets(ground: &Ground) -> Result<BTreeSet<String>> {
-    Ok(crate::verdict::look(ground).await?.pods.into_keys().collect())
 }
 
 /// Takes the controller away: from now on nobody heals.

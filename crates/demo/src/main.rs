@@ -60,26 +60,27 @@ async fn run(args: &Args, console: &Console) -> Result<ExitCode> {
         _ = tokio::signal::ctrl_c() => None,
         _ = terminated.recv() => None,
     };
-    let code = match &shown {
-        Some(Ok(())) => ExitCode::SUCCESS,
+    if shown.is_none() {
+        console.failure("interrupted");
+    }
+    let removed = if args.keep {
+        console.kept(&undo.list());
+        Ok(())
+    } else {
+        undo.all(console).await.context("not everything could be removed")
+    };
+    // The last line is the verdict.
+    Ok(match shown.map(|shown| shown.and(removed)) {
+        Some(Ok(())) => {
+            console.success("the sick pod was healed and nothing else was touched");
+            ExitCode::SUCCESS
+        }
         Some(Err(error)) => {
             console.failure(&format!("{error:#}"));
             ExitCode::FAILURE
         }
-        None => {
-            console.failure("interrupted");
-            ExitCode::from(INTERRUPTED)
-        }
-    };
-    if args.keep {
-        console.kept(&undo.list());
-        return Ok(code);
-    }
-    undo.all(console).await.context("not everything could be removed")?;
-    if matches!(shown, Some(Ok(()))) {
-        console.success("the sick pod was healed, nothing else was touched, nothing is left");
-    }
-    Ok(code)
+        None => ExitCode::from(INTERRUPTED),
+    })
 }
 
 async fn show(args: &Args, console: &Console, undo: &Undo) -> Result<()> {

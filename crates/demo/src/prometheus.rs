@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use kube::{Api, Client};
 use prunella_api::ClusterPrometheusSource;
 use reqwest::Url;
@@ -85,13 +85,22 @@ impl Prometheus {
             Self::Proxied(client, service) => {
                 let path = format!("{service}{}?{}", url.path(), url.query().unwrap_or_default());
                 let request = http::Request::get(path).body(Vec::new()).context("cannot make the request")?;
-                tokio::time::timeout(DEADLINE, client.request(request)).await.context("no answer in time")??
+                let asked = tokio::time::timeout(DEADLINE, client.request(request));
+                asked.await.context("no answer in time")?.map_err(short)?
             }
         };
         if answer["status"] != "success" {
             bail!("Prometheus answers {answer}");
         }
         Ok(answer)
+    }
+}
+
+/// The API server's own words, where it has any.
+fn short(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) => anyhow!("the API server says: {}", status.message),
+        other => other.into(),
     }
 }
 

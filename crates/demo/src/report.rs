@@ -24,7 +24,7 @@ pub(crate) fn row(scenario: &Scenario, healed: &Healed) -> Row {
         scenario.name.to_owned(),
         healed.pod.clone(),
         story.seconds(None, Visible),
-        story.seconds(Some(Visible), Firing),
+        story.seconds(story.has(Visible).then_some(Visible), Firing),
         story.seconds(Some(Firing), Evicted),
         story.seconds(Some(Evicted), Settled),
         story.seconds(Some(Settled), Verified),

@@ -30,7 +30,7 @@ impl Moment {
     pub(crate) fn awaited(self) -> &'static str {
         match self {
             Self::Visible => "Prometheus to show the fault",
-            Self::Pending => "the controller to see the breach that Prometheus shows (is it running?)",
+            Self::Pending => "the controller to see the breach (is it running, and does its source answer?)",
             Self::Firing => "the policy to hold the pod for sick",
             Self::Reserved => "a HealingAction for the sick pod",
             Self::Evicted => "the sick pod to be evicted",
@@ -41,7 +41,7 @@ impl Moment {
 
     /// How long it may take after the moment before it: several times what it takes on
     /// two cores, so that a slow machine passes and a dead controller does not.
-    pub(crate) fn patience(self) -> Duration {
+    fn patience(self) -> Duration {
         Duration::from_secs(match self {
             Self::Visible | Self::Evicted => 60,
             Self::Pending | Self::Firing | Self::Reserved => 30,
@@ -54,13 +54,17 @@ impl Moment {
 #[derive(Debug)]
 pub(crate) struct Story {
     fault: Instant,
+    /// What is waited for.
+    moments: Vec<Moment>,
     reached: BTreeMap<Moment, Duration>,
 }
 
 impl Story {
-    /// The fault was asked for at this moment.
-    pub(crate) fn begin() -> Self {
-        Self { fault: Instant::now(), reached: BTreeMap::new() }
+    /// The fault is asked for at this moment; `visible` is whether Prometheus can be
+    /// looked into.
+    pub(crate) fn begin(visible: bool) -> Self {
+        let moments = Moment::ALL.into_iter().filter(|moment| visible || *moment != Moment::Visible).collect();
+        Self { fault: Instant::now(), moments, reached: BTreeMap::new() }
     }
 
     /// Time since the fault.
@@ -77,9 +81,20 @@ impl Story {
 
     /// The first moment that was not reached, and until when it is waited for.
     pub(crate) fn next(&self) -> Option<(Moment, Instant)> {
-        let next = Moment::ALL.into_iter().find(|moment| !self.reached.contains_key(moment))?;
+        let next = *self.moments.iter().find(|moment| !self.reached.contains_key(moment))?;
         let newest = self.reached.values().max().copied().unwrap_or_default();
-        Some((next, self.fault + newest + next.patience()))
+        Some((next, self.fault + newest + self.patience(next)))
+    }
+
+    /// How long a moment may take after the one before it.
+    pub(crate) fn patience(&self, moment: Moment) -> Duration {
+        let unseen = moment == Moment::Pending && !self.moments.contains(&Moment::Visible);
+        moment.patience() + if unseen { Moment::Visible.patience() } else { Duration::ZERO }
+    }
+
+    /// Whether a moment was reached.
+    pub(crate) fn has(&self, moment: Moment) -> bool {
+        self.reached.contains_key(&moment)
     }
 
     /// From one moment (the fault when `None`) to another, in seconds.
@@ -98,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_comes_early_does_not_hide_what_is_missing() {
-        let mut story = Story::begin();
+        let mut story = Story::begin(true);
         assert!(story.reach(Moment::Pending));
         assert!(!story.reach(Moment::Pending), "a moment is news once");
         assert_eq!(story.next().unwrap().0, Moment::Visible);
@@ -107,13 +122,18 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_seen_is_not_waited_for() {
+        assert_eq!(Story::begin(false).next().unwrap().0, Moment::Pending);
+    }
+
+    #[test]
     fn a_story_ends_when_every_moment_was_reached() {
-        let mut story = Story::begin();
+        let mut story = Story::begin(true);
         for moment in Moment::ALL {
             assert!(story.next().is_some());
             story.reach(moment);
         }
         assert_eq!(story.next(), None);
-        assert_eq!(Story::begin().seconds(None, Moment::Verified), "-");
+        assert_eq!(Story::begin(true).seconds(None, Moment::Verified), "-");
     }
 }

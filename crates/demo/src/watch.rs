@@ -11,6 +11,7 @@ use kube::{Api, Resource};
 use prunella_api::{HealingAction, REPORTING_CONTROLLER};
 
 use crate::ground::{Ground, NAMESPACE};
+use crate::install::Policy;
 use crate::prometheus::Prometheus;
 
 /// How often Prometheus is asked; half of what would show in a time.
@@ -30,7 +31,7 @@ pub(crate) enum News {
 }
 
 /// All news, for as long as they are asked for.
-pub(crate) fn news(ground: &Ground, prometheus: Prometheus, query: String, pod: String) -> BoxStream<'static, News> {
+pub(crate) fn news(ground: &Ground, policy: &Policy, pod: &str) -> BoxStream<'static, News> {
     let client = &ground.client;
     let pods = objects::<Pod>(Api::namespaced(client.clone(), NAMESPACE)).map(|pod| News::Pod(Box::new(pod)));
     let events = objects::<Event>(Api::namespaced(client.clone(), NAMESPACE))
@@ -41,8 +42,11 @@ pub(crate) fn news(ground: &Ground, prometheus: Prometheus, query: String, pod: 
         .map(|event| News::Event(Box::new(event)));
     let actions = objects::<HealingAction>(Api::namespaced(client.clone(), NAMESPACE))
         .map(|action| News::Action(Box::new(action)));
-    let values = values(prometheus, query, pod).map(News::Value);
-    stream::select_all([pods.boxed(), events.boxed(), actions.boxed(), values.boxed()]).boxed()
+    let values = match policy.prometheus.clone() {
+        Some((prometheus, _)) => values(prometheus, policy.query.clone(), pod.to_owned()).map(News::Value).boxed(),
+        None => stream::empty().boxed(),
+    };
+    stream::select_all([pods.boxed(), events.boxed(), actions.boxed(), values]).boxed()
 }
 
 /// Objects as they are and as they become. A watch that breaks begins again.
