@@ -145,7 +145,7 @@ where
     K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
 {
     let events = watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), watch_config());
-    Arc::clone(cache).follow(events, |workload| opt_out(workload), |_| {}).await;
+    Arc::clone(cache).follow(events, opt_out, |_| {}).await;
 }
 
 fn is_ready(node: &Node) -> bool {

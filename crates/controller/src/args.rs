@@ -26,6 +26,9 @@ pub(crate) struct RunOptions {
     /// Where /metrics, /healthz and /readyz are served.
     #[arg(long, env = "PRUNELLA_ADMIN_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     pub(crate) admin_listen: SocketAddr,
+    /// The controller's own namespace. A hold on it (annotation prunella.dev/hold) holds healing everywhere.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "prunella-system", value_name = "NAMESPACE")]
+    pub(crate) namespace: String,
     /// What is logged: a level (error, warn, info, debug, trace) or a filter like "info,kube=debug".
     #[arg(long, env = "PRUNELLA_LOG", default_value = "info,kube=warn", value_name = "FILTER")]
     pub(crate) log: String,

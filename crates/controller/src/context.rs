@@ -22,6 +22,8 @@ use crate::sources::Sources;
 
 /// What both reconcilers share.
 pub(crate) struct Context {
+    /// The controller's own namespace.
+    pub(crate) namespace: String,
     /// The API server's time.
     pub(crate) clock: Clock,
     /// For reads: retries what may be asked again.
@@ -73,6 +75,11 @@ impl Context {
     pub(crate) fn judge_wake(&self, policy: &PolicyKey) {
         // The receiver is gone only while shutting down.
         let _ = self.wakers.judge.send(ObjectRef::new(&policy.name).within(&policy.namespace));
+    }
+
+    /// Whether somebody holds healing back in a namespace, or everywhere.
+    pub(crate) fn is_held(&self, namespace: &str) -> bool {
+        self.targets.is_held(namespace) || self.targets.is_held(&self.namespace)
     }
 
     /// Forgets a policy that is gone.

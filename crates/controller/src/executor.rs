@@ -16,7 +16,7 @@ use prunella_api::HealingAction;
 use prunella_cluster::ClusterError;
 use prunella_core::ledger::State;
 use prunella_core::{Step, next_step};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::context::Context;
 use crate::ledger;
@@ -58,7 +58,7 @@ pub(crate) async fn reconcile(action: Arc<GuardedAction>, context: Arc<Context>)
 }
 
 async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, ExecuteError> {
-    if matches!(ledger::state(action)?, State::Finished(_)) {
+    if matches!(ledger::state(action)?, State::Finished(_)) && !record::is_held(action) {
         return Ok(Requeue::await_change());
     }
     // What the watch shows may be old: the record itself is read live as well.
@@ -67,10 +67,16 @@ async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, Exec
     };
     let facts = ledger::facts(&action)?;
     if matches!(facts.state, State::Finished(_)) {
+        record::release(&action, context).await.map_err(ExecuteError::Write)?;
         return Ok(Requeue::await_change());
     }
     let world = survey::world(&action, &facts, context).await.map_err(ExecuteError::Survey)?;
-    match next_step(&facts, world, context.now()) {
+    let step = next_step(&facts, world, context.now());
+    if let (Step::Do(_) | Step::Record(_), Err(why)) = (&step, context.may_act()) {
+        debug!(action = action.name_any(), why, "nothing is done");
+        return Ok(Requeue::requeue(TRY_AGAIN));
+    }
+    match step {
         Step::Wait(time) => Ok(Requeue::requeue(time.try_into().unwrap_or(TRY_AGAIN))),
         Step::Do(effect) => act::act(&action, &effect, context).await.map_err(ExecuteError::Write),
         Step::Record(transition) => {

@@ -3,10 +3,12 @@
 //! It never touches a workload. What it wants done it creates as a
 //! `HealingAction`; what it sees of running actions it hands over as verdicts.
 
+mod collect;
 mod compile;
 mod observe;
 mod record;
 mod reserve;
+mod restore;
 mod tell;
 
 use std::collections::HashMap;
@@ -23,12 +25,16 @@ use prunella_core::decide::{Decision, Inputs, Memory, Phase};
 use prunella_core::observation::Observation;
 use prunella_core::policy::PolicyKey;
 use prunella_core::{decide, time};
-use tracing::{error, warn};
+use tracing::{debug, error, warn};
 
 use crate::board::Posting;
 use crate::context::Context;
 use compile::Compiled;
 pub(crate) use record::REASONS;
+
+/// How often a decision may ask on: evidence, then history, then freshness. What is
+/// open after that stays refused until the next look.
+const ROUNDS: usize = 3;
 
 /// A policy as the watch hands it over: one that does not parse stops nobody else.
 pub(crate) type GuardedPolicy = DeserializeGuard<HealingPolicy>;
@@ -129,7 +135,8 @@ async fn judge(
     let identity = (policy.uid().unwrap_or_default(), compiled.hash.clone());
     if standing.identity != identity {
         let written = standing.written.take();
-        *standing = Standing { identity, written, ..Standing::default() };
+        let memory = if standing.identity.0.is_empty() { restore::memory(policy) } else { Memory::default() };
+        *standing = Standing { identity, memory, written, ..Standing::default() };
     }
     let now = context.now();
     let asked_now = standing.observation.is_none() || standing.due.is_none_or(|due| now >= due);
@@ -142,6 +149,9 @@ async fn judge(
     tell::transitions(policy, &compiled, &decision, context).await;
     let decision = if decision.reservations.is_empty() {
         decision
+    } else if let Err(why) = context.may_act() {
+        debug!(policy = %key, why, "nothing is reserved");
+        Decision { reservations: Vec::new(), ..decision }
     } else {
         reserve::reserve(policy, &compiled, &standing.memory, &observation, context)
             .await
@@ -154,11 +164,12 @@ async fn judge(
     standing.due = Some(time::after(context.now(), decision.next_check));
     record::record(policy, &compiled, &observation, &decision, standing, context).await.map_err(JudgeError::Record)?;
     standing.observation = Some(observation);
+    collect::collect(policy, &compiled, context).await;
     Ok(Requeue::requeue(unsigned(decision.next_check)))
 }
 
 /// Decides, asking what the decision needs. What is asked later is asked together
-/// with the condition anew, so that both tell of the same instant.
+/// with the condition anew, so that all answers tell of the same instant.
 async fn decide_fully(
     compiled: &Compiled,
     standing: &Standing,
@@ -170,9 +181,17 @@ async fn decide_fully(
     if first.questions.is_empty() {
         return (observation, first);
     }
-    let observation = if asked_now { observation } else { observe::breach(compiled, context).await };
-    let observation = observe::evidence(compiled, observation, context).await;
-    let decision = decide_once(compiled, &standing.memory, &observation, context);
+    let mut observation = if asked_now { observation } else { observe::breach(compiled, context).await };
+    let mut decision = decide_once(compiled, &standing.memory, &observation, context);
+    for _ in 0..ROUNDS {
+        if decision.questions.is_empty() {
+            break;
+        }
+        for question in std::mem::take(&mut decision.questions) {
+            observe::answer(compiled, question, &mut observation, context).await;
+        }
+        decision = decide_once(compiled, &standing.memory, &observation, context);
+    }
     (observation, decision)
 }
 
@@ -184,6 +203,7 @@ fn decide_once(compiled: &Compiled, memory: &Memory, observation: &Observation, 
         targets: &context.targets.pods(&compiled.policy.key.namespace, &compiled.selector),
         ledger: &context.book.ledger(&compiled.policy.key.namespace),
         memory,
+        held: context.is_held(&compiled.policy.key.namespace),
         now: context.now(),
     })
 }

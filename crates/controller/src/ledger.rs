@@ -9,7 +9,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use prunella_api::{Disruption, HealingAction, HealingPolicy, Mode};
 use prunella_cluster::cache::{Cache, watch_config};
-use prunella_core::execute::Facts;
+use prunella_core::execute::{Facts, OutcomeReason};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
 use prunella_core::policy::{self, Action, PolicyKey};
 use prunella_core::target::Object;
@@ -98,7 +98,9 @@ pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
         name: action.name_any(),
         sequence: u64::try_from(spec.sequence).unwrap_or(0),
         policy: policy_of(action),
+        hash: spec.policy.hash.clone(),
         mode: mode(spec.mode),
+        action: spec.action_name.clone(),
         target: object(&spec.target),
         subject: object(&spec.subject),
         created,
@@ -107,7 +109,14 @@ pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
         rung: u32::try_from(spec.rung).unwrap_or(1),
         attempt: u32::try_from(spec.attempt).unwrap_or(1),
         state: state(action)?,
+        reason: action.status.as_ref().and_then(|status| status.outcome_reason.as_deref()).and_then(reason),
+        finished: stamp(action, |status| status.finished_at.as_ref()),
     })
+}
+
+/// A reason by its word; `None` for one that this version does not know.
+fn reason(word: &str) -> Option<OutcomeReason> {
+    OutcomeReason::ALL.into_iter().find(|known| known.as_str() == word)
 }
 
 /// What the executor's next step is chosen from.
@@ -131,6 +140,7 @@ pub(crate) fn action(spec: &prunella_api::Action) -> Result<Action, RecordError>
     Ok(Action::DeletePod {
         disruption: match delete.disruption {
             Disruption::Evict => policy::Disruption::Evict,
+            Disruption::Delete => policy::Disruption::Delete,
         },
         grace: delete.grace_period_seconds.map(SignedDuration::from_secs),
     })

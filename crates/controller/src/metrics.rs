@@ -181,4 +181,4 @@ impl Metrics {
 }
 
 /// The states in which targets are counted.
-pub(crate) const STATES: [&str; 4] = ["Selected", "Pending", "Firing", "Verifying"];
+pub(crate) const STATES: [&str; 5] = ["Selected", "Pending", "Firing", "Verifying", "Exhausted"];

@@ -45,6 +45,7 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
     let (judge_waker, judge_woken) = mpsc::unbounded_channel();
     let (executor_waker, executor_woken) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
+        namespace: options.namespace.clone(),
         clock,
         announcer: Announcer::new(writes.clone(), Arc::clone(&metrics)),
         reads,

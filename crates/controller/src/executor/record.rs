@@ -3,13 +3,13 @@
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
-use prunella_api::{ConditionType, HealingAction, HealingActionStatus, Write, set_condition};
+use prunella_api::{ConditionType, FINALIZER, HealingAction, HealingActionStatus, Write, set_condition};
 use prunella_cluster::{ClusterError, perform, within};
-use prunella_core::execute::{Effect, Facts, OutcomeReason, Transition};
+use prunella_core::execute::{Facts, OutcomeReason, Transition, effect_of};
 use prunella_core::ledger::{Outcome, State};
-use prunella_core::policy::{Action, Disruption};
+use serde_json::json;
 use tracing::{debug, info};
 
 use crate::announce::News;
@@ -80,6 +80,27 @@ pub(super) async fn blocked(action: &HealingAction, context: &Context) -> Result
     Ok(())
 }
 
+/// Whether the record is still held against deletion.
+pub(super) fn is_held(action: &HealingAction) -> bool {
+    action.finalizers().iter().any(|one| one == FINALIZER)
+}
+
+/// Lets go of a record that is over: until then a deletion must not lose what is
+/// under way.
+pub(super) async fn release(action: &HealingAction, context: &Context) -> Result<(), ClusterError> {
+    if !is_held(action) {
+        return Ok(());
+    }
+    let others: Vec<&String> = action.finalizers().iter().filter(|one| *one != FINALIZER).collect();
+    let patch = json!({"metadata": {"finalizers": others, "resourceVersion": action.resource_version()}});
+    let api: Api<HealingAction> = Api::namespaced(context.writes.clone(), &action.namespace().unwrap_or_default());
+    match within(DEADLINE, api.patch(&action.name_any(), &PatchParams::default(), &Patch::Merge(&patch))).await {
+        Ok(_) => Ok(()),
+        Err(ClusterError::Kube(kube::Error::Api(answer))) if answer.is_conflict() || answer.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn apply(
     status: &mut HealingActionStatus,
     action: &HealingAction,
@@ -97,8 +118,10 @@ fn apply(
         Transition::Executed { settle_by } => {
             status.executed_at = Some(now.clone());
             status.settle_by = Some(settle_by.into());
-            status.writes =
-                vec![Write { request: perform::request(&effect_of(facts)).to_owned(), object: target.to_string() }];
+            status.writes = vec![Write {
+                request: perform::request(&effect_of(&facts.action)).to_owned(),
+                object: target.to_string(),
+            }];
             format!("{target} is on its way out; waiting for {subject} to have all its replicas ready again")
         }
         Transition::Settled { verify_by } => {
@@ -115,12 +138,6 @@ fn apply(
     }
 }
 
-fn effect_of(facts: &Facts) -> Effect {
-    match facts.action {
-        Action::DeletePod { disruption: Disruption::Evict, grace } => Effect::EvictPod { grace },
-    }
-}
-
 fn sentence(reason: OutcomeReason) -> &'static str {
     match reason {
         OutcomeReason::Cleared => "the new pods were clear, with evidence, for clearFor",
@@ -130,6 +147,8 @@ fn sentence(reason: OutcomeReason) -> &'static str {
         OutcomeReason::SourceUnknown => "the source gave no answer to rely on until the end",
         OutcomeReason::Recovered => "the breach ended by itself before the action was begun",
         OutcomeReason::PolicyGone => "the policy is gone",
+        OutcomeReason::PolicyChanged => "the policy's condition, target or steps are others now",
+        OutcomeReason::Suspended => "the policy is suspended, or healing is held back",
         OutcomeReason::ModeChanged => "the policy's mode is no longer Enforce",
         OutcomeReason::StartByPassed => "it could not be begun before its evidence was stale",
         OutcomeReason::TargetGone => "the target or the workload behind it is gone, going, or scaled to zero",

@@ -1,6 +1,7 @@
 //! Stage 1: the world around one action, read live. Needs the client for reads.
 
-use kube::core::Selector;
+use kube::api::ListParams;
+use kube::core::{DeserializeGuard, Selector};
 use kube::{Api, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy, Mode};
 use prunella_cluster::{ClusterError, REQUEST_DEADLINE, live, within};
@@ -24,6 +25,7 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
     let target = ledger::object(&action.spec.target);
     let policy = policy(action, &namespace, context).await?;
     let standing = match &policy {
+        Some(policy) if policy.spec.suspend || context.is_held(&namespace) => PolicyStanding::Suspended,
         Some(policy) if policy.spec.mode == Mode::Enforce => PolicyStanding::Enforces,
         Some(_) => PolicyStanding::DryRun,
         None => PolicyStanding::Gone,
@@ -40,11 +42,15 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
         }
         _ => LiveSubject::Restored,
     };
+    let earlier_overlaps = match facts.state {
+        State::Pending => earlier_overlaps(action, &namespace, context).await?,
+        _ => false,
+    };
     Ok(World {
         policy: standing,
         target: live_target,
         subject,
-        earlier_overlaps: facts.state == State::Pending && earlier_overlaps(action, &namespace, context),
+        earlier_overlaps,
         firing: context.board.is_firing(&key, &action.spec.policy.uid, &target.uid, context.now()),
         verdict: context.board.verdict(&key, &action.name_any()),
     })
@@ -63,9 +69,14 @@ async fn policy(
     }))
 }
 
-/// Whether an action reserved before this one touches the same objects.
-fn earlier_overlaps(action: &HealingAction, namespace: &str, context: &Context) -> bool {
-    let Ok(own) = ledger::record(action) else { return true };
-    let ledger = context.book.ledger(namespace);
-    ledger.records.iter().any(|other| other.name != own.name && other.precedes(&own) && other.overlaps(&own))
+/// Whether an action reserved before this one touches the same objects. Asked of the
+/// API server and not of the book: another leader's reservation must not be missed.
+async fn earlier_overlaps(action: &HealingAction, namespace: &str, context: &Context) -> Result<bool, ClusterError> {
+    let Ok(own) = ledger::record(action) else { return Ok(true) };
+    let api: Api<DeserializeGuard<HealingAction>> = Api::namespaced(context.reads.clone(), namespace);
+    let listed = within(REQUEST_DEADLINE, api.list(&ListParams::default())).await?;
+    let others = listed.items.iter().filter_map(|other| other.0.as_ref().ok());
+    Ok(others
+        .filter_map(|other| ledger::record(other).ok())
+        .any(|other| other.name != own.name && other.precedes(&own) && other.overlaps(&own)))
 }

@@ -28,8 +28,8 @@ pub(crate) struct Compiled {
     pub(crate) query: Query,
     pub(crate) selector: Selector,
     pub(crate) source: String,
-    /// The action as the user wrote it: it goes into the record.
-    pub(crate) action: prunella_api::Action,
+    /// The steps' actions as the user wrote them: they go into the records.
+    pub(crate) actions: Vec<prunella_api::Action>,
     /// A digest of condition, target and steps.
     pub(crate) hash: String,
 }
@@ -47,14 +47,14 @@ pub(crate) enum CompileError {
     NoCondition,
     #[error("at least one step must be given")]
     NoStep,
-    #[error("steps[0].action: {0}")]
+    #[error("steps.action: {0}")]
     Action(#[from] ledger::RecordError),
     #[error(
         "condition.promql.query does not keep to the policy's namespace: add namespace={namespace:?} to every selector in it"
     )]
     NamespaceNotPinned { namespace: String },
     #[error(
-        "steps[0].verify.within is {within:?}, but clearFor ({clear_for:?}) + interval ({interval:?}) + the widest range in the query ({range:?}) need {needed:?}: lengthen it or leave it out"
+        "steps.verify.within is {within:?}, but clearFor ({clear_for:?}) + interval ({interval:?}) + the widest range in the query ({range:?}) need {needed:?}: lengthen it or leave it out"
     )]
     VerifyTooShort {
         within: SignedDuration,
@@ -98,10 +98,15 @@ pub(crate) fn compile(object: &HealingPolicy, sources: &Sources) -> Result<Compi
         .transpose()?
         .unwrap_or(interval.max(range));
     let lookback = sources.lookback(&promql.source.name).unwrap_or(DEFAULT_LOOKBACK);
-    let step = spec.steps.first().ok_or(CompileError::NoStep)?;
+    if spec.steps.is_empty() {
+        return Err(CompileError::NoStep);
+    }
+    let hash = digest(&(&spec.condition, &spec.target, &spec.steps));
     let limits = &spec.limits;
     let policy = Policy {
         mode: ledger::mode(spec.mode),
+        suspended: spec.suspend,
+        hash: hash.clone(),
         interval,
         breach_for: spec
             .condition
@@ -117,21 +122,32 @@ pub(crate) fn compile(object: &HealingPolicy, sources: &Sources) -> Result<Compi
         },
         match_label: spec.target.series.label.clone(),
         longest_gap: times(interval, 2).max(lookback),
-        step: StepSpec {
-            action: ledger::action(&step.action)?,
-            verify_within: verify_within(step, clear_for, interval, range)?,
-        },
+        steps: spec.steps.iter().map(|step| self::step(step, clear_for, interval, range)).collect::<Result<_, _>>()?,
         limits: Limits {
             cooldown: duration("limits.cooldown", &limits.cooldown)?,
             max_actions: u32::try_from(limits.max_actions.count).unwrap_or(0),
             window: duration("limits.maxActions.per", &limits.max_actions.per)?,
             max_concurrent: u32::try_from(limits.max_concurrent).unwrap_or(0),
+            ladder_reset: duration("limits.ladderReset", &limits.ladder_reset)?,
         },
         key,
     };
     let selector = Selector::try_from(spec.target.selector.clone())?;
-    let hash = digest(&(&spec.condition, &spec.target, &spec.steps));
-    Ok(Compiled { policy, query, selector, source: promql.source.name.clone(), action: step.action.clone(), hash })
+    let actions = spec.steps.iter().map(|step| step.action.clone()).collect();
+    Ok(Compiled { policy, query, selector, source: promql.source.name.clone(), actions, hash })
+}
+
+fn step(
+    step: &prunella_api::Step,
+    clear_for: SignedDuration,
+    interval: SignedDuration,
+    range: SignedDuration,
+) -> Result<StepSpec, CompileError> {
+    Ok(StepSpec {
+        action: ledger::action(&step.action)?,
+        attempts: u32::try_from(step.attempts).unwrap_or(1).max(1),
+        verify_within: verify_within(step, clear_for, interval, range)?,
+    })
 }
 
 fn verify_within(
@@ -146,7 +162,7 @@ fn verify_within(
     let Some(given) = &step.verify.within else {
         return Ok(VERIFY_AT_LEAST.max(sum([clear_for, times(interval, 2), range])));
     };
-    let within = duration("steps[0].verify.within", given)?;
+    let within = duration("steps.verify.within", given)?;
     let needed = sum([clear_for, interval, range]);
     if within < needed {
         return Err(CompileError::VerifyTooShort { within, clear_for, interval, range, needed });

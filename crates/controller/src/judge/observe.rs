@@ -1,9 +1,13 @@
 //! Stage 2: the source is asked. Its answer is a value; that there is none is a
 //! value as well. Needs no client of the cluster.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use prunella_core::observation::{Answer, Observation, UnknownReason};
+use jiff::Timestamp;
+use prunella_core::decide::Question;
+use prunella_core::observation::{Answer, Freshness, History, Observation, Unknown, UnknownReason};
+use prunella_core::target::Object;
 
 use super::Compiled;
 use crate::context::Context;
@@ -18,13 +22,48 @@ pub(super) async fn breach(compiled: &Compiled, context: &Context) -> Observatio
     // for longer than it was.
     let at = context.now();
     let breach = ask(compiled, compiled.query.text(), context).await;
-    Observation { at, breach, evidence: None }
+    Observation { at, breach, evidence: None, history: None, freshness: BTreeMap::new() }
 }
 
-/// Asks for whom there is data at all.
-pub(super) async fn evidence(compiled: &Compiled, observation: Observation, context: &Context) -> Observation {
-    let evidence = ask(compiled, compiled.query.evidence(), context).await;
-    Observation { evidence: Some(evidence), ..observation }
+/// Answers one question of the judgement.
+pub(super) async fn answer(compiled: &Compiled, question: Question, observation: &mut Observation, context: &Context) {
+    match question {
+        Question::Evidence => observation.evidence = Some(ask(compiled, compiled.query.evidence(), context).await),
+        Question::History { since } => {
+            observation.history = Some(history(compiled, since, observation.at, context).await);
+        }
+        Question::Freshness { target } => {
+            let fresh = freshness(compiled, &target, context).await;
+            observation.freshness.insert(target.uid, fresh);
+        }
+    }
+}
+
+/// Asks who was breached when, while nobody looked.
+async fn history(compiled: &Compiled, since: Timestamp, until: Timestamp, context: &Context) -> History {
+    match context.sources.get(&compiled.source) {
+        Ok(source) => {
+            let step = Duration::try_from(compiled.policy.interval).unwrap_or(LONGEST);
+            source.history(compiled.query.text(), since, until, step, deadline(compiled)).await
+        }
+        Err(message) => History::Unknown(Unknown { reason: UnknownReason::SourceNotReady, message }),
+    }
+}
+
+/// Asks each selector that the breach needs whether it has a sample right now.
+async fn freshness(compiled: &Compiled, target: &Object, context: &Context) -> Freshness {
+    let pins = [
+        (compiled.policy.match_label.as_str(), target.name.as_str()),
+        ("namespace", compiled.policy.key.namespace.as_str()),
+    ];
+    for leaf in compiled.query.leaves() {
+        match ask(compiled, &leaf.instant_query(&pins), context).await {
+            Answer::Answered(series) if series.is_empty() => return Freshness::Stale,
+            Answer::Answered(_) => {}
+            Answer::Unknown(_) => return Freshness::Unknown,
+        }
+    }
+    Freshness::Fresh
 }
 
 async fn ask(compiled: &Compiled, query: &str, context: &Context) -> Answer {

@@ -28,16 +28,21 @@ use crate::writes::apply_status;
 const SICK_AT_MOST: usize = 100;
 
 /// Every brake that is counted as blocking, by its word.
-pub(crate) const REASONS: [&str; 9] = [
+pub(crate) const REASONS: [&str; 14] = [
+    Reason::Suspended.as_str(),
+    Reason::Held.as_str(),
     Reason::ObservationUnknown.as_str(),
     Reason::NoData.as_str(),
     Reason::NotYetFor.as_str(),
+    Reason::OptedOut.as_str(),
     Reason::NotHealable(NotHealable::StaticPod).as_str(),
     Reason::TargetBusy.as_str(),
+    Reason::Exhausted.as_str(),
     Reason::AlreadyRecorded.as_str(),
     Reason::Cooldown.as_str(),
     Reason::MaxActions.as_str(),
     Reason::MaxConcurrent.as_str(),
+    Reason::Stale.as_str(),
 ];
 
 /// Writes what was decided.
@@ -140,9 +145,13 @@ fn log(policy: &HealingPolicy, earlier: Option<&HealingPolicyStatus>, status: &H
 fn count(compiled: &Compiled, decision: &Decision, blocked: &BTreeMap<Reason, usize>, context: &Context) {
     let key = &compiled.policy.key;
     let counts = decision.counts;
-    for (state, count) in
-        crate::metrics::STATES.into_iter().zip([counts.selected, counts.pending, counts.firing, counts.verifying])
-    {
+    for (state, count) in crate::metrics::STATES.into_iter().zip([
+        counts.selected,
+        counts.pending,
+        counts.firing,
+        counts.verifying,
+        counts.exhausted,
+    ]) {
         context.metrics.set_targets(key, state, count);
     }
     for word in REASONS {
@@ -196,6 +205,7 @@ impl Scene<'_> {
                 pending: number(counts.pending),
                 firing: number(counts.firing),
                 verifying: number(counts.verifying),
+                exhausted: number(counts.exhausted),
             }),
             sick: self.sick(),
             blocked: blocked
@@ -284,6 +294,13 @@ impl Scene<'_> {
             .filter(|refusal| refusal.reason == reason)
             .collect();
         let what = match reason {
+            Reason::Suspended => "the policy is suspended".to_owned(),
+            Reason::Held => "healing is held back by an annotation prunella.dev/hold on a namespace".to_owned(),
+            Reason::OptedOut => "an annotation prunella.dev/heal wants the target left alone".to_owned(),
+            Reason::Exhausted => {
+                format!("every step was tried, and the target has not been clear for {:#} since", limits.ladder_reset)
+            }
+            Reason::Stale => "the samples behind the breach are not fresh: its exporter is silent".to_owned(),
             Reason::ObservationUnknown => "the source gives no answer to rely on".to_owned(),
             Reason::NoData => "there is no data about the target any more".to_owned(),
             Reason::NotYetFor => "the breach is not there at this moment, or not yet for long enough".to_owned(),
@@ -312,6 +329,8 @@ impl Scene<'_> {
                 state: state_word(record.state).to_owned(),
                 since: record.sick_since.into(),
                 value_at_transition: self.timer(&record.target.uid).map(|timer| decimal(timer.value)),
+                rung: i32::try_from(record.rung).ok(),
+                attempt: i32::try_from(record.attempt).ok(),
                 action: Some(record.name.clone()),
                 blocked_by: None,
                 blocked_until: None,
@@ -328,9 +347,11 @@ impl Scene<'_> {
                 Some(SickTarget {
                     uid: refused.target.to_string(),
                     name: self.name_of(&refused.target)?,
-                    state: phase_word(timer.phase).to_owned(),
+                    state: self.phase_word(&refused.target, timer.phase).to_owned(),
                     since: timer.since.into(),
                     value_at_transition: Some(decimal(timer.value)),
+                    rung: None,
+                    attempt: None,
                     action: None,
                     blocked_by: Some(refused.refusal.reason.as_str().to_owned()),
                     blocked_until: refused.refusal.until.map(Into::into),
@@ -345,6 +366,14 @@ impl Scene<'_> {
         self.decision.memory.timers.get(uid)
     }
 
+    fn phase_word(&self, target: &Uid, phase: Phase) -> &'static str {
+        match phase {
+            _ if self.decision.memory.exhausted.contains(target) => "Exhausted",
+            Phase::Pending => "Pending",
+            Phase::Firing => "Firing",
+        }
+    }
+
     fn name_of(&self, uid: &Uid) -> Option<String> {
         self.decision.names.get(uid).cloned()
     }
@@ -353,7 +382,7 @@ impl Scene<'_> {
         let newest = self.ledger.of(&self.compiled.policy.key).max_by_key(|record| record.sequence)?;
         Some(ActionSummary {
             name: newest.name.clone(),
-            action: self.compiled.policy.step.action.name().to_owned(),
+            action: newest.action.clone(),
             target: newest.target.to_string(),
             time: newest.created.into(),
             outcome: match newest.state {
@@ -369,12 +398,5 @@ fn state_word(state: State) -> &'static str {
         State::Pending | State::Running => "Acting",
         State::Settling => "Settling",
         State::Verifying | State::Finished(_) => "Verifying",
-    }
-}
-
-fn phase_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Pending => "Pending",
-        Phase::Firing => "Firing",
     }
 }

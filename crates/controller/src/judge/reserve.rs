@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use prunella_api::{
-    ActionEvidence, ActionTarget, Duration, HealingAction, HealingActionSpec, HealingPolicy, POLICY_LABEL,
+    ActionEvidence, ActionTarget, Duration, FINALIZER, HealingAction, HealingActionSpec, HealingPolicy, POLICY_LABEL,
     PolicyReference,
 };
 use prunella_cluster::{ClusterError, within};
@@ -41,7 +41,8 @@ pub(super) async fn reserve(
     let wanted = decision.reservations.len();
     let mut recorded = Vec::with_capacity(wanted);
     for reservation in &decision.reservations {
-        let action = object(policy, compiled, reservation);
+        // The judgement names rungs of this very policy only.
+        let Some(action) = object(policy, compiled, reservation) else { continue };
         match within(DEADLINE, api.create(&PostParams::default(), &action)).await {
             Ok(created) => {
                 info!(policy = %compiled.policy.key, action = created.name_any(), target = %reservation.target,
@@ -65,14 +66,18 @@ pub(super) async fn reserve(
     Ok(decision)
 }
 
-fn object(policy: &HealingPolicy, compiled: &Compiled, reservation: &Reservation) -> HealingAction {
+fn object(policy: &HealingPolicy, compiled: &Compiled, reservation: &Reservation) -> Option<HealingAction> {
     let Reservation { target, subject, rung, attempt, sequence, since, value, labels, observed_at, start_by } =
         reservation;
     let uid = policy.uid().unwrap_or_default();
-    HealingAction {
+    let index = usize::try_from(*rung).ok()?.checked_sub(1)?;
+    let step = compiled.policy.steps.get(index)?;
+    let action = compiled.actions.get(index)?.clone();
+    Some(HealingAction {
         metadata: ObjectMeta {
             name: Some(name(&policy.name_any(), &uid, *sequence)),
             namespace: policy.namespace(),
+            finalizers: Some(vec![FINALIZER.to_owned()]),
             labels: Some([(POLICY_LABEL.to_owned(), policy.name_any())].into()),
             ..ObjectMeta::default()
         },
@@ -87,9 +92,9 @@ fn object(policy: &HealingPolicy, compiled: &Compiled, reservation: &Reservation
             sequence: i64::try_from(*sequence).unwrap_or(i64::MAX),
             target: reference(target),
             subject: reference(subject),
-            action_name: compiled.policy.step.action.name().to_owned(),
-            action: compiled.action.clone(),
-            verify_within: Duration::from(compiled.policy.step.verify_within),
+            action_name: step.action.name().to_owned(),
+            action,
+            verify_within: Duration::from(step.verify_within),
             rung: i32::try_from(*rung).unwrap_or(i32::MAX),
             attempt: i32::try_from(*attempt).unwrap_or(i32::MAX),
             evidence: ActionEvidence {
@@ -102,7 +107,7 @@ fn object(policy: &HealingPolicy, compiled: &Compiled, reservation: &Reservation
             start_by: (*start_by).into(),
         },
         status: None,
-    }
+    })
 }
 
 /// `<policy>-<digest of kind and uid>-<sequence>`: two leaders that decide at once

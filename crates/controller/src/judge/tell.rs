@@ -65,9 +65,17 @@ fn news(compiled: &Compiled, transition: &Transition) -> News {
         Change::StartedFiring => {
             (true, "Firing", format!("{target} has been breached for {:#} (value {value})", compiled.policy.breach_for))
         }
+        Change::Exhausted => (
+            true,
+            "Exhausted",
+            format!(
+                "every step was tried on {target}; it is left alone until it has been clear for {:#}",
+                compiled.policy.limits.ladder_reset
+            ),
+        ),
         Change::Recovered => (false, "Recovered", format!("{target} is no longer breached")),
     };
-    News { warning, reason, action: compiled.policy.step.action.name().to_owned(), note }
+    News { warning, reason, action: "Judge".to_owned(), note }
 }
 
 fn pod(compiled: &Compiled, target: &Object) -> ObjectReference {

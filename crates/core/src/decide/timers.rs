@@ -57,7 +57,7 @@ pub(super) fn advance(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> (BTr
         let earlier = inputs.memory.timers.get(uid);
         let sight = sights.get(uid).copied().unwrap_or(Sight::Unknown);
         let timer = match (earlier, sight) {
-            (Some(timer), Sight::Breached(value)) if timer.restored => take_over(inputs, target, *timer, value),
+            (Some(timer), Sight::Breached(value)) if timer.restored => Some(take_over(inputs, target, *timer, value)),
             _ => step(earlier.copied(), sight, inputs.observation.at, inputs.policy),
         };
         transitions.extend(transition(target, earlier, timer.as_ref()));
@@ -71,15 +71,15 @@ pub(super) fn advance(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> (BTr
 /// A sickness that another process wrote down, once the target is seen breached
 /// again. Time between is breach time only as far as the history proves it without a
 /// gap; else it begins anew. While the history is asked for, it is left as it is.
-fn take_over(inputs: Inputs<'_>, target: &Target, timer: Timer, value: f64) -> Option<Timer> {
+fn take_over(inputs: Inputs<'_>, target: &Target, timer: Timer, value: f64) -> Timer {
     let at = inputs.observation.at;
-    let Some(history) = &inputs.observation.history else { return Some(timer) };
+    let Some(history) = &inputs.observation.history else { return timer };
     let begun = super::matching::breached_since(inputs, target, history, timer.since);
     let anew = breached(None, value, at, inputs.policy);
-    let Some(begun) = begun else { return Some(anew) };
+    let Some(begun) = begun else { return anew };
     let span = Span { since: begun, last: at };
     let phase = if span.held() >= inputs.policy.breach_for { Phase::Firing } else { Phase::Pending };
-    Some(Timer { phase, since: begun, value: timer.value, breach: Some(span), ..anew })
+    Timer { phase, since: begun, value: timer.value, breach: Some(span), ..anew }
 }
 
 /// One target's timer after one sight at `at`.

@@ -1,0 +1,26 @@
+//! What another process wrote down is taken over: the sick targets of the status. It
+//! is provisional; the history of the source proves it, or the timers start again.
+//! Needs no client.
+
+use prunella_api::HealingPolicy;
+use prunella_core::decide::{Memory, Phase, Timer};
+
+/// The memory that the policy's status holds. Nothing of it is of use when the status
+/// was made from another spec.
+pub(super) fn memory(policy: &HealingPolicy) -> Memory {
+    let Some(status) = policy.status.as_ref().filter(|status| status.observed_generation == policy.metadata.generation)
+    else {
+        return Memory::default();
+    };
+    let mut memory = Memory::default();
+    // A target in an action's hands has no timer of its own: the record tells the rest.
+    for sick in status.sick.iter().filter(|sick| sick.action.is_none()) {
+        let phase = if sick.state == "Pending" { Phase::Pending } else { Phase::Firing };
+        let value = sick.value_at_transition.as_deref().and_then(|value| value.parse().ok()).unwrap_or(f64::NAN);
+        memory.timers.insert(sick.uid.clone().into(), Timer::restored(phase, sick.since.0, value));
+        if sick.state == "Exhausted" {
+            memory.exhausted.insert(sick.uid.clone().into());
+        }
+    }
+    memory
+}
