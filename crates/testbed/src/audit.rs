@@ -1,5 +1,5 @@
 //! The API server's request log: who asked for what, with the bodies of
-//! changes to workloads. The oracle of the end-to-end tests: what is not
+//! changes (but not of Secrets, Leases and what kubelets report). The oracle of the end-to-end tests: what is not
 //! here was not asked for.
 
 use anyhow::{Context, Result};
@@ -35,7 +35,7 @@ pub struct Event {
     /// How it was answered.
     #[serde(default)]
     pub response_status: ResponseStatus,
-    /// The body, of changes only.
+    /// The body, of changes only; of a delete, its options.
     #[serde(default)]
     pub request_object: Value,
     /// RFC 3339 with microseconds.

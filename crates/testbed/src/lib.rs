@@ -26,8 +26,8 @@
 //! # Assumptions
 //! - Linux with network and mount namespaces, cgroup v1, hybrid or v2, and
 //!   overlayfs on the data folder's file system.
-//! - Names under `10.100.0.0` to `10.199.255.255` that no route of the host
-//!   uses; see [`layout`].
+//! - For each testbed one `10.N.0.0/16`, N from 100 to 199, that no route of
+//!   the host uses; see [`layout`].
 
 pub mod audit;
 mod certificates;

@@ -70,8 +70,8 @@ async fn up(name: &str, options: testbed::Options, keep: bool) -> anyhow::Result
 }
 
 async fn interrupted(name: &str) -> anyhow::Result<ExitCode> {
-    eprintln!("interrupted: removing what was made");
-    testbed::interrupted(name).await?;
+    let removed = testbed::interrupted(name).await?;
+    eprintln!("interrupted{}", if removed { ", and all that was made is removed" } else { "" });
     Ok(ExitCode::from(INTERRUPTED))
 }
 

@@ -90,16 +90,17 @@ async fn undone(name: &str, error: Error) -> Error {
     }
 }
 
-/// Cleans up after an `up` that was interrupted before it was done. One that
-/// only looked after a running testbed, or waited for its turn, made nothing.
+/// Cleans up after an `up` that was interrupted before it was done, and says
+/// whether there was something. One that only looked after a running testbed,
+/// or waited for its turn, made nothing.
 ///
 /// # Errors
 /// When something cannot be removed.
-pub async fn interrupted(name: &str) -> Result<()> {
-    let Some(_lock) = Lock::try_of(name)? else { return Ok(()) };
+pub async fn interrupted(name: &str) -> Result<bool> {
+    let Some(_lock) = Lock::try_of(name)? else { return Ok(false) };
     match State::load(name)? {
-        Some(state) if state.phase == Phase::Starting => down::remove(name).await.map(drop),
-        _ => Ok(()),
+        Some(state) if state.phase == Phase::Starting => down::remove(name).await,
+        _ => Ok(false),
     }
 }
 
