@@ -3,6 +3,7 @@
 
 mod answers;
 mod configuration;
+mod history;
 mod limits;
 mod server;
 mod silence;
