@@ -1,0 +1,97 @@
+//! What the API server refuses before the controller ever sees it, and in which
+//! words.
+
+use anyhow::{Context as _, Result, ensure};
+use kube::Api;
+use kube::api::{Patch, PatchParams, ValidationDirective};
+use prunella_api::{ClusterPrometheusSource, HealingPolicy};
+use prunella_e2e::{Room, in_room};
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn bad_specs_are_refused_in_words_that_tell_the_mend() -> Result<()> {
+    in_room("schema", async |room| {
+        let good = room.policy("policy", &room.gauge_over(5));
+        dry_run(&room.api::<HealingPolicy>(), &good).await.context("the good one was refused")?;
+        for (path, value, expected) in cases() {
+            let mut bad = good.clone();
+            set(&mut bad, path, value.clone())?;
+            let refusal = dry_run(&room.api::<HealingPolicy>(), &bad).await.err().map(|error| error.to_string());
+            let refusal = refusal.with_context(|| format!("{path} = {value} was accepted"))?;
+            ensure!(refusal.contains(expected), "{path} = {value}: {refusal:?} does not say {expected:?}");
+        }
+        sources(room).await
+    })
+    .await
+}
+
+fn cases() -> Vec<(&'static str, Value, &'static str)> {
+    let step = json!({"action": {"deletePod": {}}});
+    vec![
+        ("/metadata/name", json!("n".repeat(41)), "at most 40 characters"),
+        ("/spec/frobnicate", json!(true), "frobnicate"),
+        ("/spec/mode", json!("Force"), "Unsupported value"),
+        ("/spec/interval", json!("500ms"), "interval must lie between 1s and 1h"),
+        ("/spec/interval", json!("2h"), "interval must lie between 1s and 1h"),
+        ("/spec/interval", json!("soon"), "spec.interval"),
+        ("/spec/interval", json!(30), "spec.interval"),
+        ("/spec/condition", json!({}), "exactly one kind of condition must be given: promql"),
+        ("/spec/condition/promql/query", json!(""), "at least 1 chars long"),
+        ("/spec/condition/promql/query", json!("x".repeat(4097)), "may not be more than 4096"),
+        ("/spec/condition/for", json!("25h"), "for must be at most 24h"),
+        ("/spec/condition/clearFor", json!("25h"), "clearFor must be at most 24h"),
+        ("/spec/target/kind", json!("Node"), "Unsupported value"),
+        ("/spec/target/selector", json!({}), "selector must not be empty"),
+        ("/spec/target/selector", json!({"matchLabels": {}}), "selector must not be empty"),
+        ("/spec/target/match", json!({"label": "not a label"}), "spec.target.match.label"),
+        ("/spec/steps", json!([]), "at least 1 items"),
+        ("/spec/steps", json!(vec![step; 11]), "Too many"),
+        ("/spec/steps/0/action", json!({}), "exactly one kind of action must be given"),
+        ("/spec/steps/0/action/deletePod/gracePeriodSeconds", json!(-1), "greater than or equal to 0"),
+        ("/spec/steps/0/verify/within", json!("2s"), "verify.within must be at least clearFor + interval"),
+        ("/spec/limits/cooldown", json!("25h"), "cooldown must be at most 24h"),
+        ("/spec/limits/maxActions/count", json!(0), "greater than or equal to 1"),
+        ("/spec/limits/maxActions/per", json!("30s"), "maxActions.per must lie between 1m and 24h"),
+        ("/spec/limits/maxConcurrent", json!(0), "greater than or equal to 1"),
+    ]
+}
+
+/// Puts a value where the path leads, new at its end or not.
+fn set(object: &mut Value, path: &str, value: Value) -> Result<()> {
+    let (parent, last) = path.rsplit_once('/').context("a path begins with /")?;
+    object.pointer_mut(parent).with_context(|| format!("there is no {parent}"))?[last] = value;
+    Ok(())
+}
+
+async fn dry_run<K>(api: &Api<K>, object: &Value) -> kube::Result<K>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let mut params = PatchParams::apply("e2e");
+    params.dry_run = true;
+    params.field_validation = Some(ValidationDirective::Strict);
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    api.patch(name, &params, &Patch::Apply(object)).await
+}
+
+async fn sources(room: &Room<'_>) -> Result<()> {
+    let api: Api<ClusterPrometheusSource> = Api::all(room.ground.client.clone());
+    let good = json!({
+        "apiVersion": "prunella.dev/v1alpha1", "kind": "ClusterPrometheusSource",
+        "metadata": {"name": room.name()}, "spec": {"url": "http://prometheus:9090", "scrapeInterval": "15s"},
+    });
+    dry_run(&api, &good).await.context("the good source was refused")?;
+    for (path, value, expected) in [
+        ("/spec/url", json!("ftp://prometheus"), "spec.url"),
+        ("/spec/url", json!("http://user:secret@prometheus"), "spec.url"),
+        ("/spec/scrapeInterval", json!("100ms"), "scrapeInterval must be at least 1s"),
+    ] {
+        let mut bad = good.clone();
+        set(&mut bad, path, value.clone())?;
+        let refusal = dry_run(&api, &bad).await.err().map(|error| error.to_string());
+        let refusal = refusal.with_context(|| format!("{path} = {value} was accepted"))?;
+        ensure!(refusal.contains(expected), "{path} = {value}: {refusal:?} does not say {expected:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What breaks the cluster as a whole: each test has it for itself, and mends it
+//! whatever comes of the test.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use prunella_e2e::{DEPLOYMENT, NAMESPACE, PATIENCE, Room, alone, eventually, steadily, uid_of};
+use testbed::{Fault, Testbed};
+
+const POLICY: &str = "gauge";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_silent_prometheus_is_neither_sick_nor_healthy() -> Result<()> {
+    alone("silence", async |room| {
+        let pods = room.deploy(2).await?;
+        let sick = pods.first().context("no pod")?;
+        room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
+        room.until_judged(POLICY).await?;
+
+        let testbed = room.ground.testbed;
+        testbed.fault("prometheus", Fault::Kill).await?;
+        let broken = async {
+            room.simulate(sick, "gauge?value=10").await?;
+            room.until_condition(POLICY, "Observed", "False", "Unreachable").await?;
+            steadily(Duration::from_secs(8), "the silence", async || {
+                ensure!(room.actions(POLICY).await?.is_empty(), "an action was reserved");
+                let ready = prunella_e2e::condition(&room.policy_now(POLICY).await?, "Ready").map(|one| one.status);
+                ensure!(ready.as_deref() == Some("True"), "the policy is blamed for it: Ready={ready:?}");
+                Ok(())
+            })
+            .await?;
+            ensure!(room.healing_writes()?.is_empty(), "{:#?}", room.healing_writes()?);
+            Ok(())
+        }
+        .await;
+        mended(broken, testbed.start("prometheus").await)?;
+
+        // By itself, and with what is seen from now on.
+        room.until_judged(POLICY).await?;
+        let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
+        ensure!(action.spec.target.uid == uid_of(sick));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn without_the_controller_nobody_is_healed() -> Result<()> {
+    alone("nobody", async |room| {
+        let pods = room.deploy(1).await?;
+        let sick = pods.first().context("no pod")?;
+        room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
+        room.until_judged(POLICY).await?;
+
+        scale(room.ground.testbed, 0).await?;
+        let broken = async {
+            room.simulate(sick, "gauge?value=10").await?;
+            eventually(PATIENCE, "the breach in Prometheus", async || {
+                ensure!(!room.ground.ask(&room.gauge_over(5)).await?.is_empty(), "no series");
+                Ok(())
+            })
+            .await?;
+            // Twice as long as the controller would have taken.
+            steadily(Duration::from_secs(10), "the sickness", async || {
+                ensure!(room.pods().await?.iter().map(uid_of).eq([uid_of(sick)]), "the pod is gone");
+                Ok(())
+            })
+            .await
+        }
+        .await;
+        mended(broken, scale(room.ground.testbed, 1).await)?;
+
+        // What was sick before it came is healed by it all the same.
+        let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
+        ensure!(action.spec.target.uid == uid_of(sick));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_killed_node_is_not_ready_until_it_is_started() -> Result<()> {
+    alone("node", async |room| {
+        until_node(room, "True").await?;
+        let testbed = room.ground.testbed;
+        testbed.node_kill("node-2").await?;
+        let broken = until_node(room, "Unknown").await;
+        mended(broken, testbed.node_start("node-2").await)?;
+        until_node(room, "True").await
+    })
+    .await
+}
+
+/// What was seen while it was broken, or why it could not be mended, or both.
+fn mended(broken: Result<()>, mended: Result<()>) -> Result<()> {
+    match (broken, mended) {
+        (broken, Ok(())) => broken,
+        (Ok(()), Err(error)) => Err(error.context("cannot mend what the test broke")),
+        (Err(error), Err(more)) => bail!("{error:#}; and cannot mend what the test broke: {more:#}"),
+    }
+}
+
+/// Waits until the controller runs so many times.
+async fn scale(testbed: &Testbed, copies: u8) -> Result<()> {
+    let copies = format!("--replicas={copies}");
+    testbed.kubectl(&["scale", DEPLOYMENT, "--namespace", NAMESPACE, &copies]).await?;
+    testbed.kubectl(&["rollout", "status", DEPLOYMENT, "--namespace", NAMESPACE, "--timeout=2m"]).await?;
+    if copies.ends_with("=0") {
+        let pods = ["wait", "--for=delete", "pods", "--all", "--namespace", NAMESPACE, "--timeout=2m"];
+        testbed.kubectl(&pods).await?;
+    }
+    Ok(())
+}
+
+async fn until_node(room: &Room<'_>, ready: &str) -> Result<()> {
+    let nodes: Api<Node> = Api::all(room.ground.client.clone());
+    eventually(PATIENCE, &format!("node-2 to have Ready={ready}"), async || {
+        let node = nodes.get("node-2").await?;
+        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+        let found = conditions.into_iter().find(|one| one.type_ == "Ready").context("no condition Ready")?;
+        ensure!(found.status == ready, "Ready={}: {}", found.status, found.message.unwrap_or_default());
+        Ok(())
+    })
+    .await
+}
