@@ -9,6 +9,7 @@ mod observe;
 mod record;
 mod reserve;
 mod restore;
+mod scene;
 mod tell;
 
 use std::collections::HashMap;

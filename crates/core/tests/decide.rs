@@ -411,6 +411,16 @@ fn a_silent_source_extends_the_verdict_but_not_for_ever() {
 }
 
 #[test]
+fn what_another_rule_began_is_not_judged_by_this_one() {
+    let mut world = verifying("a2");
+    world.policy.hash = "another rule".into();
+    let changed = OutcomeReason::PolicyChanged;
+    assert_eq!(verdict(&mut world, 10, 10, &breached(&[])), Some((Outcome::Inconclusive, changed)));
+    world.ledger.records[0].state = State::Pending;
+    assert_eq!(verdict(&mut world, 20, 20, &breached(&[])), Some((Outcome::Cancelled, changed)));
+}
+
+#[test]
 fn an_older_pod_of_the_workload_is_not_what_the_action_made() {
     let mut world = verifying("a2");
     world.targets = vec![pod("b", -1)];

@@ -181,3 +181,96 @@ fn digest(value: &impl Serialize) -> String {
     let json = serde_json::to_vec(value).unwrap_or_default();
     Sha256::digest(json).iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Compiles a sound policy in namespace `shop` with `change` merged into its spec.
+    fn compiled(change: &serde_json::Value) -> Result<Compiled, CompileError> {
+        let mut spec = json!({
+            "condition": {"promql": {"query": "up{namespace=\"shop\"} > 5"}},
+            "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}},
+            "steps": [{"action": {"deletePod": {}}}],
+        });
+        merge(&mut spec, change);
+        let object = json!({
+            "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
+        });
+        compile(&serde_json::from_value(object).unwrap(), &Sources::new())
+    }
+
+    fn merge(into: &mut serde_json::Value, change: &serde_json::Value) {
+        match (into, change) {
+            (serde_json::Value::Object(into), serde_json::Value::Object(change)) => {
+                for (key, value) in change {
+                    merge(into.entry(key.clone()).or_insert(serde_json::Value::Null), value);
+                }
+            }
+            (into, change) => *into = change.clone(),
+        }
+    }
+
+    fn query(text: &str) -> serde_json::Value {
+        json!({"condition": {"promql": {"query": text}}})
+    }
+
+    #[test]
+    fn what_can_never_work_is_refused_with_the_mend() {
+        for (change, reason, mend) in [
+            (query("up{namespace=\"shop\"}"), "NoComparison", "compare it"),
+            (query("up{namespace=\"shop\"} >"), "BadQuery", ""),
+            (query("up > 5"), "NamespaceNotPinned", "add namespace=\"shop\""),
+            (query("up{namespace=\"bank\"} > 5"), "NamespaceNotPinned", "add namespace=\"shop\""),
+            (
+                query("up{namespace=\"shop\"} > 5 and up{namespace=~\".*\"} > 5"),
+                "NamespaceNotPinned",
+                "to every selector",
+            ),
+            (
+                json!({"condition": {"clearFor": "30s"}, "interval": "10s",
+                       "steps": [{"action": {"deletePod": {}}, "verify": {"within": "39s"}}]}),
+                "VerifyTooShort",
+                "40s",
+            ),
+            (json!({"interval": "1.5s"}), "InvalidSpec", "interval"),
+            (json!({"steps": [{"action": {}}]}), "InvalidSpec", "steps"),
+            (
+                json!({"target": {"selector": {"matchExpressions": [{"key": "app", "operator": "Near"}]}}}),
+                "InvalidSpec",
+                "target.selector",
+            ),
+        ] {
+            let error = compiled(&change).map(|_| ()).unwrap_err();
+            assert_eq!(error.reason(), reason, "{change}: {error}");
+            assert!(error.to_string().contains(mend), "{change}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_documented_defaults() {
+        let policy = compiled(&query("rate(up{namespace=\"shop\"}[5m]) > 5")).unwrap().policy;
+        let minutes = SignedDuration::from_mins;
+        assert_eq!(policy.mode, policy::Mode::DryRun);
+        assert_eq!(policy.interval, SignedDuration::from_secs(30));
+        assert_eq!(policy.clear_for, minutes(5), "the widest range");
+        assert_eq!(policy.steps[0].verify_within, minutes(11), "clearFor + 2 × interval + the widest range");
+        assert_eq!(policy.steps[0].attempts, 1);
+        assert_eq!((policy.limits.cooldown, policy.limits.window), (minutes(5), minutes(60)));
+        assert_eq!((policy.limits.max_actions, policy.limits.max_concurrent), (3, 1));
+        let short = compiled(&json!({})).unwrap().policy;
+        assert_eq!((short.clear_for, short.steps[0].verify_within), (SignedDuration::from_secs(30), minutes(2)));
+    }
+
+    #[test]
+    fn the_digest_is_of_condition_target_and_steps_alone() {
+        let hash = |change| compiled(&change).unwrap().hash;
+        let sound = hash(json!({}));
+        assert_eq!(sound, hash(json!({"mode": "Enforce", "interval": "5s", "limits": {"cooldown": "1m"}})));
+        assert_ne!(sound, hash(json!({"condition": {"for": "1m"}})));
+        assert_ne!(sound, hash(json!({"target": {"selector": {"matchLabels": {"app": "other"}}}})));
+        assert_ne!(sound, hash(json!({"steps": [{"action": {"deletePod": {}}, "attempts": 2}]})));
+    }
+}

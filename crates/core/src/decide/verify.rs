@@ -45,6 +45,9 @@ pub(super) fn judge(
     let mut verdicts = Vec::new();
     for record in inputs.ledger.of(&inputs.policy.key) {
         match record.state {
+            State::Pending | State::Verifying if record.hash != inputs.policy.hash => {
+                verdicts.push(policy_changed(record));
+            }
             State::Pending => verdicts.extend(recovered_by_itself(record, sights, timers)),
             State::Verifying => {
                 let (verification, verdict) = verify(inputs, sights, record);
@@ -55,6 +58,12 @@ pub(super) fn judge(
         }
     }
     (verifications, verdicts)
+}
+
+/// What another rule wanted is not judged by this one.
+fn policy_changed(record: &Record) -> Verdict {
+    let outcome = if record.state == State::Pending { Outcome::Cancelled } else { Outcome::Inconclusive };
+    Verdict { action: record.name.clone(), outcome, reason: OutcomeReason::PolicyChanged }
 }
 
 /// Whether a running action is verified by this target.
