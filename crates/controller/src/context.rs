@@ -16,6 +16,7 @@ use crate::announce::Announcer;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::judge::Desk;
+use crate::leadership::Leadership;
 use crate::ledger::Book;
 use crate::metrics::Metrics;
 use crate::sources::Sources;
@@ -26,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) namespace: String,
     /// The API server's time.
     pub(crate) clock: Clock,
+    /// Whether this replica is the one that acts.
+    pub(crate) leadership: Arc<Leadership>,
     /// For reads: retries what may be asked again.
     pub(crate) reads: Client,
     /// For writes: never retries by itself, for nobody knows what became of the first.
@@ -100,6 +103,7 @@ impl Context {
     /// # Errors
     /// Why not, as a clause for a log line.
     pub(crate) fn may_act(&self) -> Result<(), &'static str> {
+        self.leadership.may_act()?;
         if self.clock.is_anchored() { Ok(()) } else { Err("the API server has not told its time for a minute") }
     }
 }

@@ -9,6 +9,7 @@ mod clock;
 mod context;
 mod executor;
 mod judge;
+mod leadership;
 mod ledger;
 mod metrics;
 mod run;

@@ -79,6 +79,8 @@ pub(crate) struct Metrics {
     pub(crate) errors: Family<ControllerLabels, Counter>,
     /// Events that could not be written.
     pub(crate) lost_events: Counter,
+    /// Whether this replica leads.
+    pub(crate) leader: Gauge,
     up: Gauge<f64, AtomicU64>,
 }
 
@@ -95,11 +97,13 @@ impl Metrics {
             evaluation_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
             errors: Family::default(),
             lost_events: Counter::default(),
+            leader: Gauge::default(),
             up: Gauge::default(),
         };
         metrics.up.set(1.0);
         let registry = &mut metrics.registry;
         registry.register("up", "1 while the controller runs", metrics.up.clone());
+        registry.register("leader", "1 while this replica leads", metrics.leader.clone());
         registry.register("targets", "Targets of a policy in a state", metrics.targets.clone());
         registry.register("blocked_targets", "Sick targets held back by a brake", metrics.blocked.clone());
         registry.register("actions", "Actions that ended, by outcome", metrics.actions.clone());

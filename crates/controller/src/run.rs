@@ -1,7 +1,13 @@
 //! Wires the parts together and runs them until told to stop.
+//!
+//! A standby keeps a copy of the world and serves its health; everything else begins
+//! with the lead. So the actions on record are listed, consistently, after the lead was
+//! won and before the first decision. The end is the same for every reason: the
+//! reconcilers finish what they are at, and only then is the lead given back.
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt};
@@ -18,18 +24,25 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
 use crate::announce::Announcer;
-use crate::args::RunOptions;
+use crate::args::{LeadershipOptions, RunOptions};
 use crate::board::Board;
 use crate::clock::{Clock, Observing};
 use crate::context::{Context, Wakers};
 use crate::judge::Desk;
+use crate::leadership::{Campaign, Leadership, Timing, identity};
 use crate::ledger::Book;
 use crate::metrics::Metrics;
 use crate::sources::Sources;
 use crate::{admin, executor, judge, sources};
 
-/// Runs the controller until SIGTERM or Ctrl-C.
+/// How long the reconcilers may take to finish, once told to: well within the half
+/// minute that Kubernetes gives a pod.
+const FINISH: Duration = Duration::from_secs(20);
+
+/// Runs the controller until SIGTERM or Ctrl-C, or until it has lost the lead.
 pub(crate) async fn run(options: RunOptions) -> Result<()> {
+    let LeadershipOptions { leader_elect, lease_duration, renew_deadline, retry_period, pod_name } = options.leadership;
+    let timing = Timing::new(lease_duration, renew_deadline, retry_period)?;
     let stop = stop_signal()?;
     let config = Config::infer().await.context("cannot find a cluster: set KUBECONFIG, or run in a pod")?;
     info!(version = env!("CARGO_PKG_VERSION"), api_server = %config.cluster_url, "starting");
@@ -47,6 +60,7 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
     let context = Arc::new(Context {
         namespace: options.namespace.clone(),
         clock,
+        leadership: Arc::new(if leader_elect { Leadership::contested() } else { Leadership::granted() }),
         announcer: Announcer::new(writes.clone(), Arc::clone(&metrics)),
         reads,
         writes,
@@ -60,15 +74,46 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
         metrics,
     });
 
-    let follow = tokio::spawn(follow(Arc::clone(&context)));
-    let admin = tokio::spawn(admin::serve(options.admin_listen, Arc::clone(&context), stopped(stop.clone())));
-    let work = work(Arc::clone(&context), judge_woken, executor_woken, options.concurrency, stop.clone());
-    tokio::select! {
-        () = work => {}
+    let targets = tokio::spawn({
+        let context = Arc::clone(&context);
+        async move { Box::pin(context.targets.follow(context.reads.clone())).await }
+    });
+    let admin = tokio::spawn(admin::serve(options.admin_listen, Arc::clone(&context)));
+    let (resign, resigned) = watch::channel(false);
+    let campaign = if leader_elect {
+        Some(tokio::spawn(Campaign::new(&context, identity(&pod_name), timing).run(resigned)))
+    } else {
+        warn!("leader election is off: nothing keeps a second replica from acting at the same time");
+        context.metrics.leader.set(1);
+        None
+    };
+    let work = work(Arc::clone(&context), judge_woken, executor_woken, options.concurrency, stop.subscribe());
+    let mut work = tokio::spawn(work);
+
+    let mut worked = None;
+    let reason = tokio::select! {
+        () = stopped(stop.subscribe()) => Ok(()),
+        () = context.leadership.until_over() => Ok(()),
         // It ends early only when it could not begin.
-        served = admin => served.context("the admin server panicked")??,
+        served = admin => served.context("the admin server panicked").flatten(),
+        ended = &mut work => {
+            worked = Some(ended);
+            Ok(())
+        }
+    };
+    stop.send_replace(true);
+    let worked = match worked {
+        Some(ended) => ended,
+        // The lead is not given back then: what did not finish may still write.
+        None => tokio::time::timeout(FINISH, work).await.context("what was under way did not finish in time")?,
+    };
+    worked.context("the reconcilers panicked")?;
+    resign.send_replace(true);
+    if let Some(campaign) = campaign {
+        campaign.await.context("the campaign panicked")??;
     }
-    follow.abort();
+    targets.abort();
+    reason?;
     info!("stopped");
     Ok(())
 }
@@ -76,15 +121,6 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
 /// A client whose answers set the clock.
 fn client(config: Config, clock: &Clock) -> kube::Result<Client> {
     Ok(ClientBuilder::try_from(config)?.with_layer(&Observing(clock.clone())).build())
-}
-
-/// Keeps the slim copies of the world up to date.
-async fn follow(context: Arc<Context>) {
-    let wake = context.wakers.judge.clone();
-    let mark = async {
-        mark_listed_sources(&context).await;
-    };
-    tokio::join!(context.targets.follow(context.reads.clone()), context.book.follow(context.reads.clone(), wake), mark);
 }
 
 /// Waits until the sources' kind can be listed and each of them has a client.
@@ -111,10 +147,10 @@ async fn mark_listed_sources(context: &Context) {
 }
 
 /// How soon a first list that failed is tried again.
-const LIST_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+const LIST_AGAIN: Duration = Duration::from_secs(1);
 
-/// Runs the reconcilers: the sources' at once, judge and executor when the world was
-/// listed once.
+/// Waits for the lead and runs the reconcilers: the sources' at once, judge and executor
+/// when the world was listed once.
 async fn work(
     context: Arc<Context>,
     judge_woken: mpsc::UnboundedReceiver<ObjectRef<HealingPolicy>>,
@@ -122,6 +158,10 @@ async fn work(
     concurrency: u16,
     stop: watch::Receiver<bool>,
 ) {
+    tokio::select! {
+        () = context.leadership.until_leading() => {}
+        () = stopped(stop.clone()) => return,
+    }
     let config = controller::Config::default().concurrency(concurrency);
     let sources = Controller::new(Api::<sources::GuardedSource>::all(context.reads.clone()), watch_config())
         .with_config(config.clone())
@@ -157,7 +197,15 @@ async fn work(
         let executor = drain("action", executor, Arc::clone(&context), |_, _, _| {});
         tokio::join!(judge, executor);
     };
-    tokio::join!(sources, heal);
+    let follow = async {
+        let wake = context.wakers.judge.clone();
+        tokio::join!(context.book.follow(context.reads.clone(), wake), mark_listed_sources(&context));
+    };
+    tokio::select! {
+        // The copy of the actions is kept up to date for as long as there is a use for it.
+        () = follow => {}
+        ((), ()) = async { tokio::join!(sources, heal) } => {}
+    }
 }
 
 /// Refers to the guarded twin of what was woken.
@@ -206,9 +254,10 @@ async fn drain<K, E>(
 }
 
 /// Becomes true on SIGTERM or Ctrl-C.
-fn stop_signal() -> Result<watch::Receiver<bool>> {
+fn stop_signal() -> Result<watch::Sender<bool>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (sender, receiver) = watch::channel(false);
+    let stop = watch::Sender::new(false);
+    let sender = stop.clone();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     tokio::spawn(async move {
@@ -218,13 +267,11 @@ fn stop_signal() -> Result<watch::Receiver<bool>> {
         }
         info!("told to stop, finishing what is under way");
         sender.send_replace(true);
-        // Keeps the channel open: its end is not the signal.
-        sender.closed().await;
     });
-    Ok(receiver)
+    Ok(stop)
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which it never is before the signal.
+    // An error means that the sender is gone, which is the end as well.
     let _ = stop.wait_for(|stop| *stop).await;
 }
