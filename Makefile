@@ -42,9 +42,8 @@ test-unit: ## Unit, property and table tests, and the checks of the house: no ro
 	$(call stage,test-unit,cargo test --workspace --locked --no-fail-fast)
 
 .PHONY: test-e2e
-test-e2e: build ## Suites on a real cluster of their own, taken down at the end; root, Linux
-	$(call stage,test-e2e: testbed,cargo test --locked --no-fail-fast -p testbed -- --ignored)
-	$(call stage,test-e2e: prunella,trap '$(BIN)/testbed down --name e2e' EXIT; TESTBED_NAME=e2e cargo test --locked --no-fail-fast -p prunella-e2e -- --ignored)
+test-e2e: build ## Suites on real clusters, taken down at the end (KEEP=1 leaves the shared one); root, Linux
+	$(call stage,test-e2e,$(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored)
 
 .PHONY: lint
 lint: ## Clippy over everything; a warning is an error
@@ -80,6 +79,10 @@ cluster-up: ## A real two-node Kubernetes with Prometheus on this machine; root,
 cluster-down: ## Take it down; nothing is left of it
 	cargo build --locked -p testbed
 	$(BIN)/testbed down
+
+.PHONY: env
+env: ## Print the testbed's KUBECONFIG, URLs and PATH: eval "$(make -s env)"
+	@$(BIN)/testbed env
 
 .PHONY: image
 image: build ## Load the controller and the sample app into the testbed

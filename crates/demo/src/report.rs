@@ -45,7 +45,7 @@ pub(crate) async fn look_further(ground: &Ground, console: &Console) -> Result<(
     }
     console.say("To look further, with --keep:");
     if let Some(testbed) = &ground.testbed {
-        console.command(&format!("eval \"$(testbed env --name {})\"", testbed.layout().name));
+        console.command(&format!("eval \"$(make -s env TESTBED_NAME={})\"", testbed.layout().name));
     }
     for words in ["describe healingpolicies", "describe healingactions", "get events --sort-by=.lastTimestamp"] {
         console.command(&format!("kubectl {words} -n {NAMESPACE}"));

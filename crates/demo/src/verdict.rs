@@ -12,6 +12,9 @@ use crate::console::Console;
 use crate::ground::{CONTROLLER, Ground, NAMESPACE};
 use crate::heal::Healed;
 
+/// Its records and status, its Events, its Lease.
+const OWN_GROUPS: [&str; 3] = ["prunella.dev", "events.k8s.io", "coordination.k8s.io"];
+
 /// The world at one moment.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -19,8 +22,8 @@ pub(crate) struct World {
     pub(crate) pods: BTreeMap<String, (String, i32)>,
     /// The actions by name, with the target's uid.
     actions: BTreeMap<String, String>,
-    /// What the controller asked of the API server to change, apart from its own
-    /// objects and Events; `None` where the request log cannot be read.
+    /// What the controller asked of the API server to change, apart from what is its
+    /// own; `None` where the request log cannot be read.
     writes: Option<Vec<String>>,
 }
 
@@ -53,7 +56,7 @@ fn restarts(pod: &Pod) -> i32 {
 fn writes(ground: &Ground) -> Result<Option<Vec<String>>> {
     let Some(testbed) = &ground.testbed else { return Ok(None) };
     let asked = testbed.audit()?.filter(|event| {
-        let own = ["prunella.dev", "events.k8s.io"].contains(&event.object_ref.api_group.as_str());
+        let own = OWN_GROUPS.contains(&event.object_ref.api_group.as_str());
         event.user.username == CONTROLLER && event.is_write() && !own
     });
     let told = asked.map(|event| {
@@ -90,7 +93,7 @@ pub(crate) async fn check(ground: &Ground, console: &Console, before: &World, he
             new == [wanted.as_str()],
             "the controller asked the API server for {new:?}, where one eviction was due"
         );
-        console.say(&format!("all that the controller changed, by the API server's request log: {wanted}"));
+        console.say(&format!("all that the controller changed of others, by the API server's request log: {wanted}"));
     }
     Ok(())
 }
