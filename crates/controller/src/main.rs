@@ -12,6 +12,7 @@ mod judge;
 mod leadership;
 mod ledger;
 mod metrics;
+mod pass;
 mod run;
 mod sources;
 mod writes;

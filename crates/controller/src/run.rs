@@ -32,6 +32,7 @@ use crate::judge::Desk;
 use crate::leadership::{Campaign, Leadership, Timing, identity};
 use crate::ledger::Book;
 use crate::metrics::Metrics;
+use crate::pass::fenced;
 use crate::sources::Sources;
 use crate::{admin, executor, judge, sources};
 
@@ -166,7 +167,11 @@ async fn work(
     let sources = Controller::new(Api::<sources::GuardedSource>::all(context.reads.clone()), watch_config())
         .with_config(config.clone())
         .graceful_shutdown_on(stopped(stop.clone()))
-        .run(sources::reconcile, |_, never, _| match *never {}, Arc::clone(&context));
+        .run(
+            |object, context| fenced("source", Arc::clone(&context.metrics), sources::reconcile(object, context)),
+            |_, never, _| match *never {},
+            Arc::clone(&context),
+        );
     let sources = drain("source", sources, Arc::clone(&context), |context, _, name| {
         context.sources.forget(&name);
     });
@@ -185,7 +190,11 @@ async fn work(
             .with_config(config.clone())
             .reconcile_on(woken(judge_woken))
             .graceful_shutdown_on(stopped(stop.clone()))
-            .run(judge::reconcile, |_, never, _| match *never {}, Arc::clone(&context));
+            .run(
+            |object, context| fenced("policy", Arc::clone(&context.metrics), judge::reconcile(object, context)),
+            |_, never, _| match *never {},
+            Arc::clone(&context),
+        );
         let judge = drain("policy", judge, Arc::clone(&context), |context, namespace, name| {
             context.forget_policy(&PolicyKey { namespace, name });
         });
@@ -193,7 +202,11 @@ async fn work(
             .with_config(config)
             .reconcile_on(woken(executor_woken))
             .graceful_shutdown_on(stopped(stop.clone()))
-            .run(executor::reconcile, |_, never, _| match *never {}, Arc::clone(&context));
+            .run(
+            |object, context| fenced("action", Arc::clone(&context.metrics), executor::reconcile(object, context)),
+            |_, never, _| match *never {},
+            Arc::clone(&context),
+        );
         let executor = drain("action", executor, Arc::clone(&context), |_, _, _| {});
         tokio::join!(judge, executor);
     };
