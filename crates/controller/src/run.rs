@@ -191,10 +191,10 @@ async fn work(
             .reconcile_on(woken(judge_woken))
             .graceful_shutdown_on(stopped(stop.clone()))
             .run(
-            |object, context| fenced("policy", Arc::clone(&context.metrics), judge::reconcile(object, context)),
-            |_, never, _| match *never {},
-            Arc::clone(&context),
-        );
+                |object, context| fenced("policy", Arc::clone(&context.metrics), judge::reconcile(object, context)),
+                |_, never, _| match *never {},
+                Arc::clone(&context),
+            );
         let judge = drain("policy", judge, Arc::clone(&context), |context, namespace, name| {
             context.forget_policy(&PolicyKey { namespace, name });
         });
@@ -203,10 +203,10 @@ async fn work(
             .reconcile_on(woken(executor_woken))
             .graceful_shutdown_on(stopped(stop.clone()))
             .run(
-            |object, context| fenced("action", Arc::clone(&context.metrics), executor::reconcile(object, context)),
-            |_, never, _| match *never {},
-            Arc::clone(&context),
-        );
+                |object, context| fenced("action", Arc::clone(&context.metrics), executor::reconcile(object, context)),
+                |_, never, _| match *never {},
+                Arc::clone(&context),
+            );
         let executor = drain("action", executor, Arc::clone(&context), |_, _, _| {});
         tokio::join!(judge, executor);
     };
