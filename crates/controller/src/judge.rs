@@ -57,6 +57,9 @@ struct Standing {
     /// The uid of the policy, and the digest of its condition, target and steps: with
     /// another one nothing remembered is of use.
     identity: (String, String),
+    /// The generation of the spec that was looked at last: with another one the source
+    /// is asked at once, however long the old interval was.
+    generation: Option<i64>,
     memory: Memory,
     observation: Option<Observation>,
     /// When the source is to be asked again.
@@ -129,6 +132,7 @@ async fn judge(
         Ok(compiled) => compiled,
         Err(error) => {
             context.board.forget(key);
+            context.metrics.forget(key);
             record::stalled(policy, standing, &error, context).await.map_err(JudgeError::Record)?;
             return Ok(Requeue::requeue(STALLED_AGAIN));
         }
@@ -138,6 +142,10 @@ async fn judge(
         let written = standing.written.take();
         let memory = if standing.identity.0.is_empty() { restore::memory(policy) } else { Memory::default() };
         *standing = Standing { identity, memory, written, ..Standing::default() };
+    }
+    if standing.generation != policy.metadata.generation {
+        standing.generation = policy.metadata.generation;
+        standing.due = None;
     }
     let now = context.now();
     let asked_now = standing.observation.is_none() || standing.due.is_none_or(|due| now >= due);

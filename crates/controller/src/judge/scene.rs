@@ -11,7 +11,7 @@ use prunella_api::{
 };
 use prunella_core::decide::{Decision, Phase, Timer};
 use prunella_core::ledger::{Ledger, Record, State};
-use prunella_core::observation::{Answer, Observation, UnknownReason};
+use prunella_core::observation::{Answer, Labels, Observation, UnknownReason};
 use prunella_core::refusal::{Reason, Refusal};
 use prunella_core::target::Uid;
 
@@ -110,7 +110,7 @@ impl Scene<'_> {
                 let ignored = matching
                     .first_ignored
                     .as_ref()
-                    .map(|labels| format!("; the first that does not: {labels:?}"))
+                    .map(|labels| format!("; the first that does not: {}", shown(labels)))
                     .unwrap_or_default();
                 set(Observed, Some(true), "Answered", format!("{message}{ignored}"));
                 true
@@ -276,4 +276,12 @@ fn state_word(state: State) -> &'static str {
         State::Settling => "Settling",
         State::Verifying | State::Finished(_) => "Verifying",
     }
+}
+
+/// Labels as PromQL writes them, cut where a sentence would become a page.
+fn shown(labels: &Labels) -> String {
+    const AT_MOST: usize = 512;
+    let all: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    let text = format!("{{{}}}", all.join(", "));
+    if text.chars().count() <= AT_MOST { text } else { text.chars().take(AT_MOST).chain("…".chars()).collect() }
 }
