@@ -278,7 +278,7 @@ fn state_word(state: State) -> &'static str {
     }
 }
 
-/// Labels as PromQL writes them, cut where a sentence would become a page.
+/// Labels as `PromQL` writes them, cut where a sentence would become a page.
 fn shown(labels: &Labels) -> String {
     const AT_MOST: usize = 512;
     let all: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
