@@ -33,7 +33,13 @@ pub(crate) async fn install(testbed: &Testbed) -> Result<()> {
     testbed.load_image(&sample_app_image()?, &sample_app).await?;
 
     let overlay = overlay(testbed, &tag)?;
-    testbed.kubectl(&["apply", "--kustomize", &overlay.display().to_string()]).await?;
+    let applied = testbed.kubectl(&["apply", "--kustomize", &overlay.display().to_string()]).await?;
+    if applied.lines().any(|line| line.starts_with("clusterrole") && line.ends_with("configured")) {
+        // A watch that was refused is tried again after up to half a minute: the
+        // tests would begin with a controller that sees half the world.
+        testbed.kubectl(&["rollout", "restart", DEPLOYMENT, "--namespace", NAMESPACE]).await?;
+        testbed.kubectl(&["rollout", "status", DEPLOYMENT, "--namespace", NAMESPACE, "--timeout=2m"]).await?;
+    }
     let source = repository("examples/source.yaml").display().to_string();
     eventually(PATIENCE, "the source's kind to be served", async || {
         testbed.kubectl(&["apply", "--filename", &source]).await

@@ -41,7 +41,7 @@ async fn a_silent_prometheus_is_neither_sick_nor_healthy() -> Result<()> {
         // By itself, and with what is seen from now on.
         room.until_judged(POLICY).await?;
         let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
-        ensure!(action.spec.target.uid == uid_of(sick));
+        ensure!(action.spec.target.uid == uid_of(sick), "{:?}", action.spec.target);
         Ok(())
     })
     .await
@@ -76,7 +76,7 @@ async fn without_the_controller_nobody_is_healed() -> Result<()> {
 
         // What was sick before it came is healed by it all the same.
         let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
-        ensure!(action.spec.target.uid == uid_of(sick));
+        ensure!(action.spec.target.uid == uid_of(sick), "{:?}", action.spec.target);
         Ok(())
     })
     .await

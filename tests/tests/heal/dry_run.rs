@@ -21,7 +21,7 @@ async fn a_dry_run_records_a_sickness_once_and_touches_nothing() -> Result<()> {
         room.simulate(sick, "gauge?value=10").await?;
 
         let action = room.until_outcome(POLICY, 1, "DryRun").await?;
-        ensure!(action.spec.target.name == name_of(sick));
+        ensure!(action.spec.target.name == name_of(sick), "{:?}", action.spec.target);
         ensure!(action.spec.evidence.value == "10", "{}", action.spec.evidence.value);
         room.until_condition(POLICY, "Blocked", "True", "AlreadyRecorded").await?;
 

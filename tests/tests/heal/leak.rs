@@ -84,7 +84,7 @@ fn one_write(room: &Room<'_>, leaking: &Pod) -> Result<()> {
     let object = &eviction.object_ref;
     ensure!(eviction.verb == "create" && eviction.succeeded(), "{eviction:#?}");
     ensure!((object.resource.as_str(), object.subresource.as_str()) == ("pods", "eviction"), "{eviction:#?}");
-    ensure!(object.name == name_of(leaking));
+    ensure!(object.name == name_of(leaking), "{} was evicted", object.name);
     let uid = eviction.request_object.pointer("/deleteOptions/preconditions/uid");
     ensure!(uid == Some(&json!(uid_of(leaking))), "evicted without the uid as precondition: {eviction:#?}");
 
@@ -96,7 +96,7 @@ fn one_write(room: &Room<'_>, leaking: &Pod) -> Result<()> {
         pod && removes && !request.user.groups.iter().any(|group| group == "system:nodes")
     });
     let by: Vec<_> = removals.map(|request| request.user.username).collect();
-    ensure!(by == [CONTROLLER]);
+    ensure!(by == [CONTROLLER], "{by:?} took it away");
     Ok(())
 }
 
@@ -113,15 +113,15 @@ fn others_untouched(after: &[Pod], others: &[Pod], leaking: &Pod) -> Result<()> 
 fn record_tells(action: &HealingAction, leaking: &Pod, query: &str) -> Result<()> {
     let spec = &action.spec;
     let status = action.status.as_ref().context("the action has no status")?;
-    ensure!((spec.target.name.clone(), spec.target.uid.clone()) == (name_of(leaking), uid_of(leaking)));
-    ensure!((spec.subject.kind.as_str(), spec.subject.name.as_str()) == ("Deployment", "sample-app"));
-    ensure!((spec.action_name.as_str(), spec.rung, spec.attempt) == ("DeletePod", 1, 1));
-    ensure!(spec.evidence.query == query);
+    ensure!(spec.target.name == name_of(leaking) && spec.target.uid == uid_of(leaking), "{:?}", spec.target);
+    ensure!(spec.subject.kind == "Deployment" && spec.subject.name == "sample-app", "{:?}", spec.subject);
+    ensure!(spec.action_name == "DeletePod" && spec.rung == 1 && spec.attempt == 1, "{spec:#?}");
+    ensure!(spec.evidence.query == query, "{}", spec.evidence.query);
     ensure!(spec.evidence.labels.get("pod") == Some(&name_of(leaking)), "{:?}", spec.evidence.labels);
     ensure!(spec.evidence.value.parse::<f64>()? > BOUND, "{}", spec.evidence.value);
     ensure!(status.outcome_reason.as_deref() == Some("Cleared"), "{status:#?}");
     let writes: Vec<_> = status.writes.iter().map(|write| (write.request.as_str(), write.object.clone())).collect();
-    ensure!(writes == [("create pods/eviction", format!("Pod/{}", name_of(leaking)))]);
+    ensure!(writes == [("create pods/eviction", format!("Pod/{}", name_of(leaking)))], "{writes:?}");
 
     // Times are kept in whole seconds.
     let held = spec.evidence.observed_at.0.duration_since(spec.evidence.since.0);
