@@ -49,6 +49,9 @@ pub(crate) fn write(layout: &Layout) -> Result<()> {
     // One serving certificate for everything in the hub.
     issue(layout, &authority, "server", "testbed", "system:masters", addresses)?;
 
+    // For whoever stands between a pod and the API server, on the host.
+    issue(layout, &authority, "proxy", "testbed-proxy", "", vec![layout.host_ip()])?;
+
     for (file, user, group) in CLIENTS {
         issue(layout, &authority, file, user, group, Vec::new())?;
         kubeconfig(layout, file)?;

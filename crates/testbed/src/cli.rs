@@ -59,6 +59,25 @@ pub(crate) enum Command {
         #[arg(short, long)]
         follow: bool,
     },
+    /// Stand between clients and the API server, until SIGTERM or Ctrl-C; prints each request as a JSON line
+    ///
+    /// Orders are taken from the standard input, one a line: a rule as {"arm": RULE}, "disarm", "release" (what is
+    /// stalled), "cut" (every connection), "pause" and "resume". A rule is JSON such as
+    /// {"on": {"resource": "pods/eviction"}, "nth": 1, "times": 1, "fate": "applyThenDrop", "kill": {"pid": 123}}.
+    /// "on" may hold number, method, resource, path, body and peer, and is every change if left out. "fate" is one of
+    /// "swallow", "applyThenDrop", {"answer": 503}, {"applyThenAnswer": 504}, {"stall": {"millis": 500}},
+    /// {"applyThenStall": {}} (until released) and "cut". "kill" is {"pid": PID} or {"command": [PROGRAM, ARGS...]}.
+    Proxy {
+        /// Where to listen, on the host's address on the testbed's network
+        #[arg(long, default_value_t = 6444, value_name = "PORT")]
+        listen_port: u16,
+        /// Rules to begin with: a JSON array of them
+        #[arg(long, value_name = "FILE")]
+        script: Option<PathBuf>,
+        /// Resources whose changes are neither numbered nor counted, such as leases,events
+        #[arg(long, value_delimiter = ',', value_name = "RESOURCE")]
+        uncounted: Vec<String>,
+    },
     /// kubectl, as administrator
     Kubectl {
         /// kubectl's own arguments

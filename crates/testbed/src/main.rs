@@ -1,6 +1,7 @@
 //! The command line. Errors are one line, `testbed: what is wrong: what to
 //! do`, with exit code 1; clap's own have exit code 2.
 
+mod between;
 mod cli;
 mod print;
 
@@ -9,7 +10,7 @@ use cli::{Cli, Command, ImageCommand, NodeCommand, ServerCommand};
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use testbed::status::Status;
-use testbed::{Fault, State, Surroundings, Testbed};
+use testbed::{Fault, ProxyOptions, State, Surroundings, Testbed};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What a shell expects of a program that ended by Ctrl-C.
@@ -51,6 +52,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             print::file(&testbed.layout().log(&server), follow).await?;
         }
         Command::Audit { follow } => print::file(&Testbed::open(name)?.layout().audit_log(), follow).await?,
+        Command::Proxy { listen_port, script, uncounted } => {
+            between::stand(&Testbed::open(name)?, ProxyOptions { port: listen_port, uncounted }, script).await?;
+        }
         Command::Kubectl { args } => {
             return Err(Testbed::open(name)?.kubectl_command().args(args).exec().into());
         }
