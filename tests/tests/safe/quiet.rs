@@ -1,0 +1,129 @@
+//! Two hundred policies that have nothing to do ask and write nothing; the one that then
+//! has something to do does it.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::api::ListParams;
+use prunella_api::HealingPolicy;
+use prunella_e2e::{CONTROLLER, PATIENCE, Room, condition, eventually, in_room, uid_of};
+use serde_json::json;
+use testbed::audit::Event;
+
+use crate::source::Source;
+
+const POLICIES: usize = 200;
+const INTERVAL: usize = 5;
+/// How long they are watched, in seconds; `PRUNELLA_QUIET_SECONDS` changes it.
+const SECONDS: usize = 60;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn two_hundred_quiet_policies_are_all_asked_and_nothing_is_written() -> Result<()> {
+    let seconds = std::env::var("PRUNELLA_QUIET_SECONDS").ok().and_then(|given| given.parse().ok()).unwrap_or(SECONDS);
+    in_room("two-hundred", async |room| {
+        let pods = room.deploy(2).await?;
+        let source = Source::new(room, "counting").await?;
+        // Each asks something of its own, so that each is seen to be asked.
+        let queries: Vec<_> = (0..POLICIES).map(|number| query(room, number)).collect();
+        let policies = queries.iter().enumerate().map(|(number, query)| {
+            let mut policy = room.policy(&name(number), query);
+            policy["metadata"]["namespace"] = json!(room.name());
+            policy["spec"]["interval"] = json!(format!("{INTERVAL}s"));
+            source.ask_by(&mut policy);
+            policy
+        });
+        let all = json!({"apiVersion": "v1", "kind": "List", "items": policies.collect::<Vec<_>>()});
+        room.ground.testbed.apply(&all.to_string()).await?;
+        until_quiet(room).await?;
+
+        let (written, served) = (writes(room, &source)?.len(), served(room).await?);
+        let asked: Vec<_> = queries.iter().map(|query| source.asked(query)).collect();
+        let looks = seconds / INTERVAL;
+        // Asked by the clock, so the looks tell when the time is over.
+        tokio::time::sleep(Duration::from_secs(seconds.try_into()?)).await;
+        let since: Vec<_> = queries.iter().zip(asked).map(|(query, before)| source.asked(query) - before).collect();
+        let total: usize = since.iter().sum();
+        let least = since.iter().copied().min().unwrap_or_default();
+        let new = writes(room, &source)?.split_off(written);
+        println!("{POLICIES} policies, {seconds} s: {total} queries, at least {least} of each, {} writes", new.len());
+        ensure!(new.is_empty(), "the controller wrote {} times: {:#?}", new.len(), new.first());
+        ensure!(least + 1 >= looks, "one of the policies looked {least} times, not {looks}");
+
+        eventually(PATIENCE, "Prometheus to have counted the queries", async || {
+            let counted = self::served(room).await? - served;
+            #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+            let enough = counted >= total as f64;
+            ensure!(enough, "{counted} of {total}");
+            println!("Prometheus counted {counted} queries");
+            Ok(())
+        })
+        .await?;
+        println!("the controller's memory: {:.1} MiB", memory(room).await? / 1024.0 / 1024.0);
+
+        let broken = pods.first().context("no pod")?;
+        room.simulate(broken, "gauge?value=9").await?;
+        let action = room.until_outcome(&name(0), 1, "Succeeded").await?;
+        ensure!(action.spec.target.uid == uid_of(broken));
+        ensure!(room.healing_writes()?.len() == 1, "{:#?}", room.healing_writes()?);
+        Ok(())
+    })
+    .await
+}
+
+fn name(number: usize) -> String {
+    format!("quiet-{number}")
+}
+
+/// Only the first is breached by what the test breaks.
+fn query(room: &Room<'_>, number: usize) -> String {
+    let bound = if number == 0 { 5 } else { 1000 + number };
+    format!(r#"sample_app_gauge{{namespace="{}"}} > {bound}"#, room.name())
+}
+
+async fn until_quiet(room: &Room<'_>) -> Result<()> {
+    eventually(PATIENCE, "every policy to be judged", async || {
+        let policies = room.api::<HealingPolicy>().list(&ListParams::default()).await?.items;
+        let quiet = policies.iter().filter(|policy| {
+            let word = |kind| condition(policy, kind).map(|one| one.reason).unwrap_or_default();
+            let selected = policy.status.as_ref().and_then(|status| status.targets).map(|targets| targets.selected);
+            word("Observed") == "Answered" && word("Healthy") == "NoTargetSick" && selected == Some(2)
+        });
+        let quiet = quiet.count();
+        ensure!(quiet == POLICIES, "{quiet} of {}", policies.len());
+        Ok(())
+    })
+    .await
+}
+
+/// Everything that the controller wrote in the namespace or on its source.
+fn writes(room: &Room<'_>, source: &Source) -> Result<Vec<Event>> {
+    let log = File::open(room.ground.testbed.layout().audit_log()).context("cannot read the request log")?;
+    let lines = BufReader::new(log).lines().map_while(Result::ok);
+    // The source's name begins with the namespace's; few lines of a long log are meant.
+    let meant = lines.filter(|line| line.contains(room.name()) && line.contains(CONTROLLER));
+    let mut writes: Vec<Event> = meant.filter_map(|line| serde_json::from_str(&line).ok()).collect();
+    writes.retain(|event| {
+        let object = &event.object_ref;
+        let here = object.namespace == room.name() || object.name == source.name();
+        event.user.username == CONTROLLER && event.is_write() && here
+    });
+    Ok(writes)
+}
+
+/// How many instant queries Prometheus has answered.
+async fn served(room: &Room<'_>) -> Result<f64> {
+    one(room, r#"sum(prometheus_http_requests_total{handler="/api/v1/query"})"#).await
+}
+
+/// The controller's memory in bytes.
+async fn memory(room: &Room<'_>) -> Result<f64> {
+    one(room, r#"sum(container_memory_working_set_bytes{namespace="prunella-system",container="prunella"})"#).await
+}
+
+async fn one(room: &Room<'_>, query: &str) -> Result<f64> {
+    let series = room.ground.ask(query).await?;
+    Ok(series.first().with_context(|| format!("Prometheus has nothing for {query}"))?.value)
+}

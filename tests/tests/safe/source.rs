@@ -1,0 +1,245 @@
+//! A source of a test's own: a small HTTP server between the controller and the real
+//! Prometheus. It counts what it is asked, and lies when it is told to.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use prunella_e2e::{PATIENCE, Room, eventually};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// More than the controller reads of one answer.
+const TEN_MEGABYTES: usize = 10 << 20;
+const POLL: Duration = Duration::from_millis(20);
+
+/// What is made of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// Nothing: it is the real one.
+    Honest,
+    /// It does not come.
+    Hang,
+    /// The connection is accepted by the kernel, and nobody reads from it.
+    Paused,
+    /// The connection is closed instead.
+    Cut,
+    /// A page for people.
+    Html,
+    /// Ten megabytes.
+    Huge,
+    /// No value is a number.
+    NotANumber,
+    /// A scalar.
+    Scalar,
+    /// A matrix.
+    Matrix,
+    /// It says that something is missing.
+    Warning,
+    /// A bare status.
+    Status(u16),
+    /// Whatever is asked, nobody has a sample of it at this very instant: only what a
+    /// function over a range remembers is there.
+    NoInstant,
+}
+
+/// The server, with its `ClusterPrometheusSource`; both are gone when it is dropped.
+pub(crate) struct Source {
+    name: String,
+    shared: Arc<Shared>,
+    serving: JoinHandle<()>,
+    delete: std::process::Command,
+}
+
+struct Shared {
+    upstream: String,
+    http: reqwest::Client,
+    lie: Mutex<Lie>,
+    asked: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Source {
+    /// A server that pods reach, and the object that names it: honest for now.
+    ///
+    /// # Errors
+    /// When no socket can be had or the object is refused.
+    pub(crate) async fn new(room: &Room<'_>, suffix: &str) -> Result<Self> {
+        let testbed = room.ground.testbed;
+        let listener = TcpListener::bind((testbed.layout().host_ip(), 0)).await.context("cannot listen for queries")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let name = format!("{}-{suffix}", room.name());
+        let object = json!({
+            "apiVersion": "prunella.dev/v1alpha1",
+            "kind": "ClusterPrometheusSource",
+            "metadata": {"name": name},
+            "spec": {"url": url, "scrapeInterval": "2s"},
+        });
+        testbed.apply(&object.to_string()).await?;
+        let shared = Arc::new(Shared {
+            upstream: testbed.prometheus_url(),
+            http: reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build()?,
+            lie: Mutex::new(Lie::Honest),
+            asked: Mutex::default(),
+        });
+        let mut delete = testbed.kubectl_command();
+        delete.args(["delete", "clusterprometheussource", "--wait=false", "--ignore-not-found", &name]);
+        let serving = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        Ok(Self { name, shared, serving, delete })
+    }
+
+    /// What policies call it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes a policy ask this source.
+    pub(crate) fn ask_by(&self, policy: &mut Value) {
+        policy["spec"]["condition"]["promql"]["source"] = json!({"name": self.name});
+    }
+
+    /// From now on.
+    pub(crate) fn tell(&self, lie: Lie) {
+        *lock(&self.shared.lie) = lie;
+    }
+
+    /// How often this very query was put.
+    pub(crate) fn asked(&self, query: &str) -> usize {
+        lock(&self.shared.asked).get(query).copied().unwrap_or_default()
+    }
+
+    /// Waits until this very query was put so many times more.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) async fn asked_again(&self, query: &str, times: usize) -> Result<()> {
+        let before = self.asked(query);
+        eventually(PATIENCE, &format!("{query} to be asked {times} times more"), async || {
+            let since = self.asked(query) - before;
+            ensure!(since >= times, "it was asked {since} times");
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.serving.abort();
+        // A testbed that is gone has no sources.
+        let _ = self.delete.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        while *lock(&shared.lie) == Lie::Paused {
+            tokio::time::sleep(POLL).await;
+        }
+        let Ok((connection, _)) = listener.accept().await else { return };
+        let shared = Arc::clone(&shared);
+        // A connection that breaks is the client's to notice.
+        tokio::spawn(async move { drop(converse(connection, &shared).await) });
+    }
+}
+
+/// One request, one answer.
+async fn converse(mut connection: TcpStream, shared: &Shared) -> Result<()> {
+    let (path, body) = read(&mut connection).await?;
+    let query = query_of(&body);
+    if path.ends_with("/query") {
+        *lock(&shared.asked).entry(query.clone()).or_default() += 1;
+    }
+    let lie = *lock(&shared.lie);
+    let (status, kind, answer) = match lie {
+        Lie::Hang | Lie::Paused => {
+            while *lock(&shared.lie) == lie {
+                tokio::time::sleep(POLL).await;
+            }
+            return Ok(());
+        }
+        Lie::Cut => return Ok(()),
+        Lie::Html => (200, "text/html", b"<html><body>Please sign in</body></html>".to_vec()),
+        Lie::Huge => (200, "application/json", vec![b' '; TEN_MEGABYTES]),
+        Lie::Scalar => (200, "application/json", answer("scalar", &json!([1, "9"]))),
+        Lie::Matrix => (200, "application/json", answer("matrix", &json!([{"metric": {}, "values": [[1, "9"]]}]))),
+        Lie::Status(status) => (status, "text/plain", b"no".to_vec()),
+        Lie::NoInstant if path.ends_with("/query") && !query.contains("rate(") => {
+            (200, "application/json", answer("vector", &json!([])))
+        }
+        Lie::Honest | Lie::NotANumber | Lie::Warning | Lie::NoInstant => forward(shared, &path, body, lie).await?,
+    };
+    let head = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        answer.len()
+    );
+    connection.write_all(head.as_bytes()).await?;
+    connection.write_all(&answer).await?;
+    Ok(())
+}
+
+async fn forward(shared: &Shared, path: &str, body: Vec<u8>, lie: Lie) -> Result<(u16, &'static str, Vec<u8>)> {
+    let url = format!("{}{path}", shared.upstream);
+    let request = if body.is_empty() { shared.http.get(url) } else { shared.http.post(url).body(body) };
+    let response = request.header("content-type", "application/x-www-form-urlencoded").send().await?;
+    let status = response.status().as_u16();
+    let mut answer = response.bytes().await?.to_vec();
+    if lie != Lie::Honest {
+        let mut changed: Value = serde_json::from_slice(&answer)?;
+        match lie {
+            Lie::Warning => changed["warnings"] = json!(["a part of the data could not be read"]),
+            Lie::NotANumber => {
+                let series = changed.pointer_mut("/data/result").and_then(Value::as_array_mut);
+                for one in series.into_iter().flatten() {
+                    one["value"][1] = json!("NaN");
+                }
+            }
+            _ => {}
+        }
+        answer = changed.to_string().into_bytes();
+    }
+    Ok((status, "application/json", answer))
+}
+
+fn answer(kind: &str, result: &Value) -> Vec<u8> {
+    json!({"status": "success", "data": {"resultType": kind, "result": result}}).to_string().into_bytes()
+}
+
+/// Path and body of one request.
+async fn read(connection: &mut TcpStream) -> Result<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        more(connection, &mut bytes).await?;
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length.map_or(Ok(0), |length| length.trim().parse())?;
+    while bytes.len() < end + length {
+        more(connection, &mut bytes).await?;
+    }
+    // Paths of the API are in small letters.
+    let path = head.split_whitespace().nth(1).context("no path")?.to_owned();
+    Ok((path, bytes[end..].to_vec()))
+}
+
+async fn more(connection: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<()> {
+    ensure!(connection.read_buf(bytes).await? > 0, "the request ends early");
+    Ok(())
+}
+
+/// The field `query` of a form.
+fn query_of(body: &[u8]) -> String {
+    let form = reqwest::Url::parse(&format!("http://form/?{}", String::from_utf8_lossy(body)));
+    let found = form.ok().and_then(|form| form.query_pairs().find(|(name, _)| name == "query").map(|(_, v)| v.into()));
+    found.unwrap_or_default()
+}

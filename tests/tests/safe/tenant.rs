@@ -1,0 +1,166 @@
+//! A namespace's own administrator, given every right on the group by mistake, reads
+//! what was done and writes policies; the records of what is done are the controller's.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, ResourceExt as _};
+use prunella_api::{HealingAction, HealingPolicy};
+use prunella_e2e::{PATIENCE, Room, eventually, in_room, name_of, uid_of};
+use serde_json::{Value, json};
+
+const POLICY: &str = "gauge";
+const REFUSAL: &str = "HealingActions are written by the prunella controller alone";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_tenant_writes_policies_and_reads_actions_and_that_is_all() -> Result<()> {
+    in_room("tenant", async |room| {
+        let pods = room.deploy(2).await?;
+        let sick = pods.first().context("no pod")?;
+        let namesake = format!("system:serviceaccount:{}:prunella", room.name());
+        for user in ["tenant", &namesake] {
+            grant(room, user).await?;
+        }
+        let tenant = client_as(room, "tenant").await?;
+        let mut policy = room.policy(POLICY, &room.gauge_over(5));
+        policy["spec"]["mode"] = json!("DryRun");
+        let policies: Api<HealingPolicy> = Api::namespaced(tenant.clone(), room.name());
+        policies.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
+        room.until_judged(POLICY).await?;
+        room.simulate(sick, "gauge?value=10").await?;
+        let action = room.until_outcome(POLICY, 1, "DryRun").await?;
+
+        for user in ["tenant", &namesake] {
+            writes_are_refused(room, &client_as(room, user).await?, &action)
+                .await
+                .with_context(|| format!("as {user}"))?;
+        }
+        let now = room.actions(POLICY).await?;
+        ensure!(now == [action.clone()], "the record changed: {now:#?}");
+
+        let actions: Api<HealingAction> = Api::namespaced(tenant, room.name());
+        ensure!(actions.get(&action.name_any()).await? == action);
+        ensure!(actions.list(&ListParams::default()).await?.items == [action]);
+        let _watch = actions.watch(&WatchParams::default(), "0").await?;
+        let change = json!({"spec": {"suspend": true}});
+        policies.patch(POLICY, &PatchParams::default(), &Patch::Merge(change)).await?;
+        policies.delete(POLICY, &DeleteParams::default()).await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Every way to write that the API has.
+async fn writes_are_refused(room: &Room<'_>, client: &Client, action: &HealingAction) -> Result<()> {
+    let actions: Api<HealingAction> = Api::namespaced(client.clone(), room.name());
+    let name = &action.name_any();
+    let (post, patch, delete) = (PostParams::default(), PatchParams::default(), DeleteParams::default());
+    let forged = forged(action)?;
+    let mut changed = action.clone();
+    changed.status.get_or_insert_default().outcome = Some("Succeeded".into());
+    let merge = |change: Value| Patch::Merge(change);
+    let outcome = json!({"status": {"outcome": "Expired"}});
+    let apply = json!({
+        "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingAction",
+        "metadata": {"name": name, "labels": {"mine": "yes"}},
+    });
+
+    refused("create", actions.create(&post, &forged).await)?;
+    refused("label", actions.patch(name, &patch, &merge(json!({"metadata": {"labels": {"mine": "yes"}}}))).await)?;
+    refused("unlock", actions.patch(name, &patch, &merge(json!({"metadata": {"finalizers": ["a.b/c"]}}))).await)?;
+    refused("apply", actions.patch(name, &PatchParams::apply("tenant").force(), &Patch::Apply(&apply)).await)?;
+    refused("change the status of", actions.patch_status(name, &patch, &merge(outcome)).await)?;
+    refused("replace the status of", actions.replace_status(name, &post, &changed).await)?;
+    refused("delete", actions.delete(name, &delete).await)?;
+    refused("delete every", actions.delete_collection(&delete, &ListParams::default()).await)?;
+    // The spec is refused to everybody, by the schema.
+    let spec = merge(json!({"spec": {"mode": "Enforce"}}));
+    ensure!(actions.patch(name, &patch, &spec).await.is_err(), "they could change the spec");
+    Ok(())
+}
+
+/// The order that somebody would like the controller to carry out.
+fn forged(action: &HealingAction) -> Result<HealingAction> {
+    let mut forged = serde_json::to_value(action)?;
+    forged["metadata"] = json!({"name": format!("{}-forged", action.name_any())});
+    forged["spec"]["sequence"] = json!(2);
+    forged["spec"]["mode"] = json!("Enforce");
+    forged.as_object_mut().context("no object")?.remove("status");
+    Ok(serde_json::from_value(forged)?)
+}
+
+fn refused<T>(what: &str, answer: kube::Result<T>) -> Result<()> {
+    match answer {
+        Ok(_) => bail!("they could {what} a HealingAction"),
+        Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains(REFUSAL) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("{what}: refused, but not for that reason")),
+    }
+}
+
+/// All that a namespace's administrator has, and more than anybody should.
+async fn grant(room: &Room<'_>, user: &str) -> Result<()> {
+    let name = user.replace(':', ".");
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "too-much"},
+        "rules": [{"apiGroups": ["prunella.dev"], "resources": ["*"], "verbs": ["*"]}],
+    });
+    room.apply(&role).await?;
+    for (kind, role) in [("ClusterRole", "admin"), ("Role", "too-much")] {
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": format!("{name}-{role}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        });
+        room.apply(&binding).await?;
+    }
+    // The API server learns of rights by a watch of its own.
+    let client = client_as(room, user).await?;
+    eventually(PATIENCE, &format!("{user} to have the rights"), async || {
+        let policies: Api<HealingPolicy> = Api::namespaced(client.clone(), room.name());
+        Ok(policies.delete_collection(&DeleteParams::default(), &ListParams::default()).await.map(drop)?)
+    })
+    .await
+}
+
+async fn client_as(room: &Room<'_>, user: &str) -> Result<Client> {
+    let kubeconfig = Kubeconfig::read_from(room.ground.testbed.kubeconfig())?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    config.auth_info.impersonate = Some(user.to_owned());
+    Ok(Client::try_from(config)?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_namespace_goes_with_all_its_actions_even_one_under_way() -> Result<()> {
+    in_room("going", async |room| {
+        let pods = room.deploy(2).await?;
+        let sick = pods.first().context("no pod")?;
+        let mut budget = room.example("sample-app/pdb.yaml")?;
+        budget["spec"]["maxUnavailable"] = json!(0);
+        room.apply(&budget).await?;
+        room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
+        room.simulate(sick, "gauge?value=10").await?;
+        eventually(PATIENCE, "an action that is under way", async || {
+            let actions = room.actions(POLICY).await?;
+            let action = actions.first().context("no action")?;
+            let by = action.status.as_ref().and_then(|status| status.blocked_by.as_deref());
+            ensure!(by == Some("DisruptionBudget") && !action.finalizers().is_empty(), "held up by {by:?}");
+            ensure!((action.spec.target.name.clone(), action.spec.target.uid.clone()) == (name_of(sick), uid_of(sick)));
+            Ok(())
+        })
+        .await?;
+
+        let namespaces: Api<Namespace> = Api::all(room.ground.client.clone());
+        namespaces.delete(room.name(), &DeleteParams::default()).await?;
+        eventually(PATIENCE, "the namespace to be gone", async || {
+            let left = namespaces.get_opt(room.name()).await?;
+            ensure!(left.is_none(), "{:#?}", left.and_then(|left| left.status));
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
