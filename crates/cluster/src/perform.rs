@@ -13,8 +13,9 @@ use prunella_core::target::Object;
 
 use crate::{ClusterError, within};
 
-/// How long a write may take. After it nobody knows; the world is looked at.
-const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a write may take. After it nobody knows; the world is looked at. Not longer
+/// than what is left of the lease, by default, when the leader stops acting.
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// What the API server answers when a disruption budget allows no eviction.
 const TOO_MANY_REQUESTS: u16 = 429;
 

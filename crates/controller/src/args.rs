@@ -52,7 +52,8 @@ pub(crate) struct LeadershipOptions {
     /// keeps a second one from acting at the same time: only for tests.
     #[arg(long, env = "PRUNELLA_LEADER_ELECT", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub(crate) leader_elect: bool,
-    /// How long a Lease that does not change is respected: the longest time without a leader.
+    /// How long a Lease that does not change is respected. A leader that has vanished is followed within this
+    /// and --retry-period.
     #[arg(long, env = "PRUNELLA_LEASE_DURATION", default_value = "15s", value_parser = duration, value_name = "DURATION")]
     pub(crate) lease_duration: Duration,
     /// How long the leader acts without being able to renew. What is left of the lease then is for requests

@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-/// How long one write may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+/// How long one write may take: what is left of the lease, by default, when the leader
+/// stops acting. So whoever began it in time has given it up before another one leads.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Applies a whole status by server-side apply: what is left out is taken away.
 pub(crate) async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<K, ClusterError>

@@ -45,7 +45,7 @@ pub(crate) struct Campaign {
 
 /// The lead is lost: this process has to end.
 #[derive(Debug, thiserror::Error)]
-#[error("lost the lead: {0}")]
+#[error("lost the lead")]
 pub(crate) struct Lost(#[from] Loss);
 
 /// What came of a request.
@@ -54,8 +54,8 @@ enum Came {
     Good(Box<Lease>),
     /// There is no Lease.
     Absent,
-    /// Refused: without any effect.
-    Refused(ClusterError),
+    /// Refused, with the API server's words: without any effect.
+    Refused(String),
     /// Nobody knows.
     Unclear(ClusterError),
 }
@@ -122,7 +122,11 @@ impl Campaign {
                 self.election.absent(now);
                 self.last = None;
             }
-            Came::Refused(error) | Came::Unclear(error) => {
+            Came::Refused(error) => {
+                warn!(error, "may not read the Lease");
+                self.election.blind(now);
+            }
+            Came::Unclear(error) => {
                 warn!(%error, "cannot read the Lease");
                 self.election.blind(now);
             }
@@ -151,7 +155,7 @@ impl Campaign {
                 self.election.refused(now);
             }
             Came::Refused(error) => {
-                info!(%error, "the claim to the Lease was refused, looking why");
+                info!(error, "the claim to the Lease was refused, looking why");
                 self.election.refused(now);
             }
             Came::Unclear(error) => {
@@ -176,7 +180,8 @@ impl Campaign {
                     info!("gave the lead back");
                     return;
                 }
-                Came::Refused(error) | Came::Unclear(error) => warn!(%error, "cannot give the lead back"),
+                Came::Refused(error) => warn!(error, "cannot give the lead back"),
+                Came::Unclear(error) => warn!(%error, "nobody knows whether the lead is given back"),
                 Came::Absent => return,
             }
             self.look().await;
@@ -193,7 +198,7 @@ impl Campaign {
             // Too many requests, or one that makes no sense to the server: not done. What
             // a server says of its own troubles (5xx) leaves that open.
             Err(ClusterError::Kube(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
-                Came::Refused(kube::Error::Api(status).into())
+                Came::Refused(status.message)
             }
             Err(error) => Came::Unclear(error),
         }
@@ -217,16 +222,16 @@ impl Campaign {
             self.leadership.stand(Standing::Leading { until: self.started + until });
             self.metrics.leader.set(1);
         }
-        let holder = self.election.holder();
-        if self.told.as_deref() == Some(holder) {
+        let leader = if leads.is_some() { &self.me } else { self.election.holder() };
+        if self.told.as_deref() == Some(leader) {
             return;
         }
         if leads.is_some() {
-            info!(identity = holder, "leading");
-        } else if !holder.is_empty() {
-            info!(leader = holder, "standing by");
+            info!(identity = leader, "leading");
+        } else if !leader.is_empty() {
+            info!(leader, "standing by");
         }
-        self.told = Some(holder.to_owned());
+        self.told = Some(leader.to_owned());
     }
 }
 
