@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use crate::announce::Announcer;
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::executor::Patience;
 use crate::judge::Desk;
 use crate::leadership::Leadership;
 use crate::ledger::Book;
@@ -45,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) desk: Desk,
     /// Held while a reservation is decided and recorded: one at a time in this process.
     pub(crate) reserving: tokio::sync::Mutex<()>,
+    /// Which refused effects wait before they are tried again.
+    pub(crate) patience: Patience,
     /// How the two reconcilers wake each other.
     pub(crate) wakers: Wakers,
     /// Events.

@@ -2,12 +2,13 @@
 //! an action's status, by compare-and-set, and takes one step a pass.
 
 mod act;
+mod patience;
 mod record;
 mod survey;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
@@ -20,6 +21,7 @@ use tracing::{debug, error, warn};
 
 use crate::context::Context;
 use crate::ledger;
+pub(crate) use patience::Patience;
 
 /// An action as the watch hands it over: one that does not parse stops nobody else.
 pub(crate) type GuardedAction = DeserializeGuard<HealingAction>;
@@ -78,6 +80,9 @@ async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, Exec
     }
     match step {
         Step::Wait(time) => Ok(Requeue::requeue(time.try_into().unwrap_or(TRY_AGAIN))),
+        Step::Do(_) if let Some(left) = context.patience.left(&action.uid().unwrap_or_default(), Instant::now()) => {
+            Ok(Requeue::requeue(left))
+        }
         Step::Do(effect) => act::act(&action, &effect, context).await.map_err(ExecuteError::Write),
         Step::Record(transition) => {
             record::transition(&action, &facts, transition, context).await.map_err(ExecuteError::Write)?;

@@ -70,6 +70,7 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
         sources: Arc::new(Sources::new()),
         board: Board::default(),
         desk: Desk::default(),
+        patience: executor::Patience::default(),
         reserving: tokio::sync::Mutex::new(()),
         wakers: Wakers { judge: judge_waker, executor: executor_waker },
         metrics,

@@ -1,6 +1,8 @@
 //! Stage 2a: one effect on the world. What came of it is not remembered but seen by
 //! the next pass; only a refusal that provably had no effect is noted, once.
 
+use std::time::Instant;
+
 use kube::ResourceExt;
 use kube::runtime::controller::Action as Requeue;
 use prunella_api::HealingAction;
@@ -25,8 +27,10 @@ pub(super) async fn act(action: &HealingAction, effect: &Effect, context: &Conte
         }
         Performed::NoSuchObject => Ok(Requeue::requeue(SOON)),
         Performed::RefusedByBudget => {
+            let pause = retry_after(effect).try_into().unwrap_or(TRY_AGAIN);
+            context.patience.wait(&action.uid().unwrap_or_default(), Instant::now(), pause);
             record::blocked(action, context).await?;
-            Ok(Requeue::requeue(retry_after(effect).try_into().unwrap_or(TRY_AGAIN)))
+            Ok(Requeue::requeue(pause))
         }
         Performed::Unclear(error) => {
             warn!(namespace, action = name, %target, %error, "nobody knows what became of {}, looking", request(effect));
