@@ -151,7 +151,12 @@ impl Campaign {
                 self.last = Some(*held);
             }
             Came::Absent => {
-                info!("the Lease, or its namespace, is gone");
+                if replaces {
+                    warn!("the Lease was deleted");
+                } else {
+                    let namespace = self.api.namespace();
+                    warn!(namespace, "no such namespace: create it, or choose another --namespace");
+                }
                 self.election.refused(now);
             }
             Came::Refused(error) => {
