@@ -13,7 +13,7 @@ use prunella_core::decide::{Decision, Memory, Reservation};
 use prunella_core::observation::{Labels, Observation};
 use prunella_core::target::Object;
 use sha2::{Digest, Sha256};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{Compiled, decide_once, tell};
 use crate::context::Context;
@@ -43,6 +43,11 @@ pub(super) async fn reserve(
     for reservation in &decision.reservations {
         // The judgement names rungs of this very policy only.
         let Some(action) = object(policy, compiled, reservation) else { continue };
+        // Asked again for each: the wait for the lock, or the write before, took its time.
+        if let Err(why) = context.may_act() {
+            debug!(policy = %compiled.policy.key, why, "nothing is reserved");
+            break;
+        }
         match within(DEADLINE, api.create(&PostParams::default(), &action)).await {
             Ok(created) => {
                 info!(policy = %compiled.policy.key, action = created.name_any(), target = %reservation.target,
