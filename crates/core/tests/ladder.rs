@@ -227,6 +227,16 @@ fn a_gap_in_the_history_starts_the_timer_behind_it() {
     assert_eq!(place(&world.look(610, &breached(&["a"]))), "1/1", "breached since second 580");
 }
 
+/// A source shows the newest sample for as long as its lookback: 45 of 50 silent seconds
+/// look like breach time.
+#[test]
+fn an_outage_little_longer_than_the_lookback_is_a_gap_as_well() {
+    let mut world = restarted(was_breached(&[0, 10, 20, 30, 40, 60]));
+    assert_eq!(place(&world.look(60, &breached(&["a"]))), "NotYetFor");
+    assert_eq!(place(&world.look(80, &breached(&["a"]))), "NotYetFor");
+    assert_eq!(place(&world.look(90, &breached(&["a"]))), "1/1", "breached since second 60");
+}
+
 #[test]
 fn a_sickness_written_down_for_a_healthy_target_is_dropped() {
     let mut world = restarted(was_breached(&[]));

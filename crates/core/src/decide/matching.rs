@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::observation::{Answer, History, Labels, Series};
 use crate::policy::OnNoData;
 use crate::target::{Target, Uid};
-use crate::time::elapsed;
+use crate::time::{elapsed, times};
 
 /// How the breached series fitted the targets.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -144,9 +144,13 @@ pub(super) fn breached_since(
         .filter(|at| *at <= inputs.observation.at)
         .collect();
     seen.sort_unstable();
+    // A source shows a series for as long as its lookback after the newest sample: an
+    // outage of a minute is a gap of seconds here. So one look at which the breach was
+    // not there is one too many, and half an interval is for rounding.
+    let missed = |gap| times(gap, 2) >= times(inputs.policy.interval, 3);
     let mut begun = inputs.observation.at;
     for at in seen.into_iter().rev() {
-        if elapsed(at, begun) > inputs.policy.longest_gap {
+        if missed(elapsed(at, begun)) {
             break;
         }
         begun = at;
