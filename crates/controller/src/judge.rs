@@ -162,6 +162,10 @@ async fn judge(
         debug!(policy = %key, why, "nothing is reserved");
         Decision { reservations: Vec::new(), ..decision }
     } else {
+        // That a target fires is there to see before anything is begun because of it.
+        record::record(policy, &compiled, &observation, &decision, standing, context)
+            .await
+            .map_err(JudgeError::Record)?;
         reserve::reserve(policy, &compiled, &standing.memory, &observation, context)
             .await
             .map_err(JudgeError::Reserve)?

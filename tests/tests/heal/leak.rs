@@ -150,7 +150,7 @@ fn stages_in_order(story: &Story, action: &HealingAction) -> Result<()> {
         let sick = policy.status.as_ref().map(|status| status.sick.as_slice()).unwrap_or_default();
         sick.iter().map(|target| target.state.as_str()).collect::<Vec<_>>().join(",")
     });
-    ensure!(targets == ["", "Pending", "Acting", "Settling", "Verifying", ""], "{targets:?}");
+    ensure!(targets == ["", "Pending", "Firing", "Acting", "Settling", "Verifying", ""], "{targets:?}");
     let healthy = story.policy(POLICY, |policy| word_of(policy, "Healthy"));
     let expected = ["", "True NoTargetSick", "True TargetsPending", "False TargetsSick", "Unknown Verifying"];
     ensure!(

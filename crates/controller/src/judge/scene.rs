@@ -214,29 +214,33 @@ impl Scene<'_> {
             })
             .collect();
         acted_on.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut waiting: Vec<SickTarget> = self
-            .decision
-            .refusals
-            .iter()
-            .filter(|refused| self.action_on(&refused.target).is_none())
-            .filter_map(|refused| {
-                let timer = self.timer(&refused.target)?;
-                Some(SickTarget {
-                    uid: refused.target.to_string(),
-                    name: self.name_of(&refused.target)?,
-                    state: self.phase_word(&refused.target, timer.phase).to_owned(),
-                    since: timer.since.into(),
-                    value_at_transition: Some(decimal(timer.value)),
-                    rung: None,
-                    attempt: None,
-                    action: None,
-                    blocked_by: Some(refused.refusal.reason.as_str().to_owned()),
-                    blocked_until: refused.refusal.until.map(Into::into),
-                })
-            })
+        let refused = self.decision.refusals.iter().map(|refused| (&refused.target, Some(refused.refusal)));
+        // What is to be reserved next is held back by nothing.
+        let released = self.decision.reservations.iter().map(|reservation| (&reservation.target.uid, None));
+        let mut waiting: Vec<SickTarget> = refused
+            .chain(released)
+            .filter(|(target, _)| self.action_on(target).is_none())
+            .filter_map(|(target, refusal)| self.waiting(target, refusal))
             .collect();
         waiting.sort_by(|a, b| (&a.since, &a.uid).cmp(&(&b.since, &b.uid)));
         acted_on.into_iter().chain(waiting).take(SICK_AT_MOST).collect()
+    }
+
+    /// A sick target that no action has in its hands yet.
+    fn waiting(&self, target: &Uid, refusal: Option<Refusal>) -> Option<SickTarget> {
+        let timer = self.timer(target)?;
+        Some(SickTarget {
+            uid: target.to_string(),
+            name: self.name_of(target)?,
+            state: self.phase_word(target, timer.phase).to_owned(),
+            since: timer.since.into(),
+            value_at_transition: Some(decimal(timer.value)),
+            rung: None,
+            attempt: None,
+            action: None,
+            blocked_by: refusal.map(|refusal| refusal.reason.as_str().to_owned()),
+            blocked_until: refusal.and_then(|refusal| refusal.until).map(Into::into),
+        })
     }
 
     fn timer(&self, uid: &Uid) -> Option<&Timer> {
