@@ -438,3 +438,16 @@ fn the_next_look_is_on_the_grid_of_the_interval_or_at_the_next_deadline() {
     let pending = world.look(11, &breached(&["a"]));
     assert_eq!(pending.next_check, seconds(5), "when it will fire, not at the next grid point in nine seconds");
 }
+
+#[test]
+fn an_observation_a_hair_short_of_for_is_made_again_at_once_and_not_an_interval_later() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    let late = jiff::SignedDuration::from_millis(3);
+    world.look_at(second(0) + late, &breached(&["a"]));
+    world.look_from_to(10, 20, &breached(&["a"]));
+    // The source is asked at 30.000 and has answered at 30.006: 30.003 lies in between.
+    let (now, seen) = (second(30) + late + late, observation(second(30), &breached(&["a"])));
+    let early = world.decide(now, &seen);
+    assert_eq!(refused(&early), [("a", "NotYetFor")].into());
+    assert_eq!(early.next_check, jiff::SignedDuration::from_millis(100));
+}

@@ -68,6 +68,10 @@ pub(super) fn names(inputs: Inputs<'_>, memory: &Memory) -> BTreeMap<Uid, String
 /// the interval.
 ///
 /// All policies of one interval share the grid, so that equal queries coincide.
+///
+/// What ends between the observation and `now` was missed by a hair: an observation a
+/// few milliseconds short of `for` must not cost a whole interval. Only a new one can
+/// tell, so it is made at once.
 pub(super) fn next_check(inputs: Inputs<'_>, memory: &Memory, refusals: &[Refused]) -> SignedDuration {
     let now = inputs.now;
     let interval = inputs.policy.interval.max(SHORTEST_WAIT);
@@ -83,7 +87,7 @@ pub(super) fn next_check(inputs: Inputs<'_>, memory: &Memory, refusals: &[Refuse
     refused_until
         .chain(clear_at)
         .chain(verify_by)
-        .filter(|at| *at > now)
+        .filter(|at| *at > inputs.observation.at)
         .map(|at| elapsed(now, at))
         .chain([to_next_grid_point(now, interval)])
         .min()
