@@ -40,6 +40,8 @@ const ROUNDS: usize = 3;
 /// A policy as the watch hands it over: one that does not parse stops nobody else.
 pub(crate) type GuardedPolicy = DeserializeGuard<HealingPolicy>;
 
+/// How soon a pass comes after one that was a hair too early.
+const NOT_AT_ONCE: Duration = Duration::from_millis(5);
 /// How soon a pass that failed is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// How soon a policy that cannot work is looked at again, should nobody touch it.
@@ -174,11 +176,23 @@ async fn judge(
     context.executor_wake(key, &decision);
 
     standing.memory = decision.memory.clone();
-    standing.due = Some(time::after(context.now(), decision.next_check));
+    let now = context.now();
+    let due = next_due(asked_now, standing.due, time::after(now, decision.next_check));
+    standing.due = Some(due);
     record::record(policy, &compiled, &observation, &decision, standing, context).await.map_err(JudgeError::Record)?;
     standing.observation = Some(observation);
     collect::collect(policy, &compiled, context).await;
-    Ok(Requeue::requeue(unsigned(decision.next_check)))
+    Ok(Requeue::requeue(unsigned(time::elapsed(now, due)).max(NOT_AT_ONCE)))
+}
+
+/// When the source is to be asked next. A pass that did not ask may bring that forward
+/// only: one that comes a hair too early, as the server's clock lags behind the timer
+/// that woke it, would else put it off by a whole interval.
+fn next_due(asked: bool, due: Option<Timestamp>, next: Timestamp) -> Timestamp {
+    match due {
+        Some(due) if !asked => due.min(next),
+        _ => next,
+    }
 }
 
 /// Decides, asking what the decision needs. What is asked later is asked together
@@ -236,4 +250,23 @@ fn posting(compiled: &Compiled, policy: &HealingPolicy, observation: &Observatio
 
 fn unsigned(duration: SignedDuration) -> Duration {
     duration.try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_that_did_not_ask_never_puts_the_next_look_off() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        for (asked, due, next, expected) in [
+            (true, Some(10), 20, 20),
+            (false, Some(10), 20, 10),
+            (false, Some(20), 10, 10),
+            (true, None, 20, 20),
+            (false, None, 20, 20),
+        ] {
+            assert_eq!(next_due(asked, due.map(at), at(next)), at(expected), "{asked} {due:?} {next}");
+        }
+    }
 }
