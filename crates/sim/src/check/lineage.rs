@@ -1,0 +1,75 @@
+//! HP-5 and the ladder, told by who was really made in place of whom.
+
+use jiff::Timestamp;
+use prunella_core::target::Uid;
+use prunella_core::time::elapsed;
+
+use super::Check;
+use super::transitions::is_twin;
+use crate::api_server::ApiServer;
+use crate::objects::ActionObject;
+
+impl Check {
+    /// The pod and all those before it, newest first.
+    fn lineage(&self, uid: &Uid) -> Vec<Uid> {
+        let replaces = |uid: &Uid| self.pods.get(uid).and_then(|birth| birth.replaces.clone());
+        std::iter::successors(Some(uid.clone()), replaces).collect()
+    }
+
+    /// The actions that are laid to this one's target: on the pod itself, and on those
+    /// before it when it fell sick soon after its birth.
+    fn inherited<'a>(&self, action: &ActionObject, api: &'a ApiServer) -> Vec<&'a ActionObject> {
+        let target = &action.spec.target.uid;
+        let born = self.pods.get(target).map_or(Timestamp::MIN, |birth| birth.created);
+        let soon = elapsed(born, action.spec.since) <= action.spec.policy.rule.limits.ladder_reset;
+        let lineage = self.lineage(target);
+        api.actions
+            .values()
+            .map(AsRef::as_ref)
+            .filter(|other| other.name != action.name && other.record().spends())
+            .filter(|other| other.spec.target.uid == *target || soon && lineage.contains(&other.spec.target.uid))
+            .collect()
+    }
+
+    /// Asked when the action begins: of two policies that reserve at once, one yields.
+    pub(super) fn check_cooldown(&mut self, now: Timestamp, action: &ActionObject, api: &ApiServer) {
+        let cooldown = action.spec.policy.rule.limits.cooldown;
+        let mut earlier = self.inherited(action, api);
+        earlier.retain(|other| other.status.started_at.is_some() && !is_twin(action, other));
+        let last = earlier.iter().max_by_key(|other| other.created);
+        let kept = last.is_none_or(|last| elapsed(last.created, action.created) >= cooldown);
+        self.require(kept, now, "HP-5", || {
+            format!("{} comes less than {cooldown:#} after {}", action.name, last.map_or("", |last| &last.name))
+        });
+    }
+
+    pub(super) fn check_ladder(&mut self, now: Timestamp, action: &ActionObject, api: &ApiServer) {
+        let rule = &action.spec.policy.rule;
+        let place = (action.spec.rung, action.spec.attempt);
+        let own = |other: &&ActionObject| other.policy() == action.policy();
+        let born = self.pods.get(&action.spec.target.uid).map_or(Timestamp::MIN, |birth| birth.created);
+        let any_before = api.actions.values().map(AsRef::as_ref).filter(own).any(|other| {
+            other.name != action.name
+                && (other.spec.target.uid == action.spec.target.uid
+                    || other.spec.subject.uid == action.spec.subject.uid && other.created <= born)
+        });
+        self.require(any_before || place == (1, 1), now, "two first attempts", || {
+            format!("{} is {place:?}, and nothing was done before", action.name)
+        });
+        // With several at once a replacement may be acted on while its predecessor's
+        // action is still watched, and that one is no attempt yet.
+        if rule.limits.max_concurrent > 1 {
+            return;
+        }
+        // An attempt is past when the pod was not clear for `ladderReset` since.
+        let mut inherited: Vec<&ActionObject> = self.inherited(action, api).into_iter().filter(own).collect();
+        inherited.retain(|other| {
+            let ended = other.status.finished_at.unwrap_or(other.created);
+            other.record().is_attempt() && elapsed(ended, action.spec.since) <= rule.limits.ladder_reset
+        });
+        let highest = inherited.iter().map(|other| (other.spec.rung, other.spec.attempt)).max();
+        self.require(highest.is_none_or(|highest| place > highest), now, "the ladder", || {
+            format!("{} is {place:?}, and {highest:?} was tried on the same pod or those before it", action.name)
+        });
+    }
+}

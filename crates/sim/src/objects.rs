@@ -1,0 +1,214 @@
+//! The objects of the model cluster, as the API server keeps them: creation times
+//! and every time in a record are cut to whole seconds.
+
+use std::rc::Rc;
+
+use jiff::{SignedDuration, Timestamp};
+use prunella_core::decide::Phase;
+use prunella_core::execute::{Facts, OutcomeReason, Transition};
+use prunella_core::ledger::{Outcome, Record, State};
+use prunella_core::policy::{Action, Mode, Policy};
+use prunella_core::target::{Object, Target, Uid};
+use prunella_core::time::whole_seconds;
+
+use crate::prometheus::Condition;
+
+/// A workload and what stands before its pods.
+#[derive(Debug, Clone)]
+pub(crate) struct Workload {
+    pub(crate) object: Object,
+    pub(crate) replicas: usize,
+    /// Whether a successor carries its predecessor's name.
+    pub(crate) stable: bool,
+    /// Whether a disruption budget allows an eviction at this moment.
+    pub(crate) disruption_allowed: bool,
+}
+
+/// A pod.
+#[derive(Debug, Clone)]
+pub(crate) struct Pod {
+    pub(crate) object: Object,
+    pub(crate) created: Timestamp,
+    pub(crate) ready: bool,
+    pub(crate) terminating: bool,
+    /// The place of its workload in the API server's list.
+    pub(crate) workload: usize,
+    /// Which pod it was made in place of. For the checks only: no process sees it.
+    pub(crate) replaces: Option<Uid>,
+}
+
+impl Pod {
+    /// The pod as the judgement knows it.
+    pub(crate) fn target(&self, workload: &Workload) -> Target {
+        Target {
+            object: self.object.clone(),
+            created: self.created,
+            ready: self.ready,
+            terminating: self.terminating,
+            subject: workload.object.clone(),
+            stable_name: workload.stable,
+            opted_out: None,
+            not_healable: None,
+        }
+    }
+}
+
+/// A `HealingPolicy`, compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct PolicyObject {
+    pub(crate) uid: Uid,
+    pub(crate) rule: Policy,
+    /// The workloads whose pods it selects, by their places in the list.
+    pub(crate) selects: Vec<usize>,
+    pub(crate) condition: Condition,
+    /// How many records are kept.
+    pub(crate) history_limit: usize,
+    pub(crate) status: PolicyStatus,
+}
+
+/// What a judge writes down of a policy.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct PolicyStatus {
+    pub(crate) sick: Vec<SickTarget>,
+    pub(crate) observed: bool,
+    pub(crate) healing: Option<State>,
+    pub(crate) blocked: Vec<&'static str>,
+}
+
+/// A target that is not healthy, as written down.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SickTarget {
+    pub(crate) uid: Uid,
+    pub(crate) phase: Option<Phase>,
+    pub(crate) exhausted: bool,
+    pub(crate) since: Timestamp,
+    pub(crate) value: f64,
+    /// Whether an action has it in hand.
+    pub(crate) acted_on: bool,
+}
+
+/// A `HealingAction`.
+#[derive(Debug, Clone)]
+pub(crate) struct ActionObject {
+    pub(crate) name: String,
+    pub(crate) created: Timestamp,
+    pub(crate) revision: u64,
+    pub(crate) spec: ActionSpec,
+    pub(crate) status: ActionStatus,
+}
+
+/// What was reserved; never changed.
+#[derive(Debug, Clone)]
+pub(crate) struct ActionSpec {
+    pub(crate) policy: Rc<PolicyObject>,
+    pub(crate) sequence: u64,
+    pub(crate) target: Object,
+    pub(crate) subject: Object,
+    pub(crate) action: Action,
+    pub(crate) verify_within: SignedDuration,
+    pub(crate) rung: u32,
+    pub(crate) attempt: u32,
+    pub(crate) since: Timestamp,
+    pub(crate) observed_at: Timestamp,
+    pub(crate) start_by: Timestamp,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ActionStatus {
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) executed_at: Option<Timestamp>,
+    pub(crate) settle_by: Option<Timestamp>,
+    pub(crate) settled_at: Option<Timestamp>,
+    pub(crate) verify_by: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+    pub(crate) outcome: Option<(Outcome, OutcomeReason)>,
+    pub(crate) blocked: bool,
+}
+
+impl ActionStatus {
+    /// The status after a transition at `now`.
+    pub(crate) fn after(&self, transition: Transition, now: Timestamp) -> Self {
+        let now = Some(whole_seconds(now));
+        let mut next = Self { blocked: false, ..self.clone() };
+        match transition {
+            Transition::Begin => next.started_at = now,
+            Transition::Executed { settle_by } => {
+                next.executed_at = now;
+                next.settle_by = Some(whole_seconds(settle_by));
+            }
+            Transition::Settled { verify_by } => {
+                next.settled_at = now;
+                next.verify_by = Some(whole_seconds(verify_by));
+            }
+            Transition::Finish { outcome, reason } => {
+                next.finished_at = now;
+                next.outcome = Some((outcome, reason));
+            }
+        }
+        next
+    }
+
+    /// Where the action stands, told by the times that were written.
+    pub(crate) fn state(&self) -> State {
+        if let Some((outcome, _)) = self.outcome {
+            State::Finished(outcome)
+        } else if self.settled_at.is_some() {
+            State::Verifying
+        } else if self.executed_at.is_some() {
+            State::Settling
+        } else if self.started_at.is_some() {
+            State::Running
+        } else {
+            State::Pending
+        }
+    }
+}
+
+impl ActionObject {
+    pub(crate) fn state(&self) -> State {
+        self.status.state()
+    }
+
+    /// The name of the policy that reserved it.
+    pub(crate) fn policy(&self) -> &str {
+        &self.spec.policy.rule.key.name
+    }
+
+    /// The action as the judgement counts it.
+    pub(crate) fn record(&self) -> Record {
+        Record {
+            name: self.name.clone(),
+            sequence: self.spec.sequence,
+            policy: self.spec.policy.rule.key.clone(),
+            hash: self.spec.policy.rule.hash.clone(),
+            mode: Mode::Enforce,
+            action: self.spec.action.name().to_owned(),
+            target: self.spec.target.clone(),
+            subject: self.spec.subject.clone(),
+            created: self.created,
+            sick_since: self.spec.since,
+            verify_by: self.status.verify_by,
+            rung: self.spec.rung,
+            attempt: self.spec.attempt,
+            state: self.state(),
+            reason: self.status.outcome.map(|(_, reason)| reason),
+            finished: self.status.finished_at,
+        }
+    }
+
+    /// The action as the executor is asked about it.
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            state: self.state(),
+            mode: Mode::Enforce,
+            action: self.spec.action.clone(),
+            start_by: self.spec.start_by,
+            began: self.status.started_at,
+            blocked_by_budget: self.status.blocked,
+            settle_by: self.status.settle_by,
+            verify_by: self.status.verify_by,
+            verify_within: self.spec.verify_within,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The executor's pass over one action: read the record, read the world, take one
+//! step. It is the only writer of the record, by compare-and-set.
+
+use std::rc::Rc;
+
+use jiff::SignedDuration;
+use prunella_core::execute::{Effect, LiveSubject, LiveTarget, PolicyStanding, World, retry_after};
+use prunella_core::ledger::State;
+use prunella_core::{execute, next_step};
+
+use super::{Ground, Process, Task};
+use crate::api_server::{Answer, Write};
+use crate::objects::{ActionObject, ActionStatus};
+use crate::queue::{Request, Step};
+
+/// How soon a pass that failed is tried again: nothing is known, look again.
+const TRY_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+/// How soon to look again after a write was answered or refused.
+const SOON: SignedDuration = SignedDuration::from_millis(50);
+/// What is over is not looked at again for this long.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(1);
+/// How many milliseconds late a look may be: a busy process looks when it can.
+const LATE: i64 = 4000;
+
+impl Process {
+    pub(super) fn executor_wakes(&mut self, name: &str, ground: &mut Ground<'_>) {
+        let task = Task::Execute(name.to_owned());
+        let over = |action: &Rc<ActionObject>| matches!(action.state(), State::Finished(_));
+        if self.caches.actions().get(name).is_none_or(over) {
+            return self.done(task, None, ground);
+        }
+        if ground.weather.read_fails(ground.dice) {
+            return self.done(task, Some(TRY_AGAIN), ground);
+        }
+        // What the watch shows may be old: the record itself is read live as well.
+        match ground.api.actions.get(name).cloned().filter(|action| !over(action)) {
+            None => self.done(task, None, ground),
+            Some(action) => {
+                // Some looks take their time, and the world goes on meanwhile.
+                let slow = ground.dice.percent(3);
+                let latency = if slow { ground.dice.millis(50, 3000) } else { ground.dice.millis(1, 30) };
+                self.later(latency, Step::Surveys(action), ground);
+            }
+        }
+    }
+
+    /// Reads the world around the action, and decides.
+    pub(super) fn surveys(&mut self, action: &Rc<ActionObject>, ground: &mut Ground<'_>) {
+        let task = Task::Execute(action.name.clone());
+        let facts = action.facts();
+        let now = self.clock(ground);
+        let world = self.world(action, facts.state, ground);
+        let step = next_step(&facts, world, now);
+        match step {
+            execute::Step::Wait(wait) => {
+                let wait = wait.min(LONGEST_WAIT).saturating_add(ground.dice.millis(0, LATE));
+                self.done(task, Some(wait), ground);
+            }
+            execute::Step::Do(effect) => {
+                let (Effect::EvictPod { grace } | Effect::DeletePod { grace }) = effect;
+                let write = Write::Evict {
+                    action: Rc::clone(action),
+                    pod: action.spec.target.name.clone(),
+                    uid: action.spec.target.uid.clone(),
+                    grace: grace.unwrap_or(SignedDuration::from_secs(30)),
+                };
+                self.send(task, write, ground);
+            }
+            execute::Step::Record(transition) => {
+                let status = action.status.after(transition, now);
+                self.send(task, replace(action, status), ground);
+            }
+        }
+    }
+
+    fn world(&self, action: &ActionObject, state: State, ground: &Ground<'_>) -> World {
+        let policy = ground.api.policies.get(action.policy()).filter(|policy| policy.uid == action.spec.policy.uid);
+        let target = ground.api.pod(&action.spec.target.uid);
+        let verdict = self.board.get(action.policy()).and_then(|posting| {
+            let verdict = posting.verdicts.iter().find(|verdict| verdict.action == action.name)?;
+            Some((verdict.outcome, verdict.reason))
+        });
+        World {
+            policy: match policy {
+                Some(policy) if policy.rule.suspended => PolicyStanding::Suspended,
+                Some(_) => PolicyStanding::Enforces,
+                None => PolicyStanding::Gone,
+            },
+            target: match target {
+                _ if matches!(state, State::Verifying | State::Finished(_)) => LiveTarget::Gone,
+                None => LiveTarget::Gone,
+                Some(pod) if pod.terminating => LiveTarget::Terminating,
+                Some(_) => LiveTarget::Present,
+            },
+            subject: match state {
+                State::Settling | State::Verifying => ground.api.subject(&action.spec.subject.uid),
+                _ => LiveSubject::Restored,
+            },
+            earlier_overlaps: state == State::Pending && earlier_overlaps(action, ground),
+            firing: self.is_firing(
+                action.policy(),
+                &action.spec.policy.uid,
+                &action.spec.target.uid,
+                self.clock(ground),
+            ),
+            verdict,
+        }
+    }
+
+    pub(super) fn executor_learns(&mut self, name: &str, request: &Request, answer: &Answer, ground: &mut Ground<'_>) {
+        let task = Task::Execute(name.to_owned());
+        let again = match (&request.write, answer) {
+            (Write::Evict { action, .. }, Answer::TooManyRequests) => {
+                if !action.status.blocked {
+                    let status = ActionStatus { blocked: true, ..action.status.clone() };
+                    return self.send(task, replace(action, status), ground);
+                }
+                retry_after(&Effect::EvictPod { grace: None })
+            }
+            (Write::Replace { .. }, Answer::Written(action)) => {
+                let judge = Task::Judge(action.policy().to_owned());
+                self.note(answer);
+                self.wake(judge, SignedDuration::ZERO, ground);
+                if action.status.blocked { retry_after(&Effect::EvictPod { grace: None }) } else { SOON }
+            }
+            (_, Answer::Lost | Answer::Refused) => TRY_AGAIN,
+            (_, _) => SOON,
+        };
+        self.done(task, Some(again), ground);
+    }
+}
+
+/// Whether an action reserved before this one touches the same objects. Asked of the
+/// API server: another leader's reservation must not be missed.
+fn earlier_overlaps(action: &ActionObject, ground: &Ground<'_>) -> bool {
+    let own = action.record();
+    let mut others = ground.api.actions.values().map(|other| other.record());
+    others.any(|other| other.name != own.name && other.precedes(&own) && other.overlaps(&own))
+}
+
+fn replace(action: &ActionObject, status: ActionStatus) -> Write {
+    Write::Replace { name: action.name.clone(), revision: action.revision, status }
+}

@@ -1,0 +1,73 @@
+//! What a judge writes down of a policy, and takes over from one that is gone.
+
+use std::collections::BTreeSet;
+
+use prunella_core::Decision;
+use prunella_core::decide::{Memory, Phase, Timer};
+use prunella_core::ledger::Ledger;
+use prunella_core::observation::{Answer, Observation};
+use prunella_core::target::Uid;
+use prunella_core::time::whole_seconds;
+
+use crate::objects::{PolicyObject, PolicyStatus, SickTarget};
+
+/// The status of a policy, built whole from a decision.
+pub(super) fn status(
+    policy: &PolicyObject,
+    observation: &Observation,
+    decision: &Decision,
+    ledger: &Ledger,
+) -> PolicyStatus {
+    let timer = |uid: &Uid| decision.memory.timers.get(uid);
+    let own = || ledger.of(&policy.rule.key).filter(|record| record.in_flight());
+    let in_hand: BTreeSet<&Uid> = own().map(|record| &record.target.uid).collect();
+    let mut sick: Vec<SickTarget> = own()
+        .map(|record| SickTarget {
+            uid: record.target.uid.clone(),
+            phase: None,
+            exhausted: false,
+            since: record.sick_since,
+            value: timer(&record.target.uid).map_or(0.0, |timer| timer.value),
+            acted_on: true,
+        })
+        .collect();
+    let waiting = decision.refusals.iter().filter(|refused| !in_hand.contains(&refused.target));
+    sick.extend(waiting.filter_map(|refused| {
+        let timer = timer(&refused.target)?;
+        Some(SickTarget {
+            uid: refused.target.clone(),
+            phase: Some(timer.phase),
+            exhausted: decision.memory.exhausted.contains(&refused.target),
+            since: whole_seconds(timer.since),
+            value: timer.value,
+            acted_on: false,
+        })
+    }));
+    let blocked: BTreeSet<&'static str> = decision
+        .refusals
+        .iter()
+        .filter(|refused| !in_hand.contains(&refused.target))
+        .filter(|refused| timer(&refused.target).is_some_and(|timer| timer.phase == Phase::Firing))
+        .map(|refused| refused.refusal.reason.as_str())
+        .collect();
+    PolicyStatus {
+        sick,
+        observed: matches!(observation.breach, Answer::Answered(_)),
+        healing: own().next().map(|record| record.state),
+        blocked: blocked.into_iter().collect(),
+    }
+}
+
+/// The memory that a policy's status holds. A target in an action's hands has no
+/// timer of its own: the record tells the rest.
+pub(super) fn memory(status: &PolicyStatus) -> Memory {
+    let mut memory = Memory::default();
+    for sick in status.sick.iter().filter(|sick| !sick.acted_on) {
+        let phase = sick.phase.unwrap_or(Phase::Firing);
+        memory.timers.insert(sick.uid.clone(), Timer::restored(phase, sick.since, sick.value));
+        if sick.exhausted {
+            memory.exhausted.insert(sick.uid.clone());
+        }
+    }
+    memory
+}

@@ -1,0 +1,186 @@
+//! What the cluster does by itself: workloads replace their pods, pods become ready,
+//! fall sick and get well, exporters are scraped.
+
+use std::rc::Rc;
+
+use jiff::{SignedDuration, Timestamp};
+use prunella_core::target::{Object, Uid};
+use prunella_core::time::{after, before, whole_seconds};
+
+use super::World;
+use crate::objects::{Pod, PolicyObject, PolicyStatus, Workload};
+use crate::queue::Event;
+
+impl World<'_> {
+    /// Puts everything in its place: workloads, policies and old pods.
+    pub(super) fn furnish(&mut self) {
+        for (index, plan) in self.scenario.workloads.iter().enumerate() {
+            let kind = if plan.stable { "StatefulSet" } else { "Deployment" };
+            let object = Object { kind: kind.into(), name: format!("w{index}"), uid: format!("uid-w{index}").into() };
+            let replicas = plan.replicas;
+            self.api.workloads.push(Workload { object, replicas, stable: plan.stable, disruption_allowed: true });
+        }
+        for (rule, selects, condition) in &self.scenario.policies {
+            self.api.put_policy(PolicyObject {
+                uid: format!("uid-{}", rule.key.name).into(),
+                rule: rule.clone(),
+                selects: selects.clone(),
+                condition: *condition,
+                history_limit: self.scenario.history_limit,
+                status: PolicyStatus::default(),
+            });
+        }
+        for workload in 0..self.api.workloads.len() {
+            for number in 0..self.api.workloads[workload].replicas {
+                let born = before(self.now, self.dice.seconds(600, 10_000));
+                let uid = self.make_pod(workload, &self.pod_name(workload, number), born, None);
+                self.pod_ready(&uid);
+                let sickness = &self.scenario.sickness;
+                if self.dice.percent(sickness.at_first) {
+                    self.sick_later(uid);
+                }
+            }
+        }
+    }
+
+    fn pod_name(&self, workload: usize, number: usize) -> String {
+        if self.api.workloads[workload].stable {
+            format!("w{workload}-{number}")
+        } else {
+            format!("w{workload}-x{}", self.made)
+        }
+    }
+
+    fn make_pod(&mut self, workload: usize, name: &str, born: Timestamp, replaces: Option<Uid>) -> Uid {
+        let uid = Uid::from(format!("uid-{name}.{}", self.made));
+        self.made += 1;
+        let pod = Pod {
+            object: Object { kind: "Pod".into(), name: name.to_owned(), uid: uid.clone() },
+            created: whole_seconds(born),
+            ready: false,
+            terminating: false,
+            workload,
+            replaces,
+        };
+        self.check.born(&pod);
+        self.api.put_pod(pod);
+        uid
+    }
+
+    fn sick_later(&mut self, uid: Uid) {
+        let begins = after(self.now, self.dice.seconds(0, self.scenario.sickness.begins_within));
+        self.queue.push(begins, Event::PodSick(uid, true));
+    }
+
+    pub(super) fn falls_sick(&mut self, workload: usize, number: usize) {
+        let uid = self.api.pods.values().filter(|pod| pod.workload == workload).nth(number);
+        if let Some(uid) = uid.map(|pod| pod.object.uid.clone()) {
+            self.pod_sick(uid, true);
+        }
+    }
+
+    pub(super) fn pod_sick(&mut self, uid: Uid, sick: bool) {
+        if self.api.pod(&uid).is_none() {
+            return;
+        }
+        self.trace.say(self.now, "pod", || format!("{uid} {}", if sick { "falls sick" } else { "gets well" }));
+        if sick {
+            self.sick.insert(uid.clone());
+        } else {
+            self.sick.remove(&uid);
+        }
+        if self.dice.percent(self.scenario.sickness.passes) {
+            let turns = after(self.now, self.dice.seconds(1, self.scenario.sickness.passes_within));
+            self.queue.push(turns, Event::PodSick(uid, !sick));
+        }
+    }
+
+    pub(super) fn pod_ready(&mut self, uid: &Uid) {
+        if let Some(pod) = self.api.pod(uid).filter(|pod| !pod.terminating).cloned() {
+            self.api.put_pod(Pod { ready: true, ..(*pod).clone() });
+        }
+    }
+
+    /// A pod is on its way out: it goes after its grace period at the latest.
+    pub(super) fn pod_leaves(&mut self, uid: &Uid, grace: SignedDuration) {
+        let Some(pod) = self.api.pod(uid).cloned() else { return };
+        let longest = i64::try_from(grace.as_millis()).unwrap_or(0).max(200);
+        let gone = after(self.now, self.dice.millis(100, longest));
+        self.queue.push(gone, Event::PodGone(uid.clone()));
+        if !self.api.workloads[pod.workload].stable {
+            self.replace_later(&pod, self.now);
+        }
+    }
+
+    pub(super) fn pod_gone(&mut self, uid: &Uid) {
+        let Some(pod) = self.api.pod(uid).cloned() else { return };
+        self.trace.say(self.now, "pod", || format!("{uid} is gone"));
+        self.api.remove_pod(&pod.object.name);
+        self.sick.remove(uid);
+        if self.api.workloads[pod.workload].stable {
+            self.replace_later(&pod, self.now);
+        }
+    }
+
+    fn replace_later(&mut self, pod: &Rc<Pod>, from: Timestamp) {
+        let within = self.scenario.workloads[pod.workload].made_within;
+        let made = after(from, self.dice.millis(5, within * 1000 + 10));
+        self.queue.push(made, Event::PodReplaced(pod.object.uid.clone()));
+    }
+
+    pub(super) fn pod_replaced(&mut self, uid: &Uid) {
+        let Some((workload, old_name)) = self.check.origin(uid) else { return };
+        let stable = self.api.workloads[workload].stable;
+        let name = if stable { old_name } else { self.pod_name(workload, 0) };
+        let new = self.make_pod(workload, &name, self.now, Some(uid.clone()));
+        self.trace.say(self.now, "pod", || format!("{new} is made in place of {uid}"));
+        let within = self.scenario.workloads[workload].ready_within;
+        self.queue.push(after(self.now, self.dice.seconds(0, within)), Event::PodReady(new.clone()));
+        if self.dice.percent(self.scenario.sickness.again) {
+            self.sick_later(new);
+        }
+    }
+
+    /// Somebody else deletes a pod.
+    pub(super) fn delete_one_of(&mut self, workload: usize) {
+        let pod = self.api.pods.values().find(|pod| pod.workload == workload && !pod.terminating).cloned();
+        if let Some(pod) = pod {
+            self.trace.say(self.now, "somebody", || format!("deletes {}", pod.object.uid));
+            self.check.deleted_by_others(&pod.object.uid);
+            self.api.put_pod(Pod { terminating: true, ready: false, ..(*pod).clone() });
+            self.pod_leaves(&pod.object.uid, SignedDuration::from_secs(5));
+        }
+    }
+
+    pub(super) fn suspend(&mut self, policy: usize, suspended: bool) {
+        let name = &self.scenario.policies[policy].0.key.name;
+        let Some(object) = self.api.policies.get(name).cloned() else { return };
+        if object.rule.suspended != suspended {
+            self.check.suspended(name, suspended.then_some(self.now));
+            let mut rule = object.rule.clone();
+            rule.suspended = suspended;
+            self.api.put_policy(PolicyObject { rule, ..(*object).clone() });
+        }
+    }
+
+    /// So many in a hundred of the exporters die.
+    pub(super) fn silence(&mut self, share: u32) {
+        let uids: Vec<Uid> = self.api.pods.values().map(|pod| pod.object.uid.clone()).collect();
+        for uid in uids {
+            if self.dice.percent(share) {
+                self.prometheus.silent.insert(uid);
+            }
+        }
+    }
+
+    pub(super) fn scrape(&mut self) {
+        let sick = &self.sick;
+        let pods = self
+            .api
+            .pods
+            .values()
+            .map(|pod| (pod.object.name.as_str(), &pod.object.uid, sick.contains(&pod.object.uid)));
+        self.prometheus.scrape(self.now, pods);
+        self.queue.push(after(self.now, self.scenario.scrape_interval), Event::Scrape);
+    }
+}
