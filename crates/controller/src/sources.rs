@@ -13,7 +13,7 @@ use kube::runtime::controller::Action as Requeue;
 use kube::{Api, ResourceExt};
 use prunella_api::{ClusterPrometheusSource, ClusterPrometheusSourceStatus, ConditionType, set_condition};
 use prunella_cluster::ClusterError;
-use prunella_core::observation::Answer;
+use prunella_core::observation::{Answer, Unknown, UnknownReason};
 use prunella_signals::{Prometheus, SourceConfig};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -29,6 +29,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(30);
 /// How soon a source that does not answer is asked again.
 const PROBE_AGAIN: Duration = Duration::from_secs(5);
 const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// Taken for the scrape interval of a server that could not be asked yet: the shortest,
+/// so that an outage over the controller's start cannot hide in a long lookback.
+const UNTIL_IT_SAYS: Duration = Duration::from_secs(1);
 /// Answered by every server with one series, whatever it scrapes.
 const PROBE: &str = "vector(1)";
 
@@ -44,6 +47,8 @@ struct Entry {
     uid: Option<String>,
     generation: Option<i64>,
     client: Result<Arc<Prometheus>, String>,
+    /// Whether the server has said how often it scrapes, or that it does not say.
+    settled: bool,
 }
 
 impl Sources {
@@ -114,17 +119,20 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<Context>)
         context.sources.forget(&name);
         return Ok(Requeue::await_change());
     }
-    let same = |entry: &Entry| entry.uid == source.uid() && entry.generation == source.metadata.generation;
+    let same =
+        |entry: &Entry| entry.settled && entry.uid == source.uid() && entry.generation == source.metadata.generation;
     let entry = if let Some(entry) = context.sources.entry(&name).filter(same) {
         entry
     } else {
-        let client = connect(source).await;
-        let entry = Entry { uid: source.uid(), generation: source.metadata.generation, client };
+        let (client, settled) = connect(source)
+            .await
+            .map_or_else(|message| (Err(message), true), |(client, settled)| (Ok(Arc::new(client)), settled));
+        let entry = Entry { uid: source.uid(), generation: source.metadata.generation, client, settled };
         context.sources.put(name, entry.clone());
         entry
     };
     let (ready, reason, message) = probe(&entry).await;
-    let next = if ready { PROBE_EVERY } else { PROBE_AGAIN };
+    let next = if ready && entry.settled { PROBE_EVERY } else { PROBE_AGAIN };
     Ok(match write(source, ready, reason, message, &context).await {
         Ok(()) => Requeue::requeue(next),
         Err(error) => {
@@ -135,7 +143,8 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<Context>)
     })
 }
 
-async fn connect(source: &ClusterPrometheusSource) -> Result<Arc<Prometheus>, String> {
+/// A client, and whether its lookback is the server's.
+async fn connect(source: &ClusterPrometheusSource) -> Result<(Prometheus, bool), String> {
     let given = match &source.spec.scrape_interval {
         Some(given) => Some(given.get().map_err(|error| format!("spec.scrapeInterval: {error}"))?),
         None => None,
@@ -146,13 +155,16 @@ async fn connect(source: &ClusterPrometheusSource) -> Result<Arc<Prometheus>, St
     };
     let client = Prometheus::new(config).map_err(|error| format!("spec.url: {error}"))?;
     if given.is_some() {
-        return Ok(Arc::new(client));
+        return Ok((client, true));
     }
-    Ok(Arc::new(match client.scrape_interval(PROBE_DEADLINE).await {
-        Ok(Some(interval)) => client.with_scrape_interval(interval),
+    Ok(match client.scrape_interval(PROBE_DEADLINE).await {
+        Ok(Some(interval)) => (client.with_scrape_interval(interval), true),
+        Err(Unknown { reason: UnknownReason::Unreachable | UnknownReason::Timeout, .. }) => {
+            (client.with_scrape_interval(UNTIL_IT_SAYS), false)
+        }
         // The lookback of a server that does not tell is that of one minute.
-        Ok(None) | Err(_) => client,
-    }))
+        Ok(None) | Err(_) => (client, true),
+    })
 }
 
 async fn probe(entry: &Entry) -> (bool, &'static str, String) {
