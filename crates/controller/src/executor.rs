@@ -69,8 +69,8 @@ async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, Exec
     };
     let facts = ledger::facts(&action)?;
     if matches!(facts.state, State::Finished(_)) {
-        record::release(&action, context).await.map_err(ExecuteError::Write)?;
-        return Ok(Requeue::await_change());
+        let let_go = record::release(&action, context).await.map_err(ExecuteError::Write)?;
+        return Ok(if let_go { Requeue::await_change() } else { Requeue::requeue(TRY_AGAIN) });
     }
     let world = survey::world(&action, &facts, context).await.map_err(ExecuteError::Survey)?;
     let step = next_step(&facts, world, context.now());

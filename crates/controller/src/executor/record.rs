@@ -87,16 +87,20 @@ pub(super) fn is_held(action: &HealingAction) -> bool {
 
 /// Lets go of a record that is over: until then a deletion must not lose what is
 /// under way.
-pub(super) async fn release(action: &HealingAction, context: &Context) -> Result<(), ClusterError> {
+///
+/// `false`: it was another version already. The watch shows that one, but whoever
+/// stands between may have refused without any change, so it is looked at again.
+pub(super) async fn release(action: &HealingAction, context: &Context) -> Result<bool, ClusterError> {
     if !is_held(action) {
-        return Ok(());
+        return Ok(true);
     }
     let others: Vec<&String> = action.finalizers().iter().filter(|one| *one != FINALIZER).collect();
     let patch = json!({"metadata": {"finalizers": others, "resourceVersion": action.resource_version()}});
     let api: Api<HealingAction> = Api::namespaced(context.writes.clone(), &action.namespace().unwrap_or_default());
     match within(DEADLINE, api.patch(&action.name_any(), &PatchParams::default(), &Patch::Merge(&patch))).await {
-        Ok(_) => Ok(()),
-        Err(ClusterError::Kube(kube::Error::Api(answer))) if answer.is_conflict() || answer.is_not_found() => Ok(()),
+        Ok(_) => Ok(true),
+        Err(ClusterError::Kube(kube::Error::Api(answer))) if answer.is_not_found() => Ok(true),
+        Err(ClusterError::Kube(kube::Error::Api(answer))) if answer.is_conflict() => Ok(false),
         Err(error) => Err(error),
     }
 }
