@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use futures::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -275,6 +276,18 @@ impl Testbed {
         };
         let mut run = process::in_place(&self.cgroups, place, program)?;
         process::run(run.args(args), &format!("run {program} on {place}")).await
+    }
+
+    /// The process of the host that is this program in a container of the pod
+    /// with this uid.
+    #[must_use]
+    pub fn pod_process(&self, uid: &str, program: &str) -> Option<i32> {
+        let read = |pid: i32, file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let group = format!("/pod{uid}/");
+        self.cgroups
+            .pids("")
+            .into_iter()
+            .find(|pid| read(*pid, "comm").trim_end() == program && read(*pid, "cgroup").contains(&group))
     }
 
     /// Kills, pauses or resumes a server, by the names in [`Testbed::servers`].
