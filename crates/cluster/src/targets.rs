@@ -18,8 +18,8 @@ use crate::pod::{SlimPod, controller_of};
 #[derive(Debug)]
 pub struct Targets {
     pods: Arc<Cache<SlimPod>>,
-    /// A replica set's own controller: the `Deployment` behind a pod.
-    replica_sets: Arc<Cache<Option<Object>>>,
+    /// A replica set's own controller (the `Deployment` behind a pod), and its opt-out.
+    replica_sets: Arc<Cache<(Option<Object>, Option<OptOut>)>>,
     /// The workloads whose owners opted out, by kind.
     opted_out: [(&'static str, Arc<Cache<OptOut>>); 3],
     /// The namespaces with marks.
@@ -48,9 +48,10 @@ impl Targets {
         let pods = watcher(Api::<Pod>::all(client.clone()), watch_config());
         let pods = Arc::clone(&self.pods).follow(pods, SlimPod::of, |_| {});
         let replica_sets = watcher(Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), watch_config());
-        let controller =
-            |set: &PartialObjectMeta<ReplicaSet>| Some(controller_of(set.metadata.owner_references.as_deref()));
-        let replica_sets = Arc::clone(&self.replica_sets).follow(replica_sets, controller, |_| {});
+        let of_set = |set: &PartialObjectMeta<ReplicaSet>| {
+            Some((controller_of(set.metadata.owner_references.as_deref()), opt_out(set)))
+        };
+        let replica_sets = Arc::clone(&self.replica_sets).follow(replica_sets, of_set, |_| {});
         let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), watch_config());
         let namespaces = Arc::clone(&self.namespaces).follow(namespaces, NamespaceMarks::of, |_| {});
         let nodes = watcher(Api::<Node>::all(client.clone()), watch_config());
@@ -100,17 +101,22 @@ impl Targets {
         let chosen = self
             .pods
             .select(namespace, |pod| (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| pod.clone()));
+        chosen.iter().map(|pod| self.target(namespace, pod)).collect()
+    }
+
+    /// One pod as a target, as far as the caches know it.
+    #[must_use]
+    pub fn pod(&self, namespace: &str, name: &str) -> Option<Target> {
+        self.pods.get(namespace, name).map(|pod| self.target(namespace, &pod))
+    }
+
+    fn target(&self, namespace: &str, pod: &SlimPod) -> Target {
+        let mut target = pod.target(self.top_controller(namespace, pod));
+        let of_owners = longer(self.controller_opt_out(namespace, pod), self.owner_opt_out(namespace, &target));
         let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
-        chosen
-            .into_iter()
-            .map(|pod| {
-                let mut target = pod.target(self.top_controller(namespace, &pod));
-                target.opted_out =
-                    longer(target.opted_out, longer(self.owner_opt_out(namespace, &target), of_namespace));
-                target.not_healable = target.not_healable.or_else(|| self.node_not_ready(&pod));
-                target
-            })
-            .collect()
+        target.opted_out = longer(target.opted_out, longer(of_owners, of_namespace));
+        target.not_healable = target.not_healable.or_else(|| self.node_not_ready(pod));
+        target
     }
 
     fn top_controller(&self, namespace: &str, pod: &SlimPod) -> Option<Object> {
@@ -118,8 +124,13 @@ impl Targets {
         if controller.kind != "ReplicaSet" {
             return Some(controller);
         }
-        let above = self.replica_sets.get(namespace, &controller.name).flatten();
+        let above = self.replica_sets.get(namespace, &controller.name).and_then(|(above, _)| above);
         Some(above.unwrap_or(controller))
+    }
+
+    fn controller_opt_out(&self, namespace: &str, pod: &SlimPod) -> Option<OptOut> {
+        let set = pod.controller().filter(|controller| controller.kind == "ReplicaSet")?;
+        self.replica_sets.get(namespace, &set.name)?.1
     }
 
     fn owner_opt_out(&self, namespace: &str, target: &Target) -> Option<OptOut> {

@@ -9,6 +9,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use prunella_api::REPORTING_CONTROLLER;
 use prunella_cluster::within;
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::metrics::Metrics;
@@ -17,9 +18,13 @@ use crate::metrics::Metrics;
 const NOTE_LIMIT: usize = 1024;
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Writes Events.
+/// How many Events may wait to be written.
+const WAITING_AT_MOST: usize = 1024;
+
+/// Takes Events to be written, in order, by a task of its own: a slow API server must
+/// not keep the sick from being healed.
 pub(crate) struct Announcer {
-    recorder: Recorder,
+    waiting: mpsc::Sender<(Event, ObjectReference)>,
     metrics: Arc<Metrics>,
 }
 
@@ -37,29 +42,40 @@ pub(crate) struct News {
 }
 
 impl Announcer {
+    /// Begins to write; ends when it is dropped.
     pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> Self {
         let reporter = Reporter { controller: REPORTING_CONTROLLER.to_owned(), instance: None };
-        Self { recorder: Recorder::new(client, reporter), metrics }
+        let (waiting, received) = mpsc::channel(WAITING_AT_MOST);
+        tokio::spawn(publish(Recorder::new(client, reporter), received, Arc::clone(&metrics)));
+        Self { waiting, metrics }
     }
 
     /// Tells the same on the policy and on the target, each naming the other.
-    pub(crate) async fn tell_both(&self, news: &News, policy: &ObjectReference, target: &ObjectReference) {
-        self.tell(news, policy, Some(target)).await;
-        self.tell(news, target, Some(policy)).await;
+    pub(crate) fn tell_both(&self, news: &News, policy: &ObjectReference, target: &ObjectReference) {
+        self.tell(news, policy, target);
+        self.tell(news, target, policy);
     }
 
-    /// Tells it on one object.
-    pub(crate) async fn tell(&self, news: &News, on: &ObjectReference, related: Option<&ObjectReference>) {
+    fn tell(&self, news: &News, on: &ObjectReference, related: &ObjectReference) {
         let event = Event {
             type_: if news.warning { EventType::Warning } else { EventType::Normal },
             reason: news.reason.to_owned(),
             note: Some(news.note.chars().take(NOTE_LIMIT).collect()),
             action: news.action.clone(),
-            secondary: related.cloned(),
+            secondary: Some(related.clone()),
         };
-        if let Err(error) = within(DEADLINE, self.recorder.publish(&event, on)).await {
+        if self.waiting.try_send((event, on.clone())).is_err() {
             self.metrics.lost_events.inc();
-            warn!(reason = news.reason, object = on.name, %error, "cannot write an Event");
+            warn!(reason = news.reason, object = on.name, "too many Events are waiting, this one is dropped");
+        }
+    }
+}
+
+async fn publish(recorder: Recorder, mut waiting: mpsc::Receiver<(Event, ObjectReference)>, metrics: Arc<Metrics>) {
+    while let Some((event, on)) = waiting.recv().await {
+        if let Err(error) = within(DEADLINE, recorder.publish(&event, &on)).await {
+            metrics.lost_events.inc();
+            warn!(reason = event.reason, object = on.name, %error, "cannot write an Event");
         }
     }
 }

@@ -141,7 +141,8 @@ async fn judge(
     };
     let identity = (policy.uid().unwrap_or_default(), compiled.hash.clone());
     if standing.identity != identity {
-        let written = standing.written.take();
+        // Another object of the same name has a status of its own.
+        let written = standing.written.take().filter(|_| standing.identity.0 == identity.0);
         let memory = if standing.identity.0.is_empty() { restore::memory(policy) } else { Memory::default() };
         *standing = Standing { identity, memory, written, ..Standing::default() };
     }
@@ -157,7 +158,7 @@ async fn judge(
     };
     let (observation, decision) = decide_fully(&compiled, standing, observation, asked_now, context).await;
 
-    tell::transitions(policy, &compiled, &decision, context).await;
+    tell::transitions(policy, &compiled, &decision, context);
     let decision = if decision.reservations.is_empty() {
         decision
     } else if let Err(why) = context.may_act() {
@@ -165,9 +166,10 @@ async fn judge(
         Decision { reservations: Vec::new(), ..decision }
     } else {
         // That a target fires is there to see before anything is begun because of it.
-        record::record(policy, &compiled, &observation, &decision, standing, context)
-            .await
-            .map_err(JudgeError::Record)?;
+        // That it cannot be shown must not keep the sick from being healed.
+        if let Err(error) = record::record(policy, &compiled, &observation, &decision, standing, context).await {
+            warn!(policy = %key, %error, "cannot write the status before a reservation");
+        }
         reserve::reserve(policy, &compiled, &standing.memory, &observation, context)
             .await
             .map_err(JudgeError::Reserve)?
@@ -181,7 +183,7 @@ async fn judge(
     standing.due = Some(due);
     record::record(policy, &compiled, &observation, &decision, standing, context).await.map_err(JudgeError::Record)?;
     standing.observation = Some(observation);
-    collect::collect(policy, &compiled, context).await;
+    collect::collect(policy, &compiled, &standing.memory, context).await;
     Ok(Requeue::requeue(unsigned(time::elapsed(now, due)).max(NOT_AT_ONCE)))
 }
 

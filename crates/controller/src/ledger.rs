@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::api::ObjectMeta;
+use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
-use kube::{Api, Client, ResourceExt};
-use prunella_api::{Disruption, HealingAction, HealingPolicy, Mode};
+use kube::{Api, Client, Resource, ResourceExt};
+use prunella_api::{Disruption, HealingAction, HealingPolicy, Mode, POLICY_LABEL};
 use prunella_cluster::cache::{Cache, watch_config};
 use prunella_core::execute::{Facts, OutcomeReason};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
@@ -43,13 +45,24 @@ impl Book {
 
     /// Follows all actions; `wake` is told the policy of each that changed.
     pub(crate) async fn follow(&self, client: Client, wake: mpsc::UnboundedSender<ObjectRef<HealingPolicy>>) {
-        let events = watcher(Api::<HealingAction>::all(client), watch_config());
-        let slim = |action: &HealingAction| match record(action) {
-            Ok(record) => Some(record),
-            Err(error) => {
-                warn!(namespace = action.namespace(), action = action.name_any(), %error, "ignoring a HealingAction");
-                None
-            }
+        let events = watcher(Api::<DeserializeGuard<HealingAction>>::all(client), watch_config());
+        let slim = |action: &DeserializeGuard<HealingAction>| {
+            let known = match &action.0 {
+                Ok(action) => record(action).map_err(|error| error.to_string()),
+                Err(invalid) => Err(invalid.error.clone()),
+            };
+            known.map_or_else(
+                |error| {
+                    warn!(
+                        namespace = action.namespace(),
+                        action = action.name_any(),
+                        error,
+                        "a HealingAction makes no sense: it counts as done"
+                    );
+                    unreadable(action.meta())
+                },
+                Some,
+            )
         };
         let records = Arc::clone(&self.records);
         Arc::clone(&self.records)
@@ -117,6 +130,33 @@ pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
 /// A reason by its word; `None` for one that this version does not know.
 fn reason(word: &str) -> Option<OutcomeReason> {
     OutcomeReason::ALL.into_iter().find(|known| known.as_str() == word)
+}
+
+/// What cannot be read, as of another version, still counts: its budget is spent and its
+/// number is taken. `None` when not even its policy can be told.
+fn unreadable(meta: &ObjectMeta) -> Option<Record> {
+    let name = meta.name.clone()?;
+    let policy = meta.labels.as_ref()?.get(POLICY_LABEL)?.clone();
+    let nobody = Object { kind: "Unknown".to_owned(), name: String::new(), uid: String::new().into() };
+    let created = meta.creation_timestamp.as_ref()?.0;
+    Some(Record {
+        sequence: name.rsplit('-').next()?.parse().ok()?,
+        name,
+        policy: PolicyKey { namespace: meta.namespace.clone()?, name: policy },
+        hash: String::new(),
+        mode: policy::Mode::Enforce,
+        action: "Unknown".to_owned(),
+        target: nobody.clone(),
+        subject: nobody,
+        created,
+        sick_since: created,
+        verify_by: None,
+        rung: 1,
+        attempt: 1,
+        state: State::Finished(Outcome::Inconclusive),
+        reason: None,
+        finished: Some(created),
+    })
 }
 
 /// What the executor's next step is chosen from.

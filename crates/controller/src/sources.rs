@@ -51,6 +51,13 @@ struct Entry {
     settled: bool,
 }
 
+impl Entry {
+    /// A source that exists and cannot be asked.
+    fn unusable(message: String) -> Self {
+        Self { uid: None, generation: None, client: Err(message), settled: true }
+    }
+}
+
 impl Sources {
     pub(crate) fn new() -> Self {
         Self { entries: RwLock::default(), listed: watch::Sender::new(false) }
@@ -111,13 +118,16 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<Context>)
         Ok(source) => source,
         Err(invalid) => {
             warn!(source = invalid.metadata.name, error = %invalid.error, "a ClusterPrometheusSource does not parse");
+            let name = invalid.metadata.name.clone().unwrap_or_default();
+            context.sources.put(name, Entry::unusable(format!("the source does not parse: {}", invalid.error)));
             return Ok(Requeue::await_change());
         }
     };
     let name = source.name_any();
     if source.metadata.deletion_timestamp.is_some() {
-        context.sources.forget(&name);
-        return Ok(Requeue::await_change());
+        context.sources.put(name, Entry::unusable("the source is being deleted".to_owned()));
+        // Looked for until it is gone, and then forgotten.
+        return Ok(Requeue::requeue(PROBE_AGAIN));
     }
     let same =
         |entry: &Entry| entry.settled && entry.uid == source.uid() && entry.generation == source.metadata.generation;

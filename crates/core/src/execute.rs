@@ -59,6 +59,8 @@ pub enum OutcomeReason {
     TargetBusy,
     /// The policy's selector no longer chooses the target.
     NotSelected,
+    /// The target's owner wants it left alone.
+    OptedOut,
     /// The target may no longer be healed.
     NotHealable,
     /// A `PodDisruptionBudget` allowed no eviction in time.
@@ -73,7 +75,7 @@ pub enum OutcomeReason {
 
 impl OutcomeReason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Cleared,
         Self::StillBreached,
         Self::NotReady,
@@ -88,6 +90,7 @@ impl OutcomeReason {
         Self::TargetGone,
         Self::TargetBusy,
         Self::NotSelected,
+        Self::OptedOut,
         Self::NotHealable,
         Self::BlockedByDisruptionBudget,
         Self::NotExecuted,
@@ -113,6 +116,7 @@ impl OutcomeReason {
             Self::TargetGone => "TargetGone",
             Self::TargetBusy => "TargetBusy",
             Self::NotSelected => "NotSelected",
+            Self::OptedOut => "OptedOut",
             Self::NotHealable => "NotHealable",
             Self::BlockedByDisruptionBudget => "BlockedByDisruptionBudget",
             Self::NotExecuted => "NotExecuted",
@@ -183,6 +187,8 @@ pub enum LiveTarget {
     Present,
     /// It is there and the policy's selector no longer chooses it.
     NotSelected,
+    /// It is there and its owner wants it left alone.
+    OptedOut,
     /// It is there and may not be healed.
     NotHealable(NotHealable),
     /// It is being deleted.
@@ -299,6 +305,7 @@ fn from_pending(facts: &Facts, world: World, now: Timestamp) -> Step {
         LiveTarget::Gone | LiveTarget::Terminating => return finish(Outcome::Superseded, OutcomeReason::TargetGone),
         LiveTarget::NotHealable(_) => return finish(Outcome::Cancelled, OutcomeReason::NotHealable),
         LiveTarget::NotSelected => return finish(Outcome::Cancelled, OutcomeReason::NotSelected),
+        LiveTarget::OptedOut => return finish(Outcome::Cancelled, OutcomeReason::OptedOut),
         LiveTarget::Present => {}
     }
     if now > facts.start_by {
@@ -318,27 +325,35 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
             return Step::Record(Transition::Executed { settle_by });
         }
         // From here on a write that was sent may still arrive: the budget stays spent.
+        // A node may come back: it is waited for like a disruption budget.
+        LiveTarget::NotHealable(NotHealable::NodeNotReady) => return give_up_or(facts, now, Step::Wait(LOOK_AGAIN)),
         LiveTarget::NotHealable(_) => return finish(Outcome::Inconclusive, OutcomeReason::NotHealable),
         LiveTarget::NotSelected => return finish(Outcome::Inconclusive, OutcomeReason::NotSelected),
-        LiveTarget::Present => {}
+        LiveTarget::OptedOut | LiveTarget::Present => {}
     }
     match world.policy {
         PolicyStanding::Gone => return finish(Outcome::Inconclusive, OutcomeReason::PolicyGone),
         PolicyStanding::DryRun => return finish(Outcome::Inconclusive, OutcomeReason::ModeChanged),
         PolicyStanding::Suspended | PolicyStanding::Enforces => {}
     }
+    // What held before the first try holds before each: a budget may let an eviction
+    // through minutes after the pod is well again, or its owner has spoken.
+    if world.policy == PolicyStanding::Suspended || world.target == LiveTarget::OptedOut || !world.firing {
+        return give_up_or(facts, now, Step::Wait(LOOK_AGAIN));
+    }
+    give_up_or(facts, now, Step::Do(effect_of(&facts.action)))
+}
+
+/// `step`, unless the action has been trying for too long.
+fn give_up_or(facts: &Facts, now: Timestamp, step: Step) -> Step {
     let trying_for = facts.began.map_or(SignedDuration::ZERO, |began| elapsed(began, now));
-    if trying_for >= EXECUTE_WITHIN {
-        return if facts.blocked_by_budget {
-            finish(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget)
-        } else {
-            finish(Outcome::Failed, OutcomeReason::NotExecuted)
-        };
+    if trying_for < EXECUTE_WITHIN {
+        step
+    } else if facts.blocked_by_budget {
+        finish(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget)
+    } else {
+        finish(Outcome::Failed, OutcomeReason::NotExecuted)
     }
-    if world.policy == PolicyStanding::Suspended {
-        return Step::Wait(LOOK_AGAIN);
-    }
-    Step::Do(effect_of(&facts.action))
 }
 
 /// The write that carries an action out.

@@ -151,7 +151,10 @@ impl Record {
     /// told apart by the target and the name, the same for every observer.
     #[must_use]
     pub fn precedes(&self, other: &Self) -> bool {
-        let order = |record: &Self| (record.created, record.target.uid.clone(), record.name.clone());
+        // What has begun comes before what has not, whatever their second of creation.
+        let order = |record: &Self| {
+            (record.state == State::Pending, record.created, record.target.uid.clone(), record.name.clone())
+        };
         self.mode == Mode::Enforce && self.in_flight() && order(self) < order(other)
     }
 
@@ -224,13 +227,15 @@ impl Ledger {
         self.records.iter().filter(move |record| record.policy == *policy)
     }
 
-    /// An action in flight, of any policy, that touches the target or its owners.
+    /// An action in flight, of any policy, that touches the target or its owners, or
+    /// whose replacement the target is: the verdict on it is still out.
     #[must_use]
-    pub fn busy_with(&self, target: &Target) -> Option<&Record> {
+    pub fn busy_with(&self, target: &Target, sick_since: Timestamp, reset: SignedDuration) -> Option<&Record> {
         self.records.iter().find(|record| {
             record.mode == Mode::Enforce
                 && record.in_flight()
-                && target.overlaps(&record.target.uid, &record.subject.uid)
+                && (target.overlaps(&record.target.uid, &record.subject.uid)
+                    || record.counts_against(target, sick_since, reset))
         })
     }
 

@@ -239,6 +239,23 @@ fn a_target_in_the_hands_of_another_policy_is_busy() {
 }
 
 #[test]
+fn a_replacement_is_busy_while_the_verdict_on_it_is_out() {
+    let mut world = verifying("a2");
+    world.policy.limits.max_concurrent = 5;
+    world.policy.limits.cooldown = seconds(0);
+    let decision = world.look_from_to(10, 40, &breached(&["a2", "b"]));
+    assert_eq!((reserved(&decision), refused(&decision)), (vec!["b"], [("a2", "TargetBusy")].into()));
+}
+
+#[test]
+fn of_two_actions_the_one_that_has_begun_comes_first() {
+    let a = pod("a", -600);
+    let pending = record("web-1", 1, &a, 0, State::Pending);
+    let running = record("web-2", 2, &a, 0, State::Running);
+    assert!(running.precedes(&pending) && !pending.precedes(&running));
+}
+
+#[test]
 fn cooldown_counts_for_the_replacement_but_not_for_an_old_neighbour() {
     let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
     let first = world.look_from_to(0, 30, &breached(&["a"]));

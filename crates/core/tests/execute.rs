@@ -73,6 +73,7 @@ fn before_it_began_every_doubt_ends_it() {
         (World { target: LiveTarget::Gone, ..world() }, Outcome::Superseded, OutcomeReason::TargetGone),
         (World { target: LiveTarget::Terminating, ..world() }, Outcome::Superseded, OutcomeReason::TargetGone),
         (World { target: LiveTarget::NotSelected, ..world() }, Outcome::Cancelled, OutcomeReason::NotSelected),
+        (World { target: LiveTarget::OptedOut, ..world() }, Outcome::Cancelled, OutcomeReason::OptedOut),
         (
             World { target: LiveTarget::NotHealable(NotHealable::Completed), ..world() },
             Outcome::Cancelled,
@@ -88,6 +89,20 @@ fn before_it_began_every_doubt_ends_it() {
         let step = next_step(&facts(State::Pending), doubt, second(10));
         assert_eq!(step, ends(outcome, reason), "{doubt:?}");
         assert!(outcome.without_effect(), "its budget is given back");
+    }
+}
+
+#[test]
+fn what_held_before_the_first_try_holds_before_each() {
+    // A disruption budget may let an eviction through minutes later.
+    for doubt in [
+        World { firing: false, ..world() },
+        World { target: LiveTarget::OptedOut, ..world() },
+        World { target: LiveTarget::NotHealable(NotHealable::NodeNotReady), ..world() },
+        World { policy: PolicyStanding::Suspended, ..world() },
+    ] {
+        assert!(waits(&next_step(&facts(State::Running), doubt, second(10))), "{doubt:?}");
+        check(State::Running, doubt, 600, &ends(Outcome::Failed, OutcomeReason::NotExecuted));
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn act(action: &HealingAction, effect: &Effect, context: &Conte
             info!(namespace, action = name, %target, request = request(effect), "done");
             Ok(Requeue::requeue(SOON))
         }
-        Performed::NoSuchObject => Ok(Requeue::requeue(SOON)),
+        Performed::NoSuchObject => Ok(Requeue::requeue(TRY_AGAIN)),
         Performed::RefusedByBudget => {
             let pause = retry_after(effect).try_into().unwrap_or(TRY_AGAIN);
             context.patience.wait(&action.uid().unwrap_or_default(), Instant::now(), pause);
@@ -33,6 +33,7 @@ pub(super) async fn act(action: &HealingAction, effect: &Effect, context: &Conte
             Ok(Requeue::requeue(pause))
         }
         Performed::Unclear(error) => {
+            record::unclear(action, context).await?;
             warn!(namespace, action = name, %target, %error, "nobody knows what became of {}, looking", request(effect));
             Ok(Requeue::requeue(TRY_AGAIN))
         }

@@ -50,7 +50,7 @@ pub(super) async fn transition(
     if let Transition::Finish { outcome, .. } = transition {
         context.metrics.finished(&ledger::policy_of(action), &action.spec.action_name, outcome.as_str());
     }
-    tell(action, &news, context).await;
+    tell(action, &news, context);
     Ok(())
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn blocked(action: &HealingAction, context: &Context) -> Result
     );
     if write(action, status, context).await? {
         let news = News { warning: true, reason: "Blocked", action: action.spec.action_name.clone(), note: message };
-        tell(action, &news, context).await;
+        tell(action, &news, context);
     }
     Ok(())
 }
@@ -103,6 +103,16 @@ pub(super) async fn release(action: &HealingAction, context: &Context) -> Result
         Err(ClusterError::Kube(kube::Error::Api(answer))) if answer.is_conflict() => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Notes that the newest try was not refused but may have had an effect: from here on
+/// the budget is not given back.
+pub(super) async fn unclear(action: &HealingAction, context: &Context) -> Result<(), ClusterError> {
+    let mut status = action.status.clone().unwrap_or_default();
+    if status.blocked_by.take().is_some() {
+        write(action, status, context).await?;
+    }
+    Ok(())
 }
 
 fn apply(
@@ -158,6 +168,7 @@ fn sentence(reason: OutcomeReason) -> &'static str {
         OutcomeReason::TargetGone => "the target or the workload behind it is gone, going, or scaled to zero",
         OutcomeReason::TargetBusy => "an earlier action on the target or its owners is in flight",
         OutcomeReason::NotSelected => "the policy's selector no longer chooses the target",
+        OutcomeReason::OptedOut => "the target's owner wants it left alone",
         OutcomeReason::NotHealable => "the target may no longer be healed",
         OutcomeReason::BlockedByDisruptionBudget => "a PodDisruptionBudget allowed no eviction for ten minutes",
         OutcomeReason::NotExecuted => "the write took no effect for ten minutes",
@@ -197,7 +208,7 @@ async fn write(action: &HealingAction, status: HealingActionStatus, context: &Co
     }
 }
 
-async fn tell(action: &HealingAction, news: &News, context: &Context) {
+fn tell(action: &HealingAction, news: &News, context: &Context) {
     let namespace = action.namespace();
     let policy = ObjectReference {
         api_version: Some(prunella_api::HealingPolicy::api_version(&()).into_owned()),
@@ -215,5 +226,5 @@ async fn tell(action: &HealingAction, news: &News, context: &Context) {
         uid: Some(action.spec.target.uid.clone()),
         ..ObjectReference::default()
     };
-    context.announcer.tell_both(news, &policy, &target).await;
+    context.announcer.tell_both(news, &policy, &target);
 }

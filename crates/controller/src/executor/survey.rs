@@ -7,6 +7,7 @@ use prunella_api::{HealingAction, HealingPolicy, Mode};
 use prunella_cluster::{ClusterError, REQUEST_DEADLINE, live, within};
 use prunella_core::execute::{Facts, LiveSubject, LiveTarget, PolicyStanding, World};
 use prunella_core::ledger::State;
+use prunella_core::target::{NotHealable, Object};
 
 use crate::context::Context;
 use crate::ledger;
@@ -30,11 +31,17 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
         Some(_) => PolicyStanding::DryRun,
         None => PolicyStanding::Gone,
     };
-    let selector = policy.and_then(|policy| Selector::try_from(policy.spec.target.selector).ok());
+    let selector = policy.map(|policy| Selector::try_from(policy.spec.target.selector));
     // Once executed, the target is gone for good or going: its workload is what counts.
     let live_target = match facts.state {
         State::Verifying | State::Finished(_) => LiveTarget::Gone,
-        _ => live::pod(&context.reads, &namespace, &target, selector.as_ref()).await?,
+        // A selector that is none chooses nothing.
+        _ if matches!(selector, Some(Err(_))) => LiveTarget::NotSelected,
+        _ => {
+            let selector = selector.and_then(Result::ok);
+            let live = live::pod(&context.reads, &namespace, &target, selector.as_ref()).await?;
+            if live == LiveTarget::Present { marked(&namespace, &target, context) } else { live }
+        }
     };
     let subject = match facts.state {
         State::Settling | State::Verifying => {
@@ -54,6 +61,20 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
         firing: context.board.is_firing(&key, &action.spec.policy.uid, &target.uid, context.now()),
         verdict: context.board.verdict(&key, &action.name_any()),
     })
+}
+
+/// What is not written on the pod itself, or not readable from it: its owners' word,
+/// and its node. These are told by the caches, and by the pod's own when it is known.
+fn marked(namespace: &str, target: &Object, context: &Context) -> LiveTarget {
+    let Some(known) = context.targets.pod(namespace, &target.name).filter(|known| known.object.uid == target.uid)
+    else {
+        return LiveTarget::Present;
+    };
+    match known.not_healable {
+        _ if known.opted_out.is_some_and(|opt_out| opt_out.holds(context.now())) => LiveTarget::OptedOut,
+        Some(why @ NotHealable::NodeNotReady) => LiveTarget::NotHealable(why),
+        _ => LiveTarget::Present,
+    }
 }
 
 /// The policy that reserved the action, unless it is gone, going, or a namesake.

@@ -7,6 +7,7 @@ use kube::Api;
 use kube::api::DeleteParams;
 use prunella_api::{HealingAction, HealingPolicy};
 use prunella_cluster::{ClusterError, within};
+use prunella_core::decide::Memory;
 use prunella_core::ledger::{Ledger, Record};
 use prunella_core::time::elapsed;
 use tracing::{debug, warn};
@@ -15,16 +16,18 @@ use super::Compiled;
 use crate::context::Context;
 use crate::writes::DEADLINE;
 
-/// How long a record is kept at least, whatever the policy says: another policy's
-/// brakes may count it.
-const KEPT_AT_LEAST: SignedDuration = SignedDuration::from_hours(1);
+/// How long a record that spent budget is kept at least: no window, cooldown or ladder
+/// of any policy reaches further back.
+const COUNTED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
+/// How long one that spent nothing is kept.
+const TOLD_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Deletes what neither the history limit nor a brake wants kept.
-pub(super) async fn collect(policy: &HealingPolicy, compiled: &Compiled, context: &Context) {
+pub(super) async fn collect(policy: &HealingPolicy, compiled: &Compiled, memory: &Memory, context: &Context) {
     let key = &compiled.policy.key;
     let ledger = context.book.ledger(&key.namespace);
     let limit = usize::try_from(policy.spec.history_limit).unwrap_or(usize::MAX);
-    let surplus = surplus(&ledger, compiled, limit, context);
+    let surplus = surplus(&ledger, compiled, memory, limit, context);
     if surplus.is_empty() || context.may_act().is_err() {
         return;
     }
@@ -41,15 +44,37 @@ pub(super) async fn collect(policy: &HealingPolicy, compiled: &Compiled, context
     }
 }
 
-fn surplus<'a>(ledger: &'a Ledger, compiled: &'a Compiled, limit: usize, context: &Context) -> Vec<&'a Record> {
-    let limits = &compiled.policy.limits;
-    let counted_for = limits.window.max(limits.cooldown).max(limits.ladder_reset).max(KEPT_AT_LEAST);
+fn surplus<'a>(
+    ledger: &'a Ledger,
+    compiled: &'a Compiled,
+    memory: &Memory,
+    limit: usize,
+    context: &Context,
+) -> Vec<&'a Record> {
+    let key = &compiled.policy.key;
     let now = context.now();
-    let mut finished: Vec<&Record> = ledger.of(&compiled.policy.key).filter(|record| !record.in_flight()).collect();
+    let mut finished: Vec<&Record> = ledger.of(key).filter(|record| !record.in_flight()).collect();
+    if finished.len() <= limit.max(1) {
+        return Vec::new();
+    }
     finished.sort_by_key(|record| std::cmp::Reverse(record.sequence));
+    let targets = context.targets.pods(&key.namespace, &compiled.selector);
+    // The ladder counts for as long as the sickness lasts, and a dry run says it once.
+    let of_a_sickness = |record: &Record| {
+        targets.iter().any(|target| {
+            memory.timers.get(&target.object.uid).is_some_and(|timer| {
+                record.target.uid == target.object.uid
+                    || record.counts_against(target, timer.since, compiled.policy.limits.ladder_reset)
+            })
+        })
+    };
     finished
         .into_iter()
         .skip(limit.max(1))
-        .filter(|record| elapsed(record.finished.unwrap_or(record.created), now) > counted_for)
+        .filter(|record| {
+            let kept = if record.spends() { COUNTED_AT_MOST } else { TOLD_FOR };
+            elapsed(record.finished.unwrap_or(record.created), now) > kept
+        })
+        .filter(|record| !of_a_sickness(record))
         .collect()
 }

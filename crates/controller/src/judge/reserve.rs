@@ -54,7 +54,7 @@ pub(super) async fn reserve(
                       value = reservation.value, "reserved");
                 context.book.note(&created);
                 context.metrics.reserved(&compiled.policy.key);
-                tell::reserved(policy, compiled, reservation, &created, context).await;
+                tell::reserved(policy, compiled, reservation, &created, context);
                 recorded.push(reservation.clone());
             }
             // Somebody has reserved the policy's next action already: the watch will
@@ -140,7 +140,25 @@ fn bounded(labels: &Labels) -> Labels {
     labels.iter().take(LABELS_AT_MOST).map(|(name, value)| (cut(name), cut(value))).collect()
 }
 
-/// A value as people write it; never a float in the API.
+/// A value as people write it, in at most 32 characters; never a float in the API.
 pub(super) fn decimal(value: f64) -> String {
-    value.to_string()
+    const AT_MOST: usize = 32;
+    let plain = value.to_string();
+    if plain.len() <= AT_MOST { plain } else { format!("{value:e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_fits_into_the_record_and_is_read_back_as_it_was() {
+        for value in
+            [0.0, 251_658_240.0, -5.551_115_123_125_783e-17, 1e40, f64::MIN_POSITIVE, f64::MAX, f64::MIN, f64::INFINITY]
+        {
+            let text = decimal(value);
+            assert!(text.len() <= 32, "{text}");
+            assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits(), "{text}");
+        }
+    }
 }

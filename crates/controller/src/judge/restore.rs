@@ -13,8 +13,8 @@ pub(super) fn memory(policy: &HealingPolicy) -> Memory {
         return Memory::default();
     };
     let mut memory = Memory::default();
-    // A target in an action's hands has no timer of its own: the record tells the rest.
-    for sick in status.sick.iter().filter(|sick| sick.action.is_none()) {
+    // Of an executed action's target nothing is left, and its timer goes with it.
+    for sick in &status.sick {
         let phase = if sick.state == "Pending" { Phase::Pending } else { Phase::Firing };
         let value = sick.value_at_transition.as_deref().and_then(|value| value.parse().ok()).unwrap_or(f64::NAN);
         memory.timers.insert(sick.uid.clone().into(), Timer::restored(phase, sick.since.0, value));

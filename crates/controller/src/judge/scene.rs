@@ -70,10 +70,7 @@ impl Scene<'_> {
                 exhausted: number(counts.exhausted),
             }),
             sick: self.sick(),
-            blocked: blocked
-                .iter()
-                .map(|(reason, count)| RefusalCount { reason: reason.as_str().to_owned(), count: number(*count) })
-                .collect(),
+            blocked: by_word(blocked),
             last_action: self.last_action(),
         }
     }
@@ -288,4 +285,35 @@ fn shown(labels: &Labels) -> String {
     let all: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     let text = format!("{{{}}}", all.join(", "));
     if text.chars().count() <= AT_MOST { text } else { text.chars().take(AT_MOST).chain("…".chars()).collect() }
+}
+
+/// One entry a word, in the order of the brakes: the list's key is the word, and some
+/// brakes refuse for more than one reason.
+fn by_word(blocked: &BTreeMap<Reason, usize>) -> Vec<RefusalCount> {
+    let mut words: Vec<RefusalCount> = Vec::new();
+    for (reason, count) in blocked {
+        let count = i32::try_from(*count).unwrap_or(i32::MAX);
+        match words.last_mut().filter(|last| last.reason == reason.as_str()) {
+            Some(last) => last.count = last.count.saturating_add(count),
+            None => words.push(RefusalCount { reason: reason.as_str().to_owned(), count }),
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prunella_core::target::NotHealable;
+
+    #[test]
+    fn a_brake_that_refuses_for_two_reasons_is_counted_under_its_one_word() {
+        let blocked = BTreeMap::from([
+            (Reason::NotHealable(NotHealable::NoController), 2),
+            (Reason::NotHealable(NotHealable::NodeNotReady), 1),
+            (Reason::Cooldown, 4),
+        ]);
+        let words: Vec<(String, i32)> = by_word(&blocked).into_iter().map(|one| (one.reason, one.count)).collect();
+        assert_eq!(words, [("NotHealable".to_owned(), 3), ("Cooldown".to_owned(), 4)]);
+    }
 }

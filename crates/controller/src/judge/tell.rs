@@ -14,19 +14,19 @@ use crate::announce::News;
 use crate::context::Context;
 
 /// Tells what happened to targets since the last decision.
-pub(super) async fn transitions(policy: &HealingPolicy, compiled: &Compiled, decision: &Decision, context: &Context) {
+pub(super) fn transitions(policy: &HealingPolicy, compiled: &Compiled, decision: &Decision, context: &Context) {
     for transition in &decision.transitions {
         let news = news(compiled, transition);
         info!(policy = %compiled.policy.key, target = %transition.target, "{}: {}", news.reason, news.note);
         if transition.change == Change::Recovered {
             context.metrics.recovered(&compiled.policy.key);
         }
-        context.announcer.tell_both(&news, &policy.object_ref(&()), &pod(compiled, &transition.target)).await;
+        context.announcer.tell_both(&news, &policy.object_ref(&()), &pod(compiled, &transition.target));
     }
 }
 
 /// Tells that an action was reserved.
-pub(super) async fn reserved(
+pub(super) fn reserved(
     policy: &HealingPolicy,
     compiled: &Compiled,
     reservation: &Reservation,
@@ -50,7 +50,7 @@ pub(super) async fn reserved(
             action.name_any(),
         ),
     };
-    context.announcer.tell_both(&news, &policy.object_ref(&()), &pod(compiled, &reservation.target)).await;
+    context.announcer.tell_both(&news, &policy.object_ref(&()), &pod(compiled, &reservation.target));
 }
 
 fn news(compiled: &Compiled, transition: &Transition) -> News {

@@ -17,6 +17,10 @@ use crate::refusal::{Reason, Refusal};
 use crate::target::{Object, Target, Uid};
 use crate::time::{after, elapsed, times};
 
+/// How many targets' samples are asked about in one round: a policy whose every target
+/// is sick must not flood the source. The others' turn comes when these are answered.
+const ASKED_AT_ONCE: usize = 8;
+
 /// What came of the brakes.
 pub(super) struct Released {
     /// What is to be done.
@@ -55,7 +59,9 @@ pub(super) fn release(
                 Some(Freshness::Stale) => Some(Refusal::open(Reason::Stale)),
                 Some(Freshness::Unknown) => Some(Refusal::open(Reason::ObservationUnknown)),
                 None => {
-                    unproven.push(target.object.clone());
+                    if unproven.len() < ASKED_AT_ONCE {
+                        unproven.push(target.object.clone());
+                    }
                     Some(Refusal::open(Reason::ObservationUnknown))
                 }
             }
@@ -108,7 +114,7 @@ fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &T
         let recorded = ledger.dry_run_recorded(&policy.key, &target.object.uid, timer.since);
         return recorded.then(|| Refusal::open(Reason::AlreadyRecorded));
     }
-    if ledger.busy_with(target).is_some() {
+    if ledger.busy_with(target, timer.since, limits.ladder_reset).is_some() {
         return Some(Refusal::open(Reason::TargetBusy));
     }
     if ladder::place(policy, ledger, target, timer.since) == Place::Exhausted {
