@@ -38,8 +38,10 @@ pub(crate) struct Check {
     deleted_by_others: BTreeSet<Uid>,
     /// Since when each suspended policy has been so.
     suspended: BTreeMap<String, Timestamp>,
-    /// When a process was stopped.
-    pauses: Vec<(Timestamp, Timestamp)>,
+    /// When a process was stopped, or did not look for other reasons.
+    silences: Vec<(Timestamp, Timestamp)>,
+    /// When each process last asked the source for each policy.
+    looks: BTreeMap<(usize, String), Timestamp>,
     /// The highest number that each policy ever used.
     highest: BTreeMap<String, u64>,
     /// Since when each pod has been breached without a break, by policy.
@@ -66,7 +68,8 @@ impl Check {
             evicted: BTreeMap::new(),
             deleted_by_others: BTreeSet::new(),
             suspended: BTreeMap::new(),
-            pauses: Vec::new(),
+            silences: Vec::new(),
+            looks: BTreeMap::new(),
             highest: BTreeMap::new(),
             breached: BTreeMap::new(),
         }
@@ -108,19 +111,24 @@ impl Check {
         }
     }
 
-    pub(crate) fn paused(&mut self, from: Timestamp, until: Timestamp) {
-        self.pauses.push((from, until));
+    pub(crate) fn silent_between(&mut self, from: Timestamp, until: Timestamp) {
+        self.silences.push((from, until));
     }
 
     /// From here on nothing goes wrong any more.
     pub(crate) fn calms(&mut self, now: Timestamp) {
-        let goes_on = self.pauses.iter().map(|(_, until)| *until).max();
+        let goes_on = self.silences.iter().map(|(_, until)| *until).max();
         self.calm = goes_on.map_or(now, |goes_on| goes_on.max(now));
     }
 
     /// A decision was made.
-    pub(crate) fn decided(&mut self, now: Timestamp, inputs: Inputs<'_>, decision: &Decision) {
+    pub(crate) fn decided(&mut self, now: Timestamp, process: usize, inputs: Inputs<'_>, decision: &Decision) {
         self.tally.decisions += 1;
+        let look = (process, inputs.policy.key.name.clone());
+        let last = self.looks.insert(look, inputs.observation.at);
+        if let Some(last) = last.filter(|last| elapsed(*last, now) > times(inputs.policy.interval, 2)) {
+            self.silent_between(last, now);
+        }
         let exhausted = decision.transitions.iter().filter(|one| one.change == Change::Exhausted).count();
         self.tally.exhausted += u64::try_from(exhausted).unwrap_or(0);
         let next = decision.next_check;

@@ -57,6 +57,8 @@ impl Pod {
 #[derive(Debug, Clone)]
 pub(crate) struct PolicyObject {
     pub(crate) uid: Uid,
+    /// Counts the changes of its spec.
+    pub(crate) generation: u64,
     pub(crate) rule: Policy,
     /// The workloads whose pods it selects, by their places in the list.
     pub(crate) selects: Vec<usize>,

@@ -64,6 +64,8 @@ pub(crate) struct Process {
     desk: BTreeMap<String, Standing>,
     board: BTreeMap<String, Posting>,
     turns: BTreeMap<Task, Turn>,
+    /// Until when an eviction that was refused is not tried again.
+    patience: BTreeMap<String, Timestamp>,
     /// The policy that is reserving, and those that wait for it to end.
     reserving: Option<String>,
     waiting: VecDeque<String>,
@@ -101,6 +103,7 @@ impl Process {
             desk: BTreeMap::new(),
             board: BTreeMap::new(),
             turns: BTreeMap::new(),
+            patience: BTreeMap::new(),
             reserving: None,
             waiting: VecDeque::new(),
         }
@@ -128,8 +131,7 @@ impl Process {
     pub(crate) fn goes(&mut self, step: Step, ground: &mut Ground<'_>) {
         match step {
             Step::Sees(kind, upto) => self.sees(kind, upto, ground),
-            // What it wrote since the list was made is seen again by the watch only.
-            Step::Relists(listed) => self.caches = *listed,
+            Step::Relists(listed) => self.relists(*listed, ground),
             Step::Wakes(task, token) => self.wakes(task, token, ground),
             Step::Hears(policy) => self.hears(&policy, ground),
             Step::Surveys(action) => self.surveys(&action, ground),
@@ -150,6 +152,16 @@ impl Process {
     fn sees(&mut self, kind: Kind, upto: usize, ground: &mut Ground<'_>) {
         for task in self.caches.follow(kind, upto, &ground.api.journal) {
             self.wake(task, SignedDuration::ZERO, ground);
+        }
+    }
+
+    /// A new list replaces all at once. What changed since it was made, own writes
+    /// among it, the watch tells again from there.
+    fn relists(&mut self, listed: Caches, ground: &mut Ground<'_>) {
+        self.caches = listed;
+        for kind in Kind::ALL {
+            let delay = ground.dice.millis(1, 200);
+            self.later(delay, Step::Sees(kind, ground.api.journal.len()), ground);
         }
     }
 

@@ -170,7 +170,9 @@ impl Scenario {
         let storm = dice.seconds(300, 1500);
         let scrape_interval = SignedDuration::from_secs(dice.pick(&[5, 10, 15]));
         let lookback = SignedDuration::from_secs(45);
-        let happenings = happenings(controllers, policies.len(), workloads.len(), storm, dice);
+        let weather = weather(dice);
+        let counts = Counts { controllers, policies: policies.len(), workloads: workloads.len() };
+        let happenings = happenings(&counts, storm, &weather, dice);
         Self {
             seed,
             controllers,
@@ -188,7 +190,7 @@ impl Scenario {
             calm: SignedDuration::from_mins(22),
             at_least_calm: SignedDuration::from_mins(6),
             uid_label: true,
-            weather: weather(dice),
+            weather,
             happenings,
             scrape_interval,
             lookback,
@@ -256,23 +258,31 @@ fn weather(dice: &mut Dice) -> Weather {
     }
 }
 
-fn happenings(
+/// How many there are of what something can happen to.
+struct Counts {
     controllers: usize,
     policies: usize,
     workloads: usize,
+}
+
+fn happenings(
+    counts: &Counts,
     storm: SignedDuration,
+    weather: &Weather,
     dice: &mut Dice,
 ) -> Vec<(SignedDuration, Happening)> {
     let last = i64::try_from(storm.as_millis()).unwrap_or(0);
     let one_of = |count: usize, dice: &mut Dice| {
         usize::try_from(dice.between(0, i64::try_from(count).unwrap_or(1) - 1)).unwrap_or(0)
     };
+    // An eviction may be given up, unless one that was sent may still arrive after that.
+    let longest_closed = if weather.delayed == 0 && weather.paused == 0 { 900 } else { 300 };
     let mut all = Vec::new();
     for _ in 0..dice.pick(&[0, 3, 10, 30]) {
         let at = dice.millis(0, last);
         let until = at + dice.seconds(1, 120);
-        let process = one_of(controllers, dice);
-        let workload = one_of(workloads, dice);
+        let process = one_of(counts.controllers, dice);
+        let workload = one_of(counts.workloads, dice);
         let lasts = if dice.percent(30) { dice.seconds(30, 200) } else { dice.seconds(0, 20) };
         match dice.between(0, 9) {
             0 => all.push((at, Happening::Crash(process))),
@@ -286,14 +296,14 @@ fn happenings(
             6 => all.extend([(at, Happening::Silence(dice.pick(&[30, 100]))), (until, Happening::Speak)]),
             7 => {
                 // Longer than an eviction is tried, now and then.
-                let until = until + dice.seconds(0, 900) * i32::from(dice.percent(50));
+                let until = until + dice.seconds(0, longest_closed) * i32::from(dice.percent(50));
                 all.extend([
                     (at, Happening::Disruption(workload, false)),
                     (until, Happening::Disruption(workload, true)),
                 ]);
             }
             8 => {
-                let policy = one_of(policies, dice);
+                let policy = one_of(counts.policies, dice);
                 all.extend([(at, Happening::Suspend(policy, true)), (until, Happening::Suspend(policy, false))]);
             }
             _ => all.push((at, Happening::Deleted(workload))),

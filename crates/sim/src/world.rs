@@ -189,8 +189,9 @@ impl<'a> World<'a> {
     fn pause(&mut self, process: usize, pause: SignedDuration) {
         self.trace.say(self.now, "process", || format!("{process} is stopped for {pause:#}"));
         let until = after(self.now, pause);
-        self.check.paused(self.now, until);
-        self.processes[process].paused_until = Some(until);
+        self.check.silent_between(self.now, until);
+        let process = &mut self.processes[process];
+        process.paused_until = process.paused_until.max(Some(until));
     }
 
     /// Hands what is new in the journal to every watch, each with its own delay.
@@ -239,11 +240,6 @@ impl<'a> World<'a> {
         let listed = Box::new(Caches::list(&self.api));
         let arrives = after(self.now, self.dice.millis(5, 3000));
         self.queue.push(arrives, Event::Goes { process: id, life, step: Step::Relists(listed) });
-        for kind in Kind::ALL {
-            let upto = self.api.journal.len();
-            let step = Step::Sees(kind, upto);
-            self.queue.push(after(arrives, self.dice.millis(1, 200)), Event::Goes { process: id, life, step });
-        }
     }
 
     /// From here on nothing goes wrong.
@@ -260,6 +256,9 @@ impl<'a> World<'a> {
         for process in 0..self.processes.len() {
             self.processes[process].blind_until = None;
             self.starts(process);
+            for kind in Kind::ALL {
+                self.watch_tells(process, kind);
+            }
         }
         self.check.calms(self.now);
     }

@@ -72,12 +72,8 @@ impl Check {
         let near = |from: Timestamp, until: Timestamp| {
             before(from, rule.longest_gap) <= at && at <= after(until, rule.longest_gap)
         };
-        let stopped = self.pauses.iter().any(|(from, until)| near(*from, *until));
-        if stopped || self.tally.kills > 0 {
-            rule.longest_gap + rule.interval + SECOND
-        } else {
-            times(rule.interval, 2) + SECOND * 2
-        }
+        let stopped = self.silences.iter().any(|(from, until)| near(*from, *until));
+        if stopped { rule.longest_gap + rule.interval + SECOND } else { times(rule.interval, 2) + SECOND * 2 }
     }
 
     /// What is decided upon this action at `decided` is by news that told of the breach.

@@ -21,7 +21,8 @@ impl Check {
     fn inherited<'a>(&self, action: &ActionObject, api: &'a ApiServer) -> Vec<&'a ActionObject> {
         let target = &action.spec.target.uid;
         let born = self.pods.get(target).map_or(Timestamp::MIN, |birth| birth.created);
-        let soon = elapsed(born, action.spec.since) <= action.spec.policy.rule.limits.ladder_reset;
+        // The record's time is cut to whole seconds.
+        let soon = elapsed(born, action.spec.since) < action.spec.policy.rule.limits.ladder_reset;
         let lineage = self.lineage(target);
         api.actions
             .values()

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use jiff::SignedDuration;
 use prunella_core::execute::{Effect, LiveSubject, LiveTarget, PolicyStanding, World, retry_after};
 use prunella_core::ledger::State;
+use prunella_core::time::{after, elapsed};
 use prunella_core::{execute, next_step};
 
 use super::{Ground, Process, Task};
@@ -57,6 +58,10 @@ impl Process {
                 self.done(task, Some(wait), ground);
             }
             execute::Step::Do(effect) => {
+                let patience = self.patience.get(&action.name).map(|until| elapsed(ground.now, *until));
+                if let Some(left) = patience.filter(SignedDuration::is_positive) {
+                    return self.done(task, Some(left), ground);
+                }
                 let (Effect::EvictPod { grace } | Effect::DeletePod { grace }) = effect;
                 let write = Write::Evict {
                     action: Rc::clone(action),
@@ -111,11 +116,13 @@ impl Process {
         let task = Task::Execute(name.to_owned());
         let again = match (&request.write, answer) {
             (Write::Evict { action, .. }, Answer::TooManyRequests) => {
+                let pause = retry_after(&Effect::EvictPod { grace: None });
+                self.patience.insert(name.to_owned(), after(ground.now, pause));
                 if !action.status.blocked {
                     let status = ActionStatus { blocked: true, ..action.status.clone() };
                     return self.send(task, replace(action, status), ground);
                 }
-                retry_after(&Effect::EvictPod { grace: None })
+                pause
             }
             (Write::Replace { .. }, Answer::Written(action)) => {
                 let judge = Task::Judge(action.policy().to_owned());

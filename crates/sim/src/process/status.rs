@@ -31,13 +31,16 @@ pub(super) fn status(
             acted_on: true,
         })
         .collect();
-    let waiting = decision.refusals.iter().filter(|refused| !in_hand.contains(&refused.target));
-    sick.extend(waiting.filter_map(|refused| {
-        let timer = timer(&refused.target)?;
+    let refused = decision.refusals.iter().map(|refused| &refused.target);
+    // What is to be reserved next is held back by nothing.
+    let released = decision.reservations.iter().map(|reservation| &reservation.target.uid);
+    let waiting = refused.chain(released).filter(|uid| !in_hand.contains(uid));
+    sick.extend(waiting.filter_map(|uid| {
+        let timer = timer(uid)?;
         Some(SickTarget {
-            uid: refused.target.clone(),
+            uid: uid.clone(),
             phase: Some(timer.phase),
-            exhausted: decision.memory.exhausted.contains(&refused.target),
+            exhausted: decision.memory.exhausted.contains(uid),
             since: whole_seconds(timer.since),
             value: timer.value,
             acted_on: false,

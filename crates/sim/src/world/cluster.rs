@@ -23,6 +23,7 @@ impl World<'_> {
         for (rule, selects, condition) in &self.scenario.policies {
             self.api.put_policy(PolicyObject {
                 uid: format!("uid-{}", rule.key.name).into(),
+                generation: 1,
                 rule: rule.clone(),
                 selects: selects.clone(),
                 condition: *condition,
@@ -159,7 +160,8 @@ impl World<'_> {
             self.check.suspended(name, suspended.then_some(self.now));
             let mut rule = object.rule.clone();
             rule.suspended = suspended;
-            self.api.put_policy(PolicyObject { rule, ..(*object).clone() });
+            let generation = object.generation + 1;
+            self.api.put_policy(PolicyObject { generation, rule, ..(*object).clone() });
         }
     }
 

@@ -1,0 +1,118 @@
+//! Reserving: one policy of a process at a time, one write a reservation.
+
+use std::rc::Rc;
+
+use jiff::{SignedDuration, Timestamp};
+use prunella_core::decide::{Decision, Reservation};
+use prunella_core::ledger::Ledger;
+use prunella_core::time::whole_seconds;
+
+use super::{Look, Stage, TRY_AGAIN};
+use crate::api_server::{Answer, Write};
+use crate::objects::{ActionObject, ActionSpec, ActionStatus, PolicyObject};
+use crate::process::{Ground, Process, Task};
+
+/// How soon to decide again when somebody else had the number.
+const DECIDE_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+impl Process {
+    /// Waits until no other policy of this process reserves.
+    pub(super) fn may_reserve(&mut self, look: Look, ground: &mut Ground<'_>) {
+        let name = look.name();
+        self.at_stage(&name, Stage::Waiting(look));
+        if self.reserving.is_some() {
+            self.waiting.push_back(name);
+        } else {
+            self.reserves(&name, ground);
+        }
+    }
+
+    /// Decides again with all other reservations of this process held off.
+    fn reserves(&mut self, name: &str, ground: &mut Ground<'_>) {
+        let Some(Stage::Waiting(look)) = self.take_stage(name) else { return };
+        self.reserving = Some(name.to_owned());
+        let decision = self.decide_once(&look.policy, &look.observation, ground);
+        self.decides_again(&look, &decision, ground);
+        self.reserve(look, Box::new(decision), 0, ground);
+    }
+
+    /// HP-6: with its own plan recorded, the judgement plans nothing more.
+    fn decides_again(&self, look: &Look, decision: &Decision, ground: &mut Ground<'_>) {
+        let mut ledger = Ledger::clone(&self.caches.ledger());
+        let planned = decision.reservations.iter().map(|one| reserved(&look.policy, one, ground.now).record());
+        ledger.records.extend(planned);
+        let again = self.decide_with(&look.policy, &look.observation, &ledger, ground);
+        ground.check.decided_again(ground.now, &again);
+    }
+
+    fn reserve(&mut self, look: Look, decision: Box<Decision>, at: usize, ground: &mut Ground<'_>) {
+        let Some(reservation) = decision.reservations.get(at) else {
+            self.next_may_reserve(ground);
+            return self.post(look, *decision, ground);
+        };
+        let ActionObject { name: action, spec, .. } = reserved(&look.policy, reservation, ground.now);
+        let write = Write::Create { name: action, spec };
+        let name = look.name();
+        self.at_stage(&name, Stage::Reserving { look, decision, at });
+        self.send(Task::Judge(name), write, ground);
+    }
+
+    pub(super) fn reservation_learns(
+        &mut self,
+        look: Look,
+        mut decision: Box<Decision>,
+        at: usize,
+        answer: &Answer,
+        ground: &mut Ground<'_>,
+    ) {
+        match answer {
+            Answer::Written(_) => {
+                self.note(answer);
+                self.reserve(look, decision, at + 1, ground);
+            }
+            Answer::AlreadyExists => {
+                decision.reservations.truncate(at);
+                decision.next_check = DECIDE_AGAIN;
+                self.next_may_reserve(ground);
+                self.post(look, *decision, ground);
+            }
+            _ => {
+                self.next_may_reserve(ground);
+                self.done(Task::Judge(look.name()), Some(TRY_AGAIN), ground);
+            }
+        }
+    }
+
+    fn next_may_reserve(&mut self, ground: &mut Ground<'_>) {
+        self.reserving = None;
+        if let Some(next) = self.waiting.pop_front() {
+            self.reserves(&next, ground);
+        }
+    }
+}
+
+/// The action that a reservation becomes: one sequence a policy makes two leaders
+/// collide on the name.
+fn reserved(policy: &Rc<PolicyObject>, reservation: &Reservation, now: Timestamp) -> ActionObject {
+    let index = usize::try_from(reservation.rung).unwrap_or(1).saturating_sub(1);
+    let step = &policy.rule.steps[index.min(policy.rule.steps.len() - 1)];
+    ActionObject {
+        name: format!("{}-{}", policy.rule.key.name, reservation.sequence),
+        created: whole_seconds(now),
+        revision: 0,
+        spec: ActionSpec {
+            policy: Rc::clone(policy),
+            sequence: reservation.sequence,
+            target: reservation.target.clone(),
+            subject: reservation.subject.clone(),
+            action: step.action.clone(),
+            verify_within: step.verify_within,
+            rung: reservation.rung,
+            attempt: reservation.attempt,
+            since: whole_seconds(reservation.since),
+            observed_at: whole_seconds(reservation.observed_at),
+            start_by: whole_seconds(reservation.start_by),
+        },
+        status: ActionStatus::default(),
+    }
+}
