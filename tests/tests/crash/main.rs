@@ -1,0 +1,95 @@
+//! Safe to kill: with the API server behind a proxy, the controller is killed before and
+//! after every write of a heal, lied to, and doubled. Each time one pod is evicted, once;
+//! the outcome is told; the budget is right; nothing stays under way.
+//!
+//! Each test runs many heals beside each other. `PRUNELLA_CRASH=full` gives each kill a
+//! run of its own and every write every answer: half an hour instead of some minutes.
+
+mod drill;
+mod flow;
+mod lane;
+mod stand_in;
+mod twins;
+
+use anyhow::{Result, ensure};
+use drill::{drill, proxy};
+use flow::{Trouble, Write};
+use lane::Lane;
+use prunella_e2e::{PATIENCE, Room, alone, eventually};
+use stand_in::{Place, in_its_place};
+use twins::twins;
+
+/// As many lanes as two slow cores can heal beside each other.
+const AT_ONCE: usize = 21;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_heal_is_these_writes_and_no_others() -> Result<()> {
+    alone("writes", async |room| {
+        in_its_place(room, async |place| {
+            let (proxy, names) = (proxy(room).await?, ["calm".to_owned()]);
+            let lanes = Lane::lay(room, &names).await?;
+            place.start(&proxy).await?;
+            Lane::govern(room, &names, 1).await?;
+            room.until_judged("calm").await?;
+            for lane in &lanes {
+                lane.sicken().await?;
+                eventually(PATIENCE, "the heal", async || lane.healed(1).await).await?;
+            }
+            let mut seen = Vec::new();
+            for entry in proxy.log().into_iter().filter(|entry| entry.asked.namespace == room.name()) {
+                if entry.number.is_some() {
+                    let write = Write::of(&entry, "calm");
+                    ensure!(write.is_some(), "an unknown write: {}", serde_json::to_string(&entry)?);
+                    seen.extend(write);
+                }
+            }
+            println!("{seen:?}");
+            let mut vital: Vec<_> = seen.iter().filter(|write| write.is_vital()).copied().collect();
+            vital.dedup();
+            ensure!(vital.into_iter().eq(Write::ALL.into_iter().filter(|write| write.is_vital())), "{seen:?}");
+            Ok(())
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn killed_at_any_write_it_acts_once() -> Result<()> {
+    alone("kills", async |room| {
+        let troubles = Trouble::kills();
+        // One at a time, each kill meets a heal that is otherwise calm.
+        let at_once = if is_full() { 1 } else { troubles.len() };
+        in_its_place(room, async |place| in_turns(room, place, "kill", &troubles, at_once).await).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn whatever_it_is_answered_it_acts_once() -> Result<()> {
+    alone("answers", async |room| {
+        let troubles = if is_full() { Trouble::every_answer() } else { Trouble::answers() };
+        in_its_place(room, async |place| in_turns(room, place, "answer", &troubles, AT_ONCE).await).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn two_without_a_lease_act_as_one() -> Result<()> {
+    alone("twins", async |room| in_its_place(room, async |place| twins(room, place).await).await).await
+}
+
+async fn in_turns(room: &Room<'_>, place: &Place<'_>, what: &str, troubles: &[Trouble], at_once: usize) -> Result<()> {
+    for (turn, troubles) in troubles.chunks(at_once).enumerate() {
+        drill(room, place, &format!("{what}-{turn}"), troubles).await?;
+    }
+    Ok(())
+}
+
+fn is_full() -> bool {
+    std::env::var("PRUNELLA_CRASH").is_ok_and(|value| value == "full")
+}

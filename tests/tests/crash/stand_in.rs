@@ -1,0 +1,139 @@
+//! Controllers that may be killed: bare pods in the place of the Deployment, each with
+//! the API server behind a proxy. A Deployment's pods would be restarted ever later.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, PodSpec};
+use kube::api::{DeleteParams, ListParams, LogParams, ObjectMeta, PostParams};
+use kube::{Api, ResourceExt as _};
+use prunella_e2e::{NAMESPACE, PATIENCE, Room, eventually};
+use testbed::Proxy;
+use tokio::time::sleep;
+
+const NAME: &str = "prunella";
+const LABEL: &str = "stand-in";
+/// A dead process is looked for that often: each killed controller is waited for.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Where controllers are started in the place of the installed one.
+pub(crate) struct Place<'a> {
+    room: &'a Room<'a>,
+    pods: Api<Pod>,
+    like: PodSpec,
+}
+
+/// One controller.
+#[derive(Debug)]
+pub(crate) struct StandIn {
+    /// Its pod.
+    pub(crate) pod: String,
+    /// Its process.
+    pub(crate) process: Process,
+}
+
+/// A process of the host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Process(pub(crate) i32);
+
+impl Process {
+    /// Waits for its end, however long it lives.
+    pub(crate) async fn until_dead(self) {
+        let stat = Path::new("/proc").join(self.0.to_string()).join("stat");
+        while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            sleep(POLL).await;
+        }
+    }
+}
+
+/// Does something with the installed controller away, and brings it back whatever
+/// comes of it.
+pub(crate) async fn in_its_place(room: &Room<'_>, body: impl AsyncFnOnce(&Place<'_>) -> Result<()>) -> Result<()> {
+    let client = room.ground.client.clone();
+    let deployment = Api::<Deployment>::namespaced(client.clone(), NAMESPACE).get(NAME).await?;
+    let like = deployment.spec.and_then(|spec| spec.template.spec).context("the Deployment has no pods")?;
+    let place = Place { room, pods: Api::namespaced(client, NAMESPACE), like };
+    // Of a run that was killed itself.
+    place.clear().await?;
+    place.scale(0).await?;
+    let outcome = body(&place).await;
+    let cleared = async {
+        place.clear().await?;
+        place.scale(1).await
+    };
+    match (outcome, cleared.await) {
+        (outcome, Ok(())) => outcome,
+        (Ok(()), Err(error)) => Err(error.context("cannot bring the controller back")),
+        (Err(error), Err(more)) => Err(error.context(format!("and cannot bring the controller back: {more:#}"))),
+    }
+}
+
+impl Place<'_> {
+    /// Ends all of them.
+    pub(crate) async fn clear(&self) -> Result<()> {
+        let (at_once, stand_ins) = (DeleteParams::default().grace_period(0), ListParams::default().labels(LABEL));
+        self.pods.delete_collection(&at_once, &stand_ins).await?;
+        Ok(())
+    }
+
+    /// Starts a controller whose API server is the proxy. It has no rival, so that the
+    /// next one need not wait for a Lease to run out.
+    pub(crate) async fn start(&self, proxy: &Proxy) -> Result<StandIn> {
+        let mut spec = self.like.clone();
+        spec.restart_policy = Some("Never".into());
+        let container = spec.containers.first_mut().context("the Deployment has no container")?;
+        towards(container, proxy);
+        let pod = Pod {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{NAME}-")),
+                labels: Some([(LABEL.to_owned(), String::new())].into()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(spec),
+            status: None,
+        };
+        let created = self.pods.create(&PostParams::default(), &pod).await?;
+        let (name, uid) = (created.name_any(), created.uid().unwrap_or_default());
+        let pid = eventually(PATIENCE, "a controller to be started", async || {
+            let pod = self.pods.get(&name).await?;
+            let phase = pod.status.and_then(|status| status.phase).unwrap_or_default();
+            let found = self.room.ground.testbed.pod_process(&uid, NAME);
+            found.with_context(|| format!("no process yet, the pod has the phase {phase}"))
+        })
+        .await?;
+        Ok(StandIn { pod: name, process: Process(pid) })
+    }
+
+    /// All that a controller said.
+    pub(crate) async fn said(&self, controller: &StandIn) -> String {
+        let log = self.pods.logs(&controller.pod, &LogParams::default()).await;
+        log.unwrap_or_else(|error| format!("no log: {error:#}"))
+    }
+
+    async fn scale(&self, copies: usize) -> Result<()> {
+        let (testbed, deployment) = (self.room.ground.testbed, prunella_e2e::DEPLOYMENT);
+        let replicas = format!("--replicas={copies}");
+        testbed.kubectl(&["scale", deployment, "--namespace", NAMESPACE, &replicas]).await?;
+        testbed.kubectl(&["rollout", "status", deployment, "--namespace", NAMESPACE, "--timeout=2m"]).await?;
+        eventually(PATIENCE, &format!("{copies} installed controllers"), async || {
+            let pods = self.pods.list(&ListParams::default()).await?.items;
+            ensure!(pods.len() == copies, "{} pods", pods.len());
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn towards(container: &mut Container, proxy: &Proxy) {
+    container.args = Some(vec!["run".into(), "--leader-elect=false".into(), "--log=prunella=debug,warn".into()]);
+    let env = container.env.get_or_insert_default();
+    for (name, value) in [
+        ("KUBERNETES_SERVICE_HOST", proxy.address().ip().to_string()),
+        ("KUBERNETES_SERVICE_PORT", proxy.address().port().to_string()),
+    ] {
+        env.push(EnvVar { name: name.into(), value: Some(value), value_from: None });
+    }
+}
