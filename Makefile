@@ -45,6 +45,10 @@ test-unit: ## Unit, property and table tests, and the checks of the house: no ro
 test-e2e: build ## Suites on real clusters, taken down at the end (KEEP=1 leaves the shared one); root, Linux
 	$(call stage,test-e2e,$(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored)
 
+.PHONY: test-crash
+test-crash: build ## The controller killed, lied to and doubled at every write; root, Linux
+	$(call stage,test-crash,trap '$(BIN)/testbed down --name crash' EXIT; TESTBED_NAME=crash cargo test -p prunella-e2e --features crash --test crash --locked -- --ignored)
+
 .PHONY: lint
 lint: ## Clippy over everything; a warning is an error
 	$(call stage,lint,cargo clippy --workspace --all-targets --locked -- -D warnings)

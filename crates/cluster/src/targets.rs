@@ -130,7 +130,10 @@ impl Targets {
 
     fn controller_opt_out(&self, namespace: &str, pod: &SlimPod) -> Option<OptOut> {
         let set = pod.controller().filter(|controller| controller.kind == "ReplicaSet")?;
-        self.replica_sets.get(namespace, &set.name)?.1
+        let (above, opt_out) = self.replica_sets.get(namespace, &set.name)?;
+        // A Deployment copies its annotations to its replica sets and never takes them
+        // back: there only its own word counts.
+        if above.is_some() { None } else { opt_out }
     }
 
     fn owner_opt_out(&self, namespace: &str, target: &Target) -> Option<OptOut> {

@@ -209,6 +209,7 @@ impl Check {
         self.require(begun, now, "Running before the effect", || format!("{name} is {state:?} as {uid} is evicted"));
         let gives_back = matches!(state, Some(State::Finished(outcome)) if outcome.without_effect());
         self.require(!gives_back, now, "HP-7", || format!("{name} is {state:?} and evicts {uid}"));
+        self.check_still_breached(now, request.decided, action, prometheus);
         let suspended = self.suspended.get(action.policy()).is_some_and(|since| *since < request.decided);
         self.require(!suspended, now, "HP-3", || format!("{name} evicts {uid} while the policy is suspended"));
     }

@@ -81,12 +81,11 @@ pub(crate) struct PolicyStatus {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SickTarget {
     pub(crate) uid: Uid,
+    /// `None`: an action has it in hand.
     pub(crate) phase: Option<Phase>,
     pub(crate) exhausted: bool,
     pub(crate) since: Timestamp,
     pub(crate) value: f64,
-    /// Whether an action has it in hand.
-    pub(crate) acted_on: bool,
 }
 
 /// A `HealingAction`.

@@ -135,10 +135,14 @@ fn a_dead_exporter_behind_a_range_is_not_acted_on() {
 fn history_goes_when_no_brake_counts_it_any_more() {
     let mut scenario = Scenario::calm();
     scenario.history_limit = 1;
+    scenario.policies[0].0.interval = minutes(2);
+    scenario.policies[0].0.longest_gap = minutes(4);
     scenario.policies[0].0.steps = vec![step(5)];
     scenario.policies[0].0.limits.max_actions = 10;
-    scenario.happenings = (0..4).map(|round| (minutes(1 + 5 * round), Happening::Sick(0, 0))).collect();
-    scenario.calm = minutes(150);
+    scenario.scrape_interval = minutes(1);
+    scenario.lookback = minutes(3);
+    scenario.happenings = (0..4).map(|round| (minutes(1 + 15 * round), Happening::Sick(0, 0))).collect();
+    scenario.calm = minutes(26 * 60);
     tell(scenario, |report| {
         assert_eq!(report.tally.reserved, 4);
         assert_eq!(report.deeds.len(), 1, "the newest is kept");

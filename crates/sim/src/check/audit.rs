@@ -14,8 +14,8 @@ use crate::prometheus::Prometheus;
 
 /// How late everything may be: scrapes, answers, watches, a busy process.
 const SLACK: SignedDuration = SignedDuration::from_secs(30);
-/// Records are kept at least so long.
-const KEPT_AT_LEAST: SignedDuration = SignedDuration::from_hours(1);
+/// Records that spent budget are kept so long, for no brake reaches further back.
+const COUNTED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
 impl Check {
     pub(crate) fn audit(&mut self, now: Timestamp, api: &ApiServer, prometheus: &Prometheus) {
@@ -31,22 +31,22 @@ impl Check {
             });
         }
         for policy in api.policies.values() {
-            self.check_bounded(now, policy, api);
+            self.check_bounded(now, policy, api, prometheus);
             for pod in api.pods.values().filter(|pod| policy.selects.contains(&pod.workload)) {
                 self.check_acted_on(now, policy, pod, api, prometheus);
             }
         }
     }
 
-    /// HP-9: what no brake counts any more goes, down to the limit.
-    fn check_bounded(&mut self, now: Timestamp, policy: &PolicyObject, api: &ApiServer) {
-        let limits = &policy.rule.limits;
-        let counted = limits.window.max(limits.cooldown).max(limits.ladder_reset).max(KEPT_AT_LEAST);
-        let counted = counted + times(SLACK, 4);
+    /// HP-9: what no brake counts any more goes, down to the limit. While somebody is
+    /// sick the ladder may count what is older.
+    fn check_bounded(&mut self, now: Timestamp, policy: &PolicyObject, api: &ApiServer, prometheus: &Prometheus) {
         let own = || api.actions.values().filter(|action| action.policy() == policy.rule.key.name);
-        let old = own().filter(|action| action.status.finished_at.is_some_and(|at| elapsed(at, now) > counted)).count();
-        let bounded = old <= policy.history_limit || elapsed(self.calm, now) < times(SLACK, 4);
-        self.require(bounded, now, "HP-9", || {
+        let kept = COUNTED_AT_MOST + times(SLACK, 4) + policy.rule.interval;
+        let old = own().filter(|action| action.status.finished_at.is_some_and(|at| elapsed(at, now) > kept)).count();
+        let mut pods = api.pods.values().filter(|pod| policy.selects.contains(&pod.workload));
+        let sick = pods.any(|pod| prometheus.truth(&pod.object.uid, policy.condition, now) == Some(true));
+        self.require(sick || old <= policy.history_limit, now, "HP-9", || {
             format!("{old} old records of {} are kept; the limit is {}", policy.rule.key, policy.history_limit)
         });
     }

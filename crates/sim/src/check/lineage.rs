@@ -45,7 +45,6 @@ impl Check {
     }
 
     pub(super) fn check_ladder(&mut self, now: Timestamp, action: &ActionObject, api: &ApiServer) {
-        let rule = &action.spec.policy.rule;
         let place = (action.spec.rung, action.spec.attempt);
         let own = |other: &&ActionObject| other.policy() == action.policy();
         let born = self.pods.get(&action.spec.target.uid).map_or(Timestamp::MIN, |birth| birth.created);
@@ -57,20 +56,42 @@ impl Check {
         self.require(any_before || place == (1, 1), now, "two first attempts", || {
             format!("{} is {place:?}, and nothing was done before", action.name)
         });
-        // With several at once a replacement may be acted on while its predecessor's
-        // action is still watched, and that one is no attempt yet.
-        if rule.limits.max_concurrent > 1 {
-            return;
-        }
-        // An attempt is past when the pod was not clear for `ladderReset` since.
-        let mut inherited: Vec<&ActionObject> = self.inherited(action, api).into_iter().filter(own).collect();
-        inherited.retain(|other| {
-            let ended = other.status.finished_at.unwrap_or(other.created);
-            other.record().is_attempt() && elapsed(ended, action.spec.since) <= rule.limits.ladder_reset
-        });
-        let highest = inherited.iter().map(|other| (other.spec.rung, other.spec.attempt)).max();
+        let tried = self.unbroken(action, api);
+        let highest = tried.iter().map(|other| (other.spec.rung, other.spec.attempt)).max();
         self.require(highest.is_none_or(|highest| place > highest), now, "the ladder", || {
             format!("{} is {place:?}, and {highest:?} was tried on the same pod or those before it", action.name)
         });
+    }
+
+    /// The policy's own attempts on the pod and on those before it, back to the first
+    /// that had been well for `ladderReset`, or that somebody else removed.
+    fn unbroken<'a>(&self, action: &ActionObject, api: &'a ApiServer) -> Vec<&'a ActionObject> {
+        let reset = action.spec.policy.rule.limits.ladder_reset;
+        let mut sick_since = action.spec.since;
+        let mut tried = Vec::new();
+        for uid in self.lineage(&action.spec.target.uid) {
+            let on_this = api.actions.values().map(AsRef::as_ref).filter(|other| {
+                other.name != action.name
+                    && other.policy() == action.policy()
+                    && other.spec.target.uid == uid
+                    && other.record().is_attempt()
+            });
+            let before = tried.len();
+            tried.extend(on_this.filter(|other| {
+                let ended = other.status.finished_at.unwrap_or(other.created);
+                elapsed(ended, sick_since) < reset
+            }));
+            let removed = uid != action.spec.target.uid;
+            if removed && tried.len() == before {
+                break;
+            }
+            sick_since =
+                tried[before..].iter().map(|other| other.spec.since).chain([sick_since]).min().unwrap_or(sick_since);
+            let born = self.pods.get(&uid).map_or(Timestamp::MIN, |birth| birth.created);
+            if elapsed(born, sick_since) >= reset {
+                break;
+            }
+        }
+        tried
     }
 }

@@ -128,9 +128,20 @@ impl Process {
                 let judge = Task::Judge(action.policy().to_owned());
                 self.note(answer);
                 self.wake(judge, SignedDuration::ZERO, ground);
-                if action.status.blocked { retry_after(&Effect::EvictPod { grace: None }) } else { SOON }
+                match action.state() {
+                    State::Running if action.status.blocked => retry_after(&Effect::EvictPod { grace: None }),
+                    State::Running => TRY_AGAIN,
+                    _ => SOON,
+                }
             }
-            (_, Answer::Lost | Answer::Refused) => TRY_AGAIN,
+            // From here on the budget is not given back: the try may have had an effect.
+            (Write::Evict { action, .. }, Answer::Lost | Answer::Refused) if action.status.blocked => {
+                let status = ActionStatus { blocked: false, ..action.status.clone() };
+                return self.send(task, replace(action, status), ground);
+            }
+            (_, Answer::Lost | Answer::Refused) | (Write::Evict { .. }, Answer::NotFound | Answer::Conflict) => {
+                TRY_AGAIN
+            }
             (_, _) => SOON,
         };
         self.done(task, Some(again), ground);

@@ -186,6 +186,11 @@ impl Process {
                 self.has_written(name, Some(status));
                 self.may_reserve(look, ground);
             }
+            // That it cannot be shown must not keep the sick from being healed.
+            (Some(Stage::Announcing(look, _)), _) => {
+                self.has_written(name, None);
+                self.may_reserve(look, ground);
+            }
             (Some(Stage::Telling(look, status)), Answer::Done | Answer::NotFound) => {
                 self.has_written(name, Some(status));
                 self.finish(look, ground);

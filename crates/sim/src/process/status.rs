@@ -28,7 +28,6 @@ pub(super) fn status(
             exhausted: false,
             since: record.sick_since,
             value: timer(&record.target.uid).map_or(0.0, |timer| timer.value),
-            acted_on: true,
         })
         .collect();
     let refused = decision.refusals.iter().map(|refused| &refused.target);
@@ -43,7 +42,6 @@ pub(super) fn status(
             exhausted: decision.memory.exhausted.contains(uid),
             since: whole_seconds(timer.since),
             value: timer.value,
-            acted_on: false,
         })
     }));
     let blocked: BTreeSet<&'static str> = decision
@@ -61,11 +59,11 @@ pub(super) fn status(
     }
 }
 
-/// The memory that a policy's status holds. A target in an action's hands has no
-/// timer of its own: the record tells the rest.
+/// The memory that a policy's status holds.
 pub(super) fn memory(status: &PolicyStatus) -> Memory {
     let mut memory = Memory::default();
-    for sick in status.sick.iter().filter(|sick| !sick.acted_on) {
+    // Of an executed action's target nothing is left, and its timer goes with it.
+    for sick in &status.sick {
         let phase = sick.phase.unwrap_or(Phase::Firing);
         memory.timers.insert(sick.uid.clone(), Timer::restored(phase, sick.since, sick.value));
         if sick.exhausted {

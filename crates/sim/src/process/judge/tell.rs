@@ -12,8 +12,10 @@ use crate::process::{Ground, Posting, Process, Task, status};
 
 /// How soon a pass comes after one that was a hair too early.
 const NOT_AT_ONCE: SignedDuration = SignedDuration::from_millis(5);
-/// How long a record is kept at least.
-const KEPT_AT_LEAST: SignedDuration = SignedDuration::from_hours(1);
+/// How long a record that spent budget is kept at least: no brake reaches further back.
+const COUNTED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
+/// How long one that spent nothing is kept.
+const TOLD_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 impl Process {
     /// Hands the news to the executor, remembers, and writes down what changed.
@@ -65,20 +67,32 @@ impl Process {
         self.done(Task::Judge(name), Some(again), ground);
     }
 
-    /// History goes, except for what still counts towards a limit, and the newest.
+    /// History goes, except for the newest, for what still counts towards a limit, and
+    /// for what is laid to a sickness.
     fn collect(&self, look: &Look, ground: &mut Ground<'_>) {
         let rule = &look.policy.rule;
-        let limits = &rule.limits;
-        let counted_for = limits.window.max(limits.cooldown).max(limits.ladder_reset).max(KEPT_AT_LEAST);
         let now = self.clock(ground);
         let ledger = self.caches.ledger();
         let mut finished: Vec<&Record> = ledger.of(&rule.key).filter(|record| !record.in_flight()).collect();
         finished.sort_by_key(|record| std::cmp::Reverse(record.sequence));
         for record in finished.into_iter().skip(look.policy.history_limit.max(1)) {
-            if elapsed(record.finished.unwrap_or(record.created), now) > counted_for {
+            let kept = if record.spends() { COUNTED_AT_MOST } else { TOLD_FOR };
+            let old = elapsed(record.finished.unwrap_or(record.created), now) > kept;
+            if old && !self.is_of_a_sickness(look, record) {
                 let write = Write::Collect { name: record.name.clone() };
                 self.send(Task::Judge(look.name()), write, ground);
             }
         }
+    }
+
+    /// Whether the ladder may still count it.
+    fn is_of_a_sickness(&self, look: &Look, record: &Record) -> bool {
+        let Some(standing) = self.desk.get(&look.policy.rule.key.name) else { return true };
+        let reset = look.policy.rule.limits.ladder_reset;
+        self.caches.targets(&look.policy).iter().any(|target| {
+            standing.memory.timers.get(&target.object.uid).is_some_and(|timer| {
+                record.target.uid == target.object.uid || record.counts_against(target, timer.since, reset)
+            })
+        })
     }
 }
