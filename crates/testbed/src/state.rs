@@ -89,7 +89,18 @@ fn file(name: &str) -> PathBuf {
 
 /// Holds a lock until it is dropped, or its process ends in whatever way.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held for its lock, which closing the file releases")] File);
+pub(crate) struct Lock(File);
+
+/// Said, not left to closing the file: a child that was just started shares
+/// the lock until the kernel has closed its copy, which may be a moment after
+/// the parent goes on [an interrupted `up` took its own lock for another's,
+/// and left everything behind].
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What cannot be unlocked is unlocked by closing.
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
     /// Waits for the lock of this path; says so if it must.
@@ -120,7 +131,7 @@ impl Lock {
     pub(crate) fn try_of(name: &str) -> Result<Option<Self>> {
         let path = lock_file(&format!("prunella-testbed-{name}"));
         let file = open(&path)?;
-        Ok(file.try_lock().is_ok().then_some(Self(file)))
+        Ok(file.try_lock().is_ok().then(|| Self(file)))
     }
 
     /// The lock for choosing addresses.
@@ -143,4 +154,21 @@ fn open(path: &Path) -> Result<File> {
 /// on it would give the lock to both.
 fn lock_file(name: &str) -> PathBuf {
     PathBuf::from(format!("/run/lock/{name}.lock"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_free_once_dropped_even_while_a_child_shares_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = Lock::take(&path, "nobody").unwrap();
+        let childs = lock.0.try_clone().unwrap();
+        assert!(open(&path).unwrap().try_lock().is_err(), "held");
+        drop(lock);
+        assert!(open(&path).unwrap().try_lock().is_ok(), "free");
+        drop(childs);
+    }
 }

@@ -9,6 +9,8 @@ pub(crate) enum Write {
     TellWell,
     /// The policy tells that its target is breached, not yet for long enough.
     TellPending,
+    /// The policy tells that its target is sick, before anything is done about it.
+    TellFiring,
     /// The action is created: its budget is spent.
     Reserve,
     /// The policy tells of the action that was reserved.
@@ -37,9 +39,10 @@ pub(crate) enum Write {
 
 impl Write {
     /// In the order in which they go out.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::TellWell,
         Self::TellPending,
+        Self::TellFiring,
         Self::Reserve,
         Self::TellReserved,
         Self::Begin,
@@ -59,7 +62,12 @@ impl Write {
     pub(crate) fn is_vital(self) -> bool {
         !matches!(
             self,
-            Self::TellPending | Self::TellReserved | Self::TellRunning | Self::TellSettling | Self::TellVerifying
+            Self::TellPending
+                | Self::TellFiring
+                | Self::TellReserved
+                | Self::TellRunning
+                | Self::TellSettling
+                | Self::TellVerifying
         )
     }
 
@@ -75,6 +83,7 @@ impl Write {
         let body = match self {
             Self::TellWell => r#""reason":"NoTargetSick""#.to_owned(),
             Self::TellPending => r#""reason":"TargetsPending""#.to_owned(),
+            Self::TellFiring => r#""reason":"TargetsSick""#.to_owned(),
             Self::Reserve => format!(r#""name":"{lane}-"#),
             Self::TellReserved => told("Pending", "Healing"),
             Self::Begin => told("Running", "Progressing"),
