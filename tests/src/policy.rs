@@ -23,9 +23,11 @@ impl Room<'_> {
                 "mode": "Enforce",
                 "interval": "1s",
                 "condition": {"promql": {"query": query}, "for": "2s", "clearFor": "2s"},
-                "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "sample-app"}}},
+                // Pods are young here, and all of them may be sick: youth and storms have
+                // tests of their own.
+                "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "sample-app"}}, "minAge": "0s"},
                 "steps": [{"action": {"deletePod": {"disruption": "Evict"}}, "verify": {"within": "2m"}}],
-                "limits": {"cooldown": "0s", "maxActions": {"count": 3, "per": "1h"}, "maxConcurrent": 1},
+                "limits": {"cooldown": "0s", "maxActions": {"count": 3, "per": "1h"}, "maxConcurrent": 1, "maxUnhealthy": "100%"},
             },
         })
     }

@@ -20,9 +20,9 @@ pub use action::{
 pub use condition::{ConditionType, set_condition};
 pub use duration::{Duration, DurationError};
 pub use policy::{
-    Action, ActionSummary, Condition, DeletePod, Disruption, HealingPolicy, HealingPolicySpec, HealingPolicyStatus,
-    Limits, Match, MaxActions, Mode, OnNoData, Promql, RefusalCount, SickTarget, SourceReference, Step, TargetCounts,
-    TargetKind, TargetSpec, Verify,
+    Action, ActionSummary, Condition, DeletePod, Disruption, Global, HealingPolicy, HealingPolicySpec,
+    HealingPolicyStatus, Limits, Match, MaxActions, Mode, OnNoData, OnStorm, Promql, RefusalCount, SickTarget,
+    SourceReference, Step, StormStatus, TargetCounts, TargetKind, TargetSpec, Verify,
 };
 pub use source::{ClusterPrometheusSource, ClusterPrometheusSourceSpec, ClusterPrometheusSourceStatus};
 
@@ -38,6 +38,9 @@ pub const REPORTING_CONTROLLER: &str = "prunella.dev/controller";
 /// Holds a `HealingAction` from its reservation to its outcome: a deletion meanwhile
 /// takes effect when it is over.
 pub const FINALIZER: &str = "prunella.dev/in-flight";
+/// On a `HealingPolicy`: an RFC 3339 time. What was done before it counts on no step of
+/// the ladder, so that what was exhausted is tried anew; cooldown and window stay.
+pub const RESET_ANNOTATION: &str = "prunella.dev/reset";
 /// On a `HealingAction`: the policy that reserved it.
 pub const POLICY_LABEL: &str = "prunella.dev/policy";
 

@@ -1,6 +1,7 @@
 //! `HealingPolicy`: when something is sick, what may be healed, and how.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as StatusCondition, LabelSelector, Time};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::{ListMerge, Rule};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -167,7 +168,8 @@ pub enum SourceKind {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)").message("selector must not be empty: an empty one would choose every object of the namespace")
+    validation = Rule::new("(has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)").message("selector must not be empty: an empty one would choose every object of the namespace"),
+    validation = Rule::new("duration(self.minAge) <= duration('24h')").message("minAge must be at most 24h")
 )]
 pub struct TargetSpec {
     /// The kind of object that is healed; Pod is the only one.
@@ -178,6 +180,24 @@ pub struct TargetSpec {
     /// How a series names its target; by default its label pod holds the pod's name.
     #[serde(rename = "match", default)]
     pub series: Match,
+    /// The label of a series that holds the namespace of its object, namespace by default. With kube-state-metrics scraped without honorLabels it is exported_namespace. At most 128 characters.
+    #[serde(default = "default_namespace_label")]
+    #[schemars(regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"), length(min = 1, max = 128))]
+    pub namespace_label: String,
+    /// How old a target must be to be judged, for what is starting up is seldom calm; 30s by default, at most 24h.
+    #[serde(default = "default_min_age")]
+    pub min_age: Duration,
+    /// Whether pods with the priority class system-cluster-critical or system-node-critical may be healed, too; false by default.
+    #[serde(default)]
+    pub system_critical: bool,
+}
+
+fn default_namespace_label() -> String {
+    "namespace".to_owned()
+}
+
+fn default_min_age() -> Duration {
+    Duration::from("30s")
 }
 
 /// The kinds of objects that can be healed.
@@ -188,24 +208,24 @@ pub enum TargetKind {
 }
 
 /// How a series names its target.
-#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.label) || !has(self.__global__)").message("match takes one of label and global, not both")
+)]
 pub struct Match {
-    /// The label of a series that holds the target's name, pod by default. At most 128 characters.
-    #[serde(default = "default_match_label")]
+    /// The label of a series that holds the target's name: by default the target's kind in lower case, as in pod. At most 128 characters.
     #[schemars(regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"), length(min = 1, max = 128))]
-    pub label: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Given instead of label for a query that names no target: any series it returns means that every selected target is breached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub global: Option<Global>,
 }
 
-fn default_match_label() -> String {
-    "pod".to_owned()
-}
-
-impl Default for Match {
-    fn default() -> Self {
-        Self { label: default_match_label() }
-    }
-}
+/// A query that speaks of all selected targets at once; it has no fields.
+#[derive(KubeSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Global {}
 
 /// What is done about a sick target.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -243,8 +263,8 @@ pub struct DeletePod {
     /// How the pod is removed: Evict (the default) honours PodDisruptionBudgets, Delete does not.
     #[serde(default)]
     pub disruption: Disruption,
-    /// How many seconds the pod gets to end by itself, from 0 to 3600; the pod's own grace period when left out.
-    #[schemars(range(min = 0, max = 3600))]
+    /// How many seconds the pod gets to end by itself, from 1 to 3600; the pod's own grace period when left out. Zero is not taken: it would free the pod's name while its processes may still run.
+    #[schemars(range(min = 1, max = 3600))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_period_seconds: Option<i64>,
 }
@@ -275,6 +295,8 @@ pub struct Verify {
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new("type(self.maxUnhealthy) == int ? self.maxUnhealthy >= 1 && self.maxUnhealthy <= 10000 : self.maxUnhealthy.matches('^([1-9][0-9]?|100)%$')").message("maxUnhealthy must be a number from 1 to 10000 or a percentage from 1% to 100%"),
+    validation = Rule::new("duration(self.stormCooldown) <= duration('24h')").message("stormCooldown must be at most 24h"),
     validation = Rule::new("duration(self.cooldown) <= duration('24h')").message("cooldown must be at most 24h"),
     validation = Rule::new("duration(self.ladderReset) >= duration('1m') && duration(self.ladderReset) <= duration('24h')").message("ladderReset must lie between 1m and 24h")
 )]
@@ -292,6 +314,33 @@ pub struct Limits {
     /// How long a target must have been clear after an action for that action to be forgotten, so that the ladder begins anew; 1h by default, from 1m to 24h.
     #[serde(default = "default_ladder_reset")]
     pub ladder_reset: Duration,
+    /// How many of the targets may be breached at once, as a number from 1 to 10000 or as a percentage that is rounded down to no fewer than one; 50% by default. When more are, it is a storm, and the observer is as suspect as the targets.
+    #[serde(default = "default_max_unhealthy")]
+    pub max_unhealthy: IntOrString,
+    /// What is still done in a storm: Probe (the default) tries one action, and the next only after one has succeeded; Hold does nothing.
+    #[serde(default)]
+    pub on_storm: OnStorm,
+    /// How long no more targets than maxUnhealthy must be breached for a storm to be over; 5m by default, at most 24h.
+    #[serde(default = "default_storm_cooldown")]
+    pub storm_cooldown: Duration,
+}
+
+/// What is still done in a storm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnStorm {
+    /// One action at a time, the next only after one has succeeded.
+    #[default]
+    Probe,
+    /// Nothing.
+    Hold,
+}
+
+fn default_max_unhealthy() -> IntOrString {
+    IntOrString::String("50%".to_owned())
+}
+
+fn default_storm_cooldown() -> Duration {
+    Duration::from("5m")
 }
 
 fn default_ladder_reset() -> Duration {
@@ -313,6 +362,9 @@ impl Default for Limits {
             max_actions: MaxActions::default(),
             max_concurrent: default_max_concurrent(),
             ladder_reset: default_ladder_reset(),
+            max_unhealthy: default_max_unhealthy(),
+            on_storm: OnStorm::default(),
+            storm_cooldown: default_storm_cooldown(),
         }
     }
 }
@@ -372,9 +424,24 @@ pub struct HealingPolicyStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["reason".into()]))]
     pub blocked: Vec<RefusalCount>,
+    /// The storm under way: more targets are breached than maxUnhealthy allows. Absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<StormStatus>,
     /// The newest action of the policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_action: Option<ActionSummary>,
+}
+
+/// A storm under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StormStatus {
+    /// Since when more targets have been breached than may be.
+    pub since: Time,
+    /// The name of the newest HealingAction of this storm, the probe by which it is told whether acting helps.
+    #[schemars(length(max = 253))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
 }
 
 /// How many targets are in which state.

@@ -24,7 +24,11 @@ pub struct SlimPod {
     node: Option<String>,
     opted_out: Option<OptOut>,
     not_healable: Option<NotHealable>,
+    system_critical: bool,
 }
+
+/// The priority classes of what a cluster cannot do without.
+const SYSTEM_CRITICAL: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 
 impl SlimPod {
     /// Reduces a pod; `None` for one without name, uid or creation time, which the
@@ -47,7 +51,18 @@ impl SlimPod {
             opted_out: opt_out(pod),
             not_healable: not_healable(pod, controller.as_ref()),
             controller,
+            system_critical: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.priority_class_name.as_deref())
+                .is_some_and(|class| SYSTEM_CRITICAL.contains(&class)),
         })
+    }
+
+    /// Whether the cluster cannot do without it.
+    #[must_use]
+    pub fn is_system_critical(&self) -> bool {
+        self.system_critical
     }
 
     /// The pod's labels.
@@ -93,6 +108,8 @@ impl SlimPod {
             stable_name,
             opted_out: self.opted_out,
             not_healable: self.not_healable,
+            pods: Vec::new(),
+            rollout_progress: None,
         }
     }
 }

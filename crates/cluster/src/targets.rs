@@ -95,13 +95,21 @@ impl Targets {
     }
 
     /// The pods of `namespace` that `selector` chooses and that are not on their way
-    /// out, in the order of their names.
+    /// out, in the order of their names. Those the cluster cannot do without are marked,
+    /// unless they are meant.
     #[must_use]
-    pub fn pods(&self, namespace: &str, selector: &Selector) -> Vec<Target> {
+    pub fn pods(&self, namespace: &str, selector: &Selector, system_critical: bool) -> Vec<Target> {
         let chosen = self
             .pods
             .select(namespace, |pod| (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| pod.clone()));
-        chosen.iter().map(|pod| self.target(namespace, pod)).collect()
+        let marked = |pod: &SlimPod| {
+            let mut target = self.target(namespace, pod);
+            if pod.is_system_critical() && !system_critical {
+                target.not_healable.get_or_insert(NotHealable::SystemCritical);
+            }
+            target
+        };
+        chosen.iter().map(marked).collect()
     }
 
     /// One pod as a target, as far as the caches know it.
@@ -111,7 +119,12 @@ impl Targets {
     }
 
     fn target(&self, namespace: &str, pod: &SlimPod) -> Target {
-        let mut target = pod.target(self.top_controller(namespace, pod));
+        let top = self.top_controller(namespace, pod);
+        let owner_unknown = top.is_none() && pod.controller().is_some();
+        let mut target = pod.target(top);
+        if owner_unknown {
+            target.not_healable.get_or_insert(NotHealable::OwnerUnknown);
+        }
         let of_owners = longer(self.controller_opt_out(namespace, pod), self.owner_opt_out(namespace, &target));
         let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
         target.opted_out = longer(target.opted_out, longer(of_owners, of_namespace));
@@ -124,7 +137,9 @@ impl Targets {
         if controller.kind != "ReplicaSet" {
             return Some(controller);
         }
-        let above = self.replica_sets.get(namespace, &controller.name).and_then(|(above, _)| above);
+        // One that is not in the cache yet may belong to a Deployment: what was done to
+        // that one's other pods must not be forgotten over it.
+        let (above, _) = self.replica_sets.get(namespace, &controller.name)?;
         Some(above.unwrap_or(controller))
     }
 

@@ -41,7 +41,7 @@ async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
 async fn ready(State(context): State<Arc<Context>>) -> impl IntoResponse {
     let standby = context.leadership.is_standby();
     let missing: Vec<&str> = [
-        ("pods and replica sets", context.targets.is_complete()),
+        ("pods and replica sets", context.world.is_complete()),
         ("healing actions", standby || context.book.is_complete()),
         ("sources", standby || context.sources.is_complete()),
     ]

@@ -52,17 +52,18 @@ impl Announcer {
 
     /// Tells the same on the policy and on the target, each naming the other.
     pub(crate) fn tell_both(&self, news: &News, policy: &ObjectReference, target: &ObjectReference) {
-        self.tell(news, policy, target);
-        self.tell(news, target, policy);
+        self.tell(news, policy, Some(target));
+        self.tell(news, target, Some(policy));
     }
 
-    fn tell(&self, news: &News, on: &ObjectReference, related: &ObjectReference) {
+    /// Tells it on one object.
+    pub(crate) fn tell(&self, news: &News, on: &ObjectReference, related: Option<&ObjectReference>) {
         let event = Event {
             type_: if news.warning { EventType::Warning } else { EventType::Normal },
             reason: news.reason.to_owned(),
             note: Some(news.note.chars().take(NOTE_LIMIT).collect()),
             action: news.action.clone(),
-            secondary: Some(related.clone()),
+            secondary: related.cloned(),
         };
         if self.waiting.try_send((event, on.clone())).is_err() {
             self.metrics.lost_events.inc();

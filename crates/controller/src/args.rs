@@ -40,6 +40,9 @@ pub(crate) struct RunOptions {
     /// How many policies are judged at once, and how many actions are carried out at once.
     #[arg(long, env = "PRUNELLA_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: u16,
+    /// How many actions one workload may bear in any hour, whatever policies begin them.
+    #[arg(long, env = "PRUNELLA_SUBJECT_CAP", default_value_t = 5, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) subject_cap: u32,
     /// Who of several replicas acts.
     #[command(flatten)]
     pub(crate) leadership: LeadershipOptions,

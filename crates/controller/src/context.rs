@@ -9,14 +9,15 @@ use prunella_api::{HealingAction, HealingPolicy};
 use prunella_cluster::targets::Targets;
 use prunella_core::decide::Decision;
 use prunella_core::ledger::State;
-use prunella_core::policy::PolicyKey;
+use prunella_core::policy::{PolicyKey, SubjectCap};
+use prunella_core::target::{NotHealable, Target};
 use tokio::sync::mpsc;
 
 use crate::announce::Announcer;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::executor::Patience;
-use crate::judge::Desk;
+use crate::judge::{Compiled, Desk};
 use crate::leadership::Leadership;
 use crate::ledger::Book;
 use crate::metrics::Metrics;
@@ -34,8 +35,12 @@ pub(crate) struct Context {
     pub(crate) reads: Client,
     /// For writes: never retries by itself, for nobody knows what became of the first.
     pub(crate) writes: Client,
+    /// How many actions one subject may bear, whatever policies begin them.
+    pub(crate) subject_cap: SubjectCap,
+    /// The name of the pod that this process runs in, if in one.
+    pub(crate) own_pod: String,
     /// The selectable world.
-    pub(crate) targets: Targets,
+    pub(crate) world: Targets,
     /// The actions on record.
     pub(crate) book: Arc<Book>,
     /// The Prometheus servers.
@@ -83,9 +88,22 @@ impl Context {
         let _ = self.wakers.judge.send(ObjectRef::new(&policy.name).within(&policy.namespace));
     }
 
+    /// The objects that a policy selects, each with what forbids to heal it.
+    pub(crate) fn targets(&self, compiled: &Compiled) -> Vec<Target> {
+        let namespace = &compiled.policy.key.namespace;
+        let mut targets = self.world.pods(namespace, &compiled.selector, compiled.system_critical);
+        if *namespace == self.namespace {
+            let own = self.world.pod(namespace, &self.own_pod).map(|own| own.subject.uid);
+            for target in targets.iter_mut().filter(|target| Some(&target.subject.uid) == own.as_ref()) {
+                target.not_healable.get_or_insert(NotHealable::OwnPod);
+            }
+        }
+        targets
+    }
+
     /// Whether somebody holds healing back in a namespace, or everywhere.
     pub(crate) fn is_held(&self, namespace: &str) -> bool {
-        self.targets.is_held(namespace) || self.targets.is_held(&self.namespace)
+        self.world.is_held(namespace) || self.world.is_held(&self.namespace)
     }
 
     /// Forgets a policy that is gone.

@@ -6,11 +6,13 @@
 mod collect;
 mod compile;
 mod observe;
+mod pace;
 mod record;
 mod reserve;
 mod restore;
 mod scene;
 mod tell;
+mod words;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -30,8 +32,9 @@ use tracing::{debug, error, warn};
 
 use crate::board::Posting;
 use crate::context::Context;
-use compile::Compiled;
-pub(crate) use record::REASONS;
+pub(crate) use compile::Compiled;
+use pace::Pace;
+use record::Urgency;
 
 /// How often a decision may ask on: evidence, then history, then freshness. What is
 /// open after that stays refused until the next look.
@@ -69,6 +72,10 @@ struct Standing {
     /// The status as last written, so that a quiet policy makes no write even while
     /// the watch lags behind.
     written: Option<prunella_api::HealingPolicyStatus>,
+    /// How many writes of the status are due to this policy; `None` before the first.
+    pace: Option<Pace>,
+    /// How long a status that is not written yet has to wait.
+    unwritten: Option<Duration>,
 }
 
 impl Desk {
@@ -130,7 +137,7 @@ async fn judge(
     standing: &mut Standing,
     context: &Context,
 ) -> Result<Requeue, JudgeError> {
-    let compiled = match compile::compile(policy, &context.sources) {
+    let compiled = match compile::compile(policy, &context.sources, context.subject_cap) {
         Ok(compiled) => compiled,
         Err(error) => {
             context.board.forget(key);
@@ -144,7 +151,7 @@ async fn judge(
         // Another object of the same name has a status of its own.
         let written = standing.written.take().filter(|_| standing.identity.0 == identity.0);
         let memory = if standing.identity.0.is_empty() { restore::memory(policy) } else { Memory::default() };
-        *standing = Standing { identity, memory, written, ..Standing::default() };
+        *standing = Standing { identity, memory, written, pace: standing.pace, ..Standing::default() };
     }
     if standing.generation != policy.metadata.generation {
         standing.generation = policy.metadata.generation;
@@ -167,7 +174,9 @@ async fn judge(
     } else {
         // That a target fires is there to see before anything is begun because of it.
         // That it cannot be shown must not keep the sick from being healed.
-        if let Err(error) = record::record(policy, &compiled, &observation, &decision, standing, context).await {
+        if let Err(error) =
+            record::record(policy, &compiled, &observation, &decision, Urgency::Now, standing, context).await
+        {
             warn!(policy = %key, %error, "cannot write the status before a reservation");
         }
         reserve::reserve(policy, &compiled, &standing.memory, &observation, context)
@@ -181,10 +190,14 @@ async fn judge(
     let now = context.now();
     let due = next_due(asked_now, standing.due, time::after(now, decision.next_check));
     standing.due = Some(due);
-    record::record(policy, &compiled, &observation, &decision, standing, context).await.map_err(JudgeError::Record)?;
+    let urgency = Urgency::InItsTurn;
+    record::record(policy, &compiled, &observation, &decision, urgency, standing, context)
+        .await
+        .map_err(JudgeError::Record)?;
     standing.observation = Some(observation);
     collect::collect(policy, &compiled, &standing.memory, context).await;
-    Ok(Requeue::requeue(unsigned(time::elapsed(now, due)).max(NOT_AT_ONCE)))
+    let next = unsigned(time::elapsed(now, due)).max(NOT_AT_ONCE);
+    Ok(Requeue::requeue(standing.unwritten.map_or(next, |unwritten| next.min(unwritten))))
 }
 
 /// When the source is to be asked next. A pass that did not ask may bring that forward
@@ -229,7 +242,7 @@ fn decide_once(compiled: &Compiled, memory: &Memory, observation: &Observation, 
     decide(Inputs {
         policy: &compiled.policy,
         observation,
-        targets: &context.targets.pods(&compiled.policy.key.namespace, &compiled.selector),
+        targets: &context.targets(compiled),
         ledger: &context.book.ledger(&compiled.policy.key.namespace),
         memory,
         held: context.is_held(&compiled.policy.key.namespace),
@@ -238,8 +251,10 @@ fn decide_once(compiled: &Compiled, memory: &Memory, observation: &Observation, 
 }
 
 fn posting(compiled: &Compiled, policy: &HealingPolicy, observation: &Observation, decision: &Decision) -> Posting {
-    let firing = decision.memory.timers.iter().filter(|(_, timer)| {
-        timer.phase == Phase::Firing && timer.breach.is_some_and(|breach| breach.last == observation.at)
+    let firing = decision.memory.timers.iter().filter(|(uid, timer)| {
+        timer.phase == Phase::Firing
+            && timer.breach.is_some_and(|breach| breach.last == observation.at)
+            && !decision.waiting.contains(*uid)
     });
     Posting {
         policy_uid: policy.uid().unwrap_or_default(),

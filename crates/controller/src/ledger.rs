@@ -122,6 +122,7 @@ pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
         rung: u32::try_from(spec.rung).unwrap_or(1),
         attempt: u32::try_from(spec.attempt).unwrap_or(1),
         state: state(action)?,
+        waiting: action.status.as_ref().is_some_and(|status| status.blocked_by.is_some()),
         reason: action.status.as_ref().and_then(|status| status.outcome_reason.as_deref()).and_then(reason),
         finished: stamp(action, |status| status.finished_at.as_ref()),
     })
@@ -154,6 +155,7 @@ fn unreadable(meta: &ObjectMeta) -> Option<Record> {
         rung: 1,
         attempt: 1,
         state: State::Finished(Outcome::Inconclusive),
+        waiting: false,
         reason: None,
         finished: Some(created),
     })

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use prunella_core::policy::PolicyKey;
+use prunella_core::refusal::Reason;
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -178,7 +179,7 @@ impl Metrics {
         for state in STATES {
             self.targets.remove(&TargetLabels { namespace: namespace.clone(), policy: policy.clone(), state });
         }
-        for reason in crate::judge::REASONS {
+        for reason in Reason::ALL.map(Reason::as_str) {
             self.blocked.remove(&ReasonLabels { namespace: namespace.clone(), policy: policy.clone(), reason });
         }
     }

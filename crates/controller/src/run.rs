@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt};
+use jiff::SignedDuration;
 use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
@@ -19,7 +20,7 @@ use kube::{Api, Client, Config};
 use prunella_api::{ClusterPrometheusSource, HealingAction, HealingPolicy};
 use prunella_cluster::cache::watch_config;
 use prunella_cluster::targets::Targets;
-use prunella_core::policy::PolicyKey;
+use prunella_core::policy::{PolicyKey, SubjectCap};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
@@ -39,6 +40,9 @@ use crate::{admin, executor, judge, sources};
 /// How long the reconcilers may take to finish, once told to: well within the half
 /// minute that Kubernetes gives a pod.
 const FINISH: Duration = Duration::from_secs(20);
+
+/// The window over which the actions on one subject are counted.
+const SUBJECT_CAP_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
 /// Runs the controller until SIGTERM or Ctrl-C, or until it has lost the lead.
 pub(crate) async fn run(options: RunOptions) -> Result<()> {
@@ -65,7 +69,9 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
         announcer: Announcer::new(writes.clone(), Arc::clone(&metrics)),
         reads,
         writes,
-        targets: Targets::new(),
+        subject_cap: SubjectCap { count: options.subject_cap, window: SUBJECT_CAP_WINDOW },
+        own_pod: pod_name.clone(),
+        world: Targets::new(),
         book: Arc::new(Book::new()),
         sources: Arc::new(Sources::new()),
         board: Board::default(),
@@ -78,7 +84,7 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
 
     let targets = tokio::spawn({
         let context = Arc::clone(&context);
-        async move { Box::pin(context.targets.follow(context.reads.clone())).await }
+        async move { Box::pin(context.world.follow(context.reads.clone())).await }
     });
     let admin = tokio::spawn(admin::serve(options.admin_listen, Arc::clone(&context)));
     let (resign, resigned) = watch::channel(false);
@@ -180,7 +186,7 @@ async fn work(
     let heal = async {
         tokio::select! {
             () = async {
-                context.targets.until_complete().await;
+                context.world.until_complete().await;
                 context.book.until_complete().await;
                 context.sources.until_complete().await;
             } => {}

@@ -3,6 +3,7 @@
 //! ```text
 //! matching   series → targets: breached, clear, without data, unknown
 //! timers     how long: pending, firing, recovered
+//! storm      is everything failing at once
 //! verify     did the running actions help
 //! ladder     which rung is next
 //! brakes     what is sick and firing: act, or the first reason not to
@@ -16,6 +17,7 @@ mod brakes;
 mod ladder;
 mod matching;
 mod outlook;
+mod storm;
 mod timers;
 mod verify;
 
@@ -27,10 +29,11 @@ use crate::execute::OutcomeReason;
 use crate::ledger::{Ledger, Outcome};
 use crate::observation::{Labels, Observation};
 use crate::policy::Policy;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 use crate::target::{Object, Target, Uid};
 
 pub use matching::{Matching, Sight};
+pub use storm::{Storm, StormChange};
 pub use timers::{Phase, Timer};
 pub use verify::Verification;
 
@@ -63,6 +66,32 @@ pub struct Memory {
     pub verifications: BTreeMap<String, Verification>,
     /// The sick targets for which every rung was tried.
     pub exhausted: BTreeSet<Uid>,
+    /// Why each firing target was held back when that was last told.
+    pub held_back: BTreeMap<Uid, Reason>,
+    /// The storm under way.
+    pub storm: Option<Storm>,
+    /// What the query reaches, when that was last known.
+    pub reached: Option<Reached>,
+}
+
+/// What a query reaches, and when that was known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reached {
+    /// When it was last looked at.
+    pub at: Timestamp,
+    /// What it reached then.
+    pub reach: Reach,
+}
+
+/// What a query reaches, sick or not.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reach {
+    /// Series about targets.
+    Targets,
+    /// No series at all.
+    NoSeries,
+    /// Series, but none names a target; the labels of the first.
+    NoTarget(Labels),
 }
 
 /// What came of it.
@@ -78,6 +107,10 @@ pub struct Decision {
     pub refusals: Vec<Refused>,
     /// What happened to targets since the last decision.
     pub transitions: Vec<Transition>,
+    /// Whether a storm has begun or is over since the last decision.
+    pub storm: Option<StormChange>,
+    /// The targets whose actions, though begun, must not be carried out now.
+    pub waiting: BTreeSet<Uid>,
     /// What has to be known for a full decision. Empty: this one is full.
     pub questions: Vec<Question>,
     /// How the answer fitted the targets.
@@ -157,6 +190,8 @@ pub enum Change {
     Recovered,
     /// Every rung of the ladder was tried.
     Exhausted,
+    /// It is firing and not acted on, for another reason than before.
+    HeldBack(Refusal),
 }
 
 /// What `decide` would like to know.
@@ -198,15 +233,20 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     let matching = matching::match_series(inputs);
     let sights = matching::sights(inputs, &matching);
     let (timers, transitions) = timers::advance(inputs, &sights);
-    let (verifications, verdicts) = verify::judge(inputs, &sights, &timers);
-    let mut memory = Memory { timers, verifications, exhausted: BTreeSet::new() };
+    let (storm, storm_change) = storm::advance(inputs, &sights, &timers);
+    let (verifications, verdicts) = verify::judge(inputs, &sights, &timers, storm);
+    let reached = outlook::reached(inputs, &matching);
+    let mut memory = Memory { timers, verifications, storm, reached, ..Memory::default() };
     let brakes::Released { reservations, refusals, unproven } = brakes::release(inputs, &matching, &sights, &memory);
     let mut transitions = transitions;
     (memory.exhausted, transitions) = ladder::exhausted(inputs, &refusals, transitions);
+    (memory.held_back, transitions) = outlook::held_back(inputs, &memory, &refusals, transitions);
     Decision {
         questions: outlook::questions(inputs, &sights, &matching, unproven),
         counts: outlook::counts(inputs, &memory),
         names: outlook::names(inputs, &memory),
+        waiting: brakes::waiting(inputs, memory.storm, &reservations),
+        storm: storm_change,
         next_check: outlook::next_check(inputs, &memory, &refusals),
         memory,
         reservations,

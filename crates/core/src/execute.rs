@@ -63,6 +63,8 @@ pub enum OutcomeReason {
     OptedOut,
     /// The target may no longer be healed.
     NotHealable,
+    /// More targets are breached than may be, and this action is not the probe.
+    Storm,
     /// A `PodDisruptionBudget` allowed no eviction in time.
     BlockedByDisruptionBudget,
     /// The write did not take effect in time.
@@ -75,7 +77,7 @@ pub enum OutcomeReason {
 
 impl OutcomeReason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Cleared,
         Self::StillBreached,
         Self::NotReady,
@@ -92,6 +94,7 @@ impl OutcomeReason {
         Self::NotSelected,
         Self::OptedOut,
         Self::NotHealable,
+        Self::Storm,
         Self::BlockedByDisruptionBudget,
         Self::NotExecuted,
         Self::NotSettled,
@@ -118,6 +121,7 @@ impl OutcomeReason {
             Self::NotSelected => "NotSelected",
             Self::OptedOut => "OptedOut",
             Self::NotHealable => "NotHealable",
+            Self::Storm => "Storm",
             Self::BlockedByDisruptionBudget => "BlockedByDisruptionBudget",
             Self::NotExecuted => "NotExecuted",
             Self::NotSettled => "NotSettled",

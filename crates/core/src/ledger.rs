@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::execute::OutcomeReason;
-use crate::policy::{Mode, PolicyKey};
+use crate::policy::{Mode, PolicyKey, SubjectCap};
 use crate::target::{Object, Target, Uid};
 use crate::time::{after, before, elapsed, whole_seconds};
 
@@ -124,6 +124,8 @@ pub struct Record {
     pub attempt: u32,
     /// Where it stands.
     pub state: State,
+    /// Whether it waits, begun but without effect, until a disruption budget allows it.
+    pub waiting: bool,
     /// Why it ended; known once it has.
     pub reason: Option<OutcomeReason>,
     /// When it ended; known once it has.
@@ -259,23 +261,20 @@ impl Ledger {
         window: SignedDuration,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let from = before(now, window);
-        let mut spent: Vec<Timestamp> = self
-            .of(policy)
-            .filter(|record| record.spends() && record.created > from)
-            .map(|record| record.created)
-            .collect();
-        spent.sort_unstable();
-        let allowed = usize::try_from(max_actions).unwrap_or(usize::MAX);
-        let surplus = spent.len().checked_sub(allowed)?;
-        // With nothing allowed at all there is no instant at which it would be.
-        Some(spent.get(surplus).map_or(Timestamp::MAX, |oldest| after(*oldest, window)))
+        full_until(self.of(policy), max_actions, window, now)
     }
 
-    /// How many of the policy's actions are in flight.
+    /// `None` while the subject may bear another action; else when it may.
+    #[must_use]
+    pub fn subject_full_until(&self, subject: &Uid, cap: SubjectCap, now: Timestamp) -> Option<Timestamp> {
+        full_until(self.records.iter().filter(|record| record.subject.uid == *subject), cap.count, cap.window, now)
+    }
+
+    /// How many of the policy's actions take up a slot: those in flight but for those
+    /// that wait for a disruption budget.
     #[must_use]
     pub fn in_flight(&self, policy: &PolicyKey) -> usize {
-        self.of(policy).filter(|record| record.mode == Mode::Enforce && record.in_flight()).count()
+        self.of(policy).filter(|record| record.mode == Mode::Enforce && record.in_flight() && !record.waiting).count()
     }
 
     /// Whether this very sickness was recorded by a dry run already.
@@ -287,4 +286,22 @@ impl Ledger {
             record.mode == Mode::DryRun && record.target.uid == *target && record.sick_since >= sick_since
         })
     }
+}
+
+/// `None` while fewer than `allowed` of these spend within the window that ends now; else
+/// when there will be fewer.
+fn full_until<'a>(
+    records: impl Iterator<Item = &'a Record>,
+    allowed: u32,
+    window: SignedDuration,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let from = before(now, window);
+    let mut spent: Vec<Timestamp> =
+        records.filter(|record| record.spends() && record.created > from).map(|record| record.created).collect();
+    spent.sort_unstable();
+    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+    let surplus = spent.len().checked_sub(allowed)?;
+    // With nothing allowed at all there is no instant at which it would be.
+    Some(spent.get(surplus).map_or(Timestamp::MAX, |oldest| after(*oldest, window)))
 }

@@ -18,6 +18,8 @@ pub enum Reason {
     ObservationUnknown,
     /// The target is in neither the answer nor the evidence.
     NoData,
+    /// It is younger than `minAge`, or its samples may be its predecessor's.
+    TooYoung,
     /// The breach has not held for `for` yet, or is not there at this moment.
     NotYetFor,
     /// Its owner wants it left alone.
@@ -32,15 +34,40 @@ pub enum Reason {
     AlreadyRecorded,
     /// Too soon after the last action that counts against it.
     Cooldown,
+    /// Its subject has borne as many actions, of all policies, as it may in an hour.
+    SubjectCap,
     /// The policy's window is full.
     MaxActions,
     /// The policy has as many actions in flight as it may.
     MaxConcurrent,
+    /// More targets are breached than may be: the observer is as suspect as they are.
+    Storm,
     /// The samples behind the breach are not fresh: the exporter is silent.
     Stale,
 }
 
 impl Reason {
+    /// Every brake once, in their order.
+    pub const ALL: [Self; 17] = [
+        Self::Suspended,
+        Self::Held,
+        Self::ObservationUnknown,
+        Self::NoData,
+        Self::TooYoung,
+        Self::NotYetFor,
+        Self::OptedOut,
+        Self::NotHealable(NotHealable::StaticPod),
+        Self::TargetBusy,
+        Self::Exhausted,
+        Self::AlreadyRecorded,
+        Self::Cooldown,
+        Self::SubjectCap,
+        Self::MaxActions,
+        Self::MaxConcurrent,
+        Self::Storm,
+        Self::Stale,
+    ];
+
     /// The word used in status, Events, metrics and logs alike.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -49,6 +76,7 @@ impl Reason {
             Self::Held => "Held",
             Self::ObservationUnknown => "ObservationUnknown",
             Self::NoData => "NoData",
+            Self::TooYoung => "TooYoung",
             Self::NotYetFor => "NotYetFor",
             Self::OptedOut => "OptedOut",
             Self::NotHealable(_) => "NotHealable",
@@ -56,8 +84,10 @@ impl Reason {
             Self::Exhausted => "Exhausted",
             Self::AlreadyRecorded => "AlreadyRecorded",
             Self::Cooldown => "Cooldown",
+            Self::SubjectCap => "SubjectCap",
             Self::MaxActions => "MaxActions",
             Self::MaxConcurrent => "MaxConcurrent",
+            Self::Storm => "Storm",
             Self::Stale => "Stale",
         }
     }

@@ -66,6 +66,10 @@ pub struct Target {
     pub opted_out: Option<OptOut>,
     /// Why it may not be healed, if so.
     pub not_healable: Option<NotHealable>,
+    /// The pods of a workload, by which a series may name it; empty for a pod.
+    pub pods: Vec<Object>,
+    /// When the rollout of its workload last made progress; `None` when none is under way.
+    pub rollout_progress: Option<Timestamp>,
 }
 
 impl Target {
@@ -107,12 +111,30 @@ pub enum NotHealable {
     Completed,
     /// Its node is not ready: what the node cannot say the pod cannot show.
     NodeNotReady,
+    /// Who owns it is not known yet.
+    OwnerUnknown,
+    /// Its workload is in the middle of a rollout that makes progress.
+    MidRollout,
+    /// The cluster cannot do without it.
+    SystemCritical,
+    /// It is a pod of the controller itself.
+    OwnPod,
 }
 
 impl NotHealable {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::StaticPod, Self::NoController, Self::OwnedByJob, Self::Terminating, Self::Completed, Self::NodeNotReady];
+    pub const ALL: [Self; 10] = [
+        Self::StaticPod,
+        Self::NoController,
+        Self::OwnedByJob,
+        Self::Terminating,
+        Self::Completed,
+        Self::NodeNotReady,
+        Self::OwnerUnknown,
+        Self::MidRollout,
+        Self::SystemCritical,
+        Self::OwnPod,
+    ];
 
     /// The word used in status, Events, metrics and logs alike.
     #[must_use]
@@ -124,6 +146,10 @@ impl NotHealable {
             Self::Terminating => "Terminating",
             Self::Completed => "Completed",
             Self::NodeNotReady => "NodeNotReady",
+            Self::OwnerUnknown => "OwnerUnknown",
+            Self::MidRollout => "MidRollout",
+            Self::SystemCritical => "SystemCritical",
+            Self::OwnPod => "OwnPod",
         }
     }
 }

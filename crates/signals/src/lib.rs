@@ -13,4 +13,4 @@ pub mod prometheus;
 pub mod query;
 
 pub use prometheus::{Prometheus, SourceConfig, SourceError};
-pub use query::{Leaf, Query, QueryError};
+pub use query::{Leaf, Query, QueryError, Scope};

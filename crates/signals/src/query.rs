@@ -23,8 +23,8 @@ mod window;
 
 use std::time::Duration;
 
-use promql_parser::parser::Expr;
 use promql_parser::parser::value::ValueType;
+use promql_parser::parser::{Expr, VectorSelector};
 
 pub use error::QueryError;
 pub use guard::{MAX_LENGTH, MAX_NESTING, MAX_OPERATORS};
@@ -41,16 +41,20 @@ pub struct Query {
     evidence: String,
     leaves: Vec<Leaf>,
     widest_range: Duration,
-    namespaces: Pins,
+    /// Every selector of the expression and of the user's own evidence; `None` where one
+    /// of them could not be read.
+    selectors: Option<Vec<VectorSelector>>,
 }
 
-/// Which namespaces the selectors name.
-#[derive(Debug, Clone, PartialEq)]
-enum Pins {
-    /// The only namespace that every selector names, if there is one.
-    All(Option<String>),
-    /// The expression could not be read.
-    Unread,
+/// How far it can be told that a series is of one place, like a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Every selector keeps to it: all series are of it, whatever labels they kept.
+    Pinned,
+    /// A series can carry the label, and has to.
+    Carried,
+    /// No series can be of it and say so.
+    Lost,
 }
 
 impl Query {
@@ -62,8 +66,14 @@ impl Query {
     /// [`Query::unread`].
     pub fn compile(query: &str, evidence: Option<&str>) -> Result<Self, QueryError> {
         let expr = parse::instant_vector(query)?;
+        let mut selectors: Vec<VectorSelector> = tree::selectors(&expr).into_iter().cloned().collect();
+        let selects = !selectors.is_empty();
         let evidence = match evidence {
-            Some(own) => own_evidence(own)?,
+            Some(own) => {
+                let parsed = parse::instant_vector(own).map_err(QueryError::of_evidence)?;
+                selectors.extend(tree::selectors(&parsed).into_iter().cloned());
+                own.to_owned()
+            }
             None => derived_evidence(&expr)?,
         };
         Ok(Self {
@@ -71,7 +81,8 @@ impl Query {
             evidence,
             leaves: leaf::needed(&expr),
             widest_range: window::widest(&expr),
-            namespaces: Pins::All(tree::pinned_namespace(&expr)),
+            // What selects nothing is of no place, whatever its evidence says.
+            selectors: Some(if selects { selectors } else { Vec::new() }),
         })
     }
 
@@ -90,7 +101,7 @@ impl Query {
             evidence: evidence.to_owned(),
             leaves: Vec::new(),
             widest_range: signal_window,
-            namespaces: Pins::Unread,
+            selectors: None,
         })
     }
 
@@ -124,19 +135,18 @@ impl Query {
         self.widest_range
     }
 
-    /// Whether every selector has the matcher `namespace="<namespace>"`.
+    /// How far the series keep to `label="value"`. What could not be read has to carry it.
     #[must_use]
-    pub fn pins_namespace(&self, namespace: &str) -> bool {
-        match &self.namespaces {
-            Pins::All(Some(pinned)) => pinned == namespace,
-            Pins::All(None) | Pins::Unread => false,
+    pub fn scope(&self, label: &str, value: &str) -> Scope {
+        let Some(selectors) = &self.selectors else { return Scope::Carried };
+        if !selectors.is_empty() && selectors.iter().all(|one| tree::pin(one, label) == Some(value)) {
+            Scope::Pinned
+        } else if self.leaves.iter().any(|leaf| leaf.may_carry(label, value)) {
+            Scope::Carried
+        } else {
+            Scope::Lost
         }
     }
-}
-
-fn own_evidence(text: &str) -> Result<String, QueryError> {
-    parse::instant_vector(text).map_err(QueryError::of_evidence)?;
-    Ok(text.to_owned())
 }
 
 fn derived_evidence(expr: &Expr) -> Result<String, QueryError> {

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::decide::{Change, Decision, Inputs};
-use prunella_core::ledger::State;
+use prunella_core::ledger::{Record, State};
+use prunella_core::policy::OnStorm;
 use prunella_core::target::Uid;
 use prunella_core::time::{after, elapsed, times};
 
@@ -46,6 +47,8 @@ pub(crate) struct Check {
     highest: BTreeMap<String, u64>,
     /// Since when each pod has been breached without a break, by policy.
     breached: BTreeMap<(String, Uid), Timestamp>,
+    /// When so many of a policy's pods were last breached that a storm may have been seen.
+    stormy: BTreeMap<String, Timestamp>,
 }
 
 /// How a pod came to be.
@@ -72,6 +75,7 @@ impl Check {
             looks: BTreeMap::new(),
             highest: BTreeMap::new(),
             breached: BTreeMap::new(),
+            stormy: BTreeMap::new(),
         }
     }
 
@@ -140,6 +144,7 @@ impl Check {
             && memory.exhausted.len() <= inputs.targets.len()
             && memory.verifications.len() <= inputs.ledger.in_flight(&inputs.policy.key);
         self.require(bounded, now, "HP-9", || "more is remembered than there are targets and actions".into());
+        self.check_storm(now, inputs, decision);
         let mut answers: BTreeMap<&Uid, usize> = BTreeMap::new();
         let reserved = decision.reservations.iter().map(|one| &one.target.uid);
         for uid in decision.refusals.iter().map(|one| &one.target).chain(reserved) {
@@ -148,6 +153,19 @@ impl Check {
         let one_each =
             answers.values().all(|count| *count == 1) && memory.timers.keys().all(|uid| answers.contains_key(uid));
         self.require(one_each, now, "HP-12", || "a sick target is not answered exactly once".into());
+    }
+
+    /// In a storm nothing is begun while something is under way, and never two things.
+    fn check_storm(&mut self, now: Timestamp, inputs: Inputs<'_>, decision: &Decision) {
+        if decision.memory.storm.is_none() {
+            return;
+        }
+        self.tally.storms += u64::from(decision.storm.is_some());
+        let limits = &inputs.policy.limits;
+        let under_way = inputs.ledger.of(&inputs.policy.key).any(Record::in_flight);
+        let most = usize::from(limits.on_storm == OnStorm::Probe && !under_way);
+        let count = decision.reservations.len();
+        self.require(count <= most, now, "HP-3", || format!("{count} are begun in a storm where {most} may be"));
     }
 
     /// A decision was made again with its own plan on record.
@@ -171,7 +189,9 @@ impl Check {
         self.require(spent <= limits.max_actions as usize, now, "HP-1", || {
             format!("{} is number {spent} in {:#}; {} are allowed", action.name, limits.window, limits.max_actions)
         });
-        let in_flight = own().filter(|other| other.record().in_flight()).count();
+        // What waits for a disruption budget yields its slot.
+        let takes_a_slot = |record: &Record| record.in_flight() && !record.waiting;
+        let in_flight = own().filter(|other| takes_a_slot(&other.record())).count();
         self.require(in_flight <= limits.max_concurrent as usize, now, "maxConcurrent", || {
             format!("{in_flight} are in flight with {}", action.name)
         });

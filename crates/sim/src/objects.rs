@@ -49,6 +49,8 @@ impl Pod {
             stable_name: workload.stable,
             opted_out: None,
             not_healable: None,
+            pods: Vec::new(),
+            rollout_progress: None,
         }
     }
 }
@@ -75,6 +77,8 @@ pub(crate) struct PolicyStatus {
     pub(crate) observed: bool,
     pub(crate) healing: Option<State>,
     pub(crate) blocked: Vec<&'static str>,
+    /// Since when a storm has been under way.
+    pub(crate) storm: Option<Timestamp>,
 }
 
 /// A target that is not healthy, as written down.
@@ -193,6 +197,7 @@ impl ActionObject {
             rung: self.spec.rung,
             attempt: self.spec.attempt,
             state: self.state(),
+            waiting: self.status.blocked,
             reason: self.status.outcome.map(|(_, reason)| reason),
             finished: self.status.finished_at,
         }

@@ -78,6 +78,8 @@ pub struct Tally {
     pub climbed: u64,
     /// Times a target was seen exhausted.
     pub exhausted: u64,
+    /// Storms that began.
+    pub storms: u64,
 }
 
 impl Tally {
@@ -99,6 +101,7 @@ impl Tally {
             given_back: self.given_back + other.given_back,
             climbed: self.climbed + other.climbed,
             exhausted: self.exhausted + other.exhausted,
+            storms: self.storms + other.storms,
         }
     }
 }

@@ -2,7 +2,10 @@
 //! goes wrong when. A seed stands for one; a story writes its own.
 
 use jiff::SignedDuration;
-use prunella_core::policy::{Action, Disruption, Limits, Mode, OnNoData, Policy, PolicyKey, StepSpec};
+use prunella_core::policy::{
+    Action, Disruption, Limits, Mode, OnNoData, OnStorm, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap,
+    Unhealthy,
+};
 
 use crate::dice::Dice;
 use crate::faults::Weather;
@@ -111,7 +114,12 @@ pub fn policy(name: &str) -> Policy {
         breach_for: seconds(30),
         clear_for: seconds(20),
         on_no_data: OnNoData::Hold,
-        match_label: "pod".into(),
+        series: SeriesMatch::Label("pod".into()),
+        namespace_label: "namespace".into(),
+        pinned: false,
+        min_age: seconds(0),
+        signal_window: seconds(45),
+        reset_at: None,
         longest_gap: seconds(45),
         suspended: false,
         hash: "rule".into(),
@@ -122,6 +130,10 @@ pub fn policy(name: &str) -> Policy {
             window: seconds(3600),
             max_concurrent: 1,
             ladder_reset: seconds(3600),
+            subject_cap: SubjectCap { count: 5, window: seconds(3600) },
+            max_unhealthy: Unhealthy::Percent(50),
+            on_storm: OnStorm::Probe,
+            storm_cooldown: seconds(60),
         },
     }
 }
@@ -221,6 +233,7 @@ fn policies(workloads: usize, dice: &mut Dice) -> Vec<(Policy, Vec<usize>, Condi
             let steps = dice.pick(&[&[1][..], &[2, 1], &[3], &[1, 1, 1]]);
             let rule = Policy {
                 interval,
+                min_age: seconds(dice.pick(&[0, 0, 30])),
                 breach_for: seconds(dice.pick(&[0, 10, 30, 60, 120])),
                 clear_for,
                 longest_gap: (interval * 2).max(seconds(45)),
@@ -231,6 +244,10 @@ fn policies(workloads: usize, dice: &mut Dice) -> Vec<(Policy, Vec<usize>, Condi
                     window: seconds(dice.pick(&[120, 300, 900, 3600])),
                     max_concurrent: dice.pick(&[1, 1, 2, 3]),
                     ladder_reset: seconds(dice.pick(&[300, 3600])),
+                    subject_cap: SubjectCap { count: dice.pick(&[2, 5, 20]), window: seconds(3600) },
+                    max_unhealthy: Unhealthy::Percent(dice.pick(&[20, 50, 100])),
+                    on_storm: if dice.percent(80) { OnStorm::Probe } else { OnStorm::Hold },
+                    storm_cooldown: seconds(dice.pick(&[0, 60, 300])),
                 },
                 ..base
             };

@@ -32,6 +32,7 @@ fn check(number: u64) {
         ("budget given back", tally.given_back, 10),
         ("higher attempts", tally.climbed, 100),
         ("exhausted targets", tally.exhausted, 100),
+        ("storms", tally.storms, 100),
     ] {
         assert!(met >= at_least, "only {met} {what} in {SHARE} histories: {tally:?}");
     }

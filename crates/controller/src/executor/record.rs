@@ -164,6 +164,7 @@ fn sentence(reason: OutcomeReason) -> &'static str {
         OutcomeReason::PolicyChanged => "the policy's condition, target or steps are others now",
         OutcomeReason::Suspended => "the policy is suspended, or healing is held back",
         OutcomeReason::ModeChanged => "the policy's mode is no longer Enforce",
+        OutcomeReason::Storm => "more targets are breached than maxUnhealthy allows, and this action is not the probe",
         OutcomeReason::StartByPassed => "it could not be begun before its evidence was stale",
         OutcomeReason::TargetGone => "the target or the workload behind it is gone, going, or scaled to zero",
         OutcomeReason::TargetBusy => "an earlier action on the target or its owners is in flight",

@@ -66,8 +66,7 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
 /// What is not written on the pod itself, or not readable from it: its owners' word,
 /// and its node. These are told by the caches, and by the pod's own when it is known.
 fn marked(namespace: &str, target: &Object, context: &Context) -> LiveTarget {
-    let Some(known) = context.targets.pod(namespace, &target.name).filter(|known| known.object.uid == target.uid)
-    else {
+    let Some(known) = context.world.pod(namespace, &target.name).filter(|known| known.object.uid == target.uid) else {
         return LiveTarget::Present;
     };
     match known.not_healable {

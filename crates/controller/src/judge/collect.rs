@@ -58,7 +58,7 @@ fn surplus<'a>(
         return Vec::new();
     }
     finished.sort_by_key(|record| std::cmp::Reverse(record.sequence));
-    let targets = context.targets.pods(&key.namespace, &compiled.selector);
+    let targets = context.targets(compiled);
     // The ladder counts for as long as the sickness lasts, and a dry run says it once.
     let of_a_sickness = |record: &Record| {
         targets.iter().any(|target| {

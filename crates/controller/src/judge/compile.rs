@@ -2,13 +2,14 @@
 //! in and every rule that the API server cannot check is checked, so that what
 //! comes out cannot be wrong. Needs no client.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use kube::core::Selector;
-use prunella_api::{Duration, DurationError, HealingPolicy, OnNoData};
-use prunella_core::policy::{self, Limits, Policy, PolicyKey, StepSpec};
+use prunella_api::{Duration, DurationError, HealingPolicy, OnNoData, OnStorm, RESET_ANNOTATION};
+use prunella_core::policy::{self, Limits, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap, Unhealthy};
 use prunella_core::time::times;
-use prunella_signals::{Query, QueryError};
+use prunella_signals::{Query, QueryError, Scope};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -27,11 +28,15 @@ pub(crate) struct Compiled {
     pub(crate) policy: Policy,
     pub(crate) query: Query,
     pub(crate) selector: Selector,
+    /// Whether system-critical pods may be healed, too.
+    pub(crate) system_critical: bool,
     pub(crate) source: String,
     /// The steps' actions as the user wrote them: they go into the records.
     pub(crate) actions: Vec<prunella_api::Action>,
     /// A digest of condition, target and steps.
     pub(crate) hash: String,
+    /// What makes sense, but perhaps not the sense that was meant.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Why a policy can never work until somebody changes it.
@@ -45,14 +50,16 @@ pub(crate) enum CompileError {
     Selector(#[from] kube::core::ParseExpressionError),
     #[error("exactly one kind of condition must be given: promql")]
     NoCondition,
+    #[error("limits.maxUnhealthy must be a number from 1 or a percentage from 1% to 100%")]
+    MaxUnhealthy,
     #[error("at least one step must be given")]
     NoStep,
     #[error("steps.action: {0}")]
     Action(#[from] ledger::RecordError),
     #[error(
-        "condition.promql.query does not keep to the policy's namespace: add namespace={namespace:?} to every selector in it"
+        "no series of condition.promql.query can tell that it is of the policy's namespace: add {label}={namespace:?} to every selector in it and in the evidence, or keep the label {label}"
     )]
-    NamespaceNotPinned { namespace: String },
+    NamespaceNotPinned { label: String, namespace: String },
     #[error(
         "steps.verify.within is {within:?}, but clearFor ({clear_for:?}) + interval ({interval:?}) + the widest range in the query ({range:?}) need {needed:?}: lengthen it or leave it out"
     )]
@@ -72,21 +79,30 @@ impl CompileError {
             Self::Query(error) => error.reason(),
             Self::NamespaceNotPinned { .. } => "NamespaceNotPinned",
             Self::VerifyTooShort { .. } => "VerifyTooShort",
-            Self::Duration { .. } | Self::Selector(_) | Self::NoCondition | Self::NoStep | Self::Action(_) => {
-                "InvalidSpec"
-            }
+            Self::Duration { .. }
+            | Self::Selector(_)
+            | Self::NoCondition
+            | Self::MaxUnhealthy
+            | Self::NoStep
+            | Self::Action(_) => "InvalidSpec",
         }
     }
 }
 
 /// Compiles a policy.
-pub(crate) fn compile(object: &HealingPolicy, sources: &Sources) -> Result<Compiled, CompileError> {
+pub(crate) fn compile(
+    object: &HealingPolicy,
+    sources: &Sources,
+    subject_cap: SubjectCap,
+) -> Result<Compiled, CompileError> {
     let spec = &object.spec;
     let key = PolicyKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
     let promql = spec.condition.promql.as_ref().ok_or(CompileError::NoCondition)?;
     let query = Query::compile(&promql.query, promql.evidence.as_deref())?;
-    if !query.pins_namespace(&key.namespace) {
-        return Err(CompileError::NamespaceNotPinned { namespace: key.namespace });
+    let label = &spec.target.namespace_label;
+    let scope = query.scope(label, &key.namespace);
+    if scope == Scope::Lost {
+        return Err(CompileError::NamespaceNotPinned { label: label.clone(), namespace: key.namespace });
     }
     let interval = duration("interval", &spec.interval)?;
     let range = SignedDuration::try_from(query.widest_range()).unwrap_or(SignedDuration::MAX);
@@ -100,6 +116,18 @@ pub(crate) fn compile(object: &HealingPolicy, sources: &Sources) -> Result<Compi
     let lookback = sources.lookback(&promql.source.name).unwrap_or(DEFAULT_LOOKBACK);
     if spec.steps.is_empty() {
         return Err(CompileError::NoStep);
+    }
+    let reset = object.annotations().get(RESET_ANNOTATION).map(|at| at.trim().parse::<Timestamp>());
+    let mut warnings = Vec::new();
+    if let Some(Err(error)) = &reset {
+        warnings.push(format!("the annotation {RESET_ANNOTATION} is no RFC 3339 time and does nothing: {error}"));
+    }
+    let attempts = spec.steps.iter().map(|step| i64::from(step.attempts)).sum::<i64>();
+    if i64::from(spec.limits.max_actions.count) < attempts {
+        let count = spec.limits.max_actions.count;
+        warnings.push(format!(
+            "maxActions.count is {count}, fewer than the {attempts} attempts of the steps together: the last of them may never be reached"
+        ));
     }
     let hash = digest(&(&spec.condition, &spec.target, &spec.steps));
     let limits = &spec.limits;
@@ -120,7 +148,16 @@ pub(crate) fn compile(object: &HealingPolicy, sources: &Sources) -> Result<Compi
             OnNoData::Hold => policy::OnNoData::Hold,
             OnNoData::Clear => policy::OnNoData::Clear,
         },
-        match_label: spec.target.series.label.clone(),
+        series: match (&spec.target.series.global, &spec.target.series.label) {
+            (Some(_), _) => SeriesMatch::Global,
+            (None, Some(label)) => SeriesMatch::Label(label.clone()),
+            (None, None) => SeriesMatch::Label("pod".to_owned()),
+        },
+        namespace_label: label.clone(),
+        pinned: scope == Scope::Pinned,
+        min_age: duration("target.minAge", &spec.target.min_age)?,
+        signal_window: range.checked_add(lookback).unwrap_or(SignedDuration::MAX),
+        reset_at: reset.and_then(Result::ok),
         longest_gap: times(interval, 2).max(lookback),
         steps: spec.steps.iter().map(|step| self::step(step, clear_for, interval, range)).collect::<Result<_, _>>()?,
         limits: Limits {
@@ -129,12 +166,29 @@ pub(crate) fn compile(object: &HealingPolicy, sources: &Sources) -> Result<Compi
             window: duration("limits.maxActions.per", &limits.max_actions.per)?,
             max_concurrent: u32::try_from(limits.max_concurrent).unwrap_or(0),
             ladder_reset: duration("limits.ladderReset", &limits.ladder_reset)?,
+            subject_cap,
+            max_unhealthy: unhealthy(&limits.max_unhealthy).ok_or(CompileError::MaxUnhealthy)?,
+            on_storm: match limits.on_storm {
+                OnStorm::Probe => policy::OnStorm::Probe,
+                OnStorm::Hold => policy::OnStorm::Hold,
+            },
+            storm_cooldown: duration("limits.stormCooldown", &limits.storm_cooldown)?,
         },
         key,
     };
     let selector = Selector::try_from(spec.target.selector.clone())?;
     let actions = spec.steps.iter().map(|step| step.action.clone()).collect();
-    Ok(Compiled { policy, query, selector, source: promql.source.name.clone(), actions, hash })
+    let system_critical = spec.target.system_critical;
+    Ok(Compiled {
+        policy,
+        query,
+        selector,
+        system_critical,
+        source: promql.source.name.clone(),
+        actions,
+        hash,
+        warnings,
+    })
 }
 
 fn step(
@@ -170,6 +224,17 @@ fn verify_within(
     Ok(within)
 }
 
+fn unhealthy(given: &IntOrString) -> Option<Unhealthy> {
+    let at_least_one = |count: &u32| *count > 0;
+    match given {
+        IntOrString::Int(count) => u32::try_from(*count).ok().filter(at_least_one).map(Unhealthy::Count),
+        IntOrString::String(share) => {
+            let percent = share.strip_suffix('%')?.parse::<u32>().ok().filter(at_least_one)?;
+            (percent <= 100).then_some(Unhealthy::Percent(percent))
+        }
+    }
+}
+
 fn duration(field: &'static str, given: &Duration) -> Result<SignedDuration, CompileError> {
     given.get().map_err(|error| CompileError::Duration { field, error })
 }
@@ -199,7 +264,8 @@ mod tests {
             "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
             "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
         });
-        compile(&serde_json::from_value(object).unwrap(), &Sources::new())
+        let cap = SubjectCap { count: 5, window: SignedDuration::from_hours(1) };
+        compile(&serde_json::from_value(object).unwrap(), &Sources::new(), cap)
     }
 
     fn merge(into: &mut serde_json::Value, change: &serde_json::Value) {
@@ -222,13 +288,15 @@ mod tests {
         for (change, reason, mend) in [
             (query("up{namespace=\"shop\"}"), "NoComparison", "compare it"),
             (query("up{namespace=\"shop\"} >"), "BadQuery", ""),
-            (query("up > 5"), "NamespaceNotPinned", "add namespace=\"shop\""),
+            (query("sum by (pod) (up) > 5"), "NamespaceNotPinned", "add namespace=\"shop\""),
             (query("up{namespace=\"bank\"} > 5"), "NamespaceNotPinned", "add namespace=\"shop\""),
             (
-                query("up{namespace=\"shop\"} > 5 and up{namespace=~\".*\"} > 5"),
+                json!({"target": {"namespaceLabel": "ns"}, "condition": {"promql": {"query": "sum by (namespace) (up) > 5"}}}),
                 "NamespaceNotPinned",
-                "to every selector",
+                "keep the label ns",
             ),
+            (json!({"limits": {"maxUnhealthy": 0}}), "InvalidSpec", "maxUnhealthy"),
+            (json!({"limits": {"maxUnhealthy": "101%"}}), "InvalidSpec", "maxUnhealthy"),
             (
                 json!({"condition": {"clearFor": "30s"}, "interval": "10s",
                        "steps": [{"action": {"deletePod": {}}, "verify": {"within": "39s"}}]}),

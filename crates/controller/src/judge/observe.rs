@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use prunella_core::decide::Question;
 use prunella_core::observation::{Answer, Freshness, History, Observation, Unknown, UnknownReason};
+use prunella_core::policy::SeriesMatch;
 use prunella_core::target::Object;
 
 use super::Compiled;
@@ -52,10 +53,12 @@ async fn history(compiled: &Compiled, since: Timestamp, until: Timestamp, contex
 
 /// Asks each selector that the breach needs whether it has a sample right now.
 async fn freshness(compiled: &Compiled, target: &Object, context: &Context) -> Freshness {
-    let pins = [
-        (compiled.policy.match_label.as_str(), target.name.as_str()),
-        ("namespace", compiled.policy.key.namespace.as_str()),
-    ];
+    let own = match &compiled.policy.series {
+        SeriesMatch::Label(label) => Some((label.as_str(), target.name.as_str())),
+        SeriesMatch::Global => None,
+    };
+    let place = (compiled.policy.namespace_label.as_str(), compiled.policy.key.namespace.as_str());
+    let pins: Vec<_> = own.into_iter().chain([place]).collect();
     for leaf in compiled.query.leaves() {
         match ask(compiled, &leaf.instant_query(&pins), context).await {
             Answer::Answered(series) if series.is_empty() => return Freshness::Stale,

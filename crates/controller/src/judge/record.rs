@@ -3,6 +3,7 @@
 //! a quiet policy makes no write. Needs the client for writes.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, ResourceExt};
@@ -12,32 +13,23 @@ use prunella_cluster::ClusterError;
 use prunella_core::decide::Decision;
 use prunella_core::observation::Observation;
 use prunella_core::refusal::Reason;
-use prunella_core::target::NotHealable;
 use tracing::{info, warn};
 
 use super::compile::CompileError;
+use super::pace::Pace;
 use super::scene::Scene;
 use super::{Compiled, Standing};
 use crate::context::Context;
 use crate::writes::apply_status;
 
-/// Every brake that is counted as blocking, by its word.
-pub(crate) const REASONS: [&str; 14] = [
-    Reason::Suspended.as_str(),
-    Reason::Held.as_str(),
-    Reason::ObservationUnknown.as_str(),
-    Reason::NoData.as_str(),
-    Reason::NotYetFor.as_str(),
-    Reason::OptedOut.as_str(),
-    Reason::NotHealable(NotHealable::StaticPod).as_str(),
-    Reason::TargetBusy.as_str(),
-    Reason::Exhausted.as_str(),
-    Reason::AlreadyRecorded.as_str(),
-    Reason::Cooldown.as_str(),
-    Reason::MaxActions.as_str(),
-    Reason::MaxConcurrent.as_str(),
-    Reason::Stale.as_str(),
-];
+/// Whether a status can wait for those that come soon after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// It is told before something is begun because of it.
+    Now,
+    /// It is told with what else changes meanwhile.
+    InItsTurn,
+}
 
 /// Writes what was decided.
 pub(super) async fn record(
@@ -45,6 +37,7 @@ pub(super) async fn record(
     compiled: &Compiled,
     observation: &Observation,
     decision: &Decision,
+    urgency: Urgency,
     standing: &mut Standing,
     context: &Context,
 ) -> Result<(), ClusterError> {
@@ -55,7 +48,7 @@ pub(super) async fn record(
     count(compiled, decision, &blocked, context);
     let earlier = standing.written.as_ref().or(policy.status.as_ref());
     let status = scene.status(earlier, &blocked, &context.now().into());
-    write(policy, standing, status, context).await
+    write(policy, standing, status, urgency, context).await
 }
 
 /// Writes that the policy cannot work until somebody changes it.
@@ -84,20 +77,30 @@ pub(super) async fn stalled(
         targets: None,
         sick: Vec::new(),
         blocked: Vec::new(),
+        storm: None,
         last_action: earlier.and_then(|status| status.last_action.clone()),
     };
-    write(policy, standing, status, context).await
+    write(policy, standing, status, Urgency::Now, context).await
 }
 
 async fn write(
     policy: &HealingPolicy,
     standing: &mut Standing,
     status: HealingPolicyStatus,
+    urgency: Urgency,
     context: &Context,
 ) -> Result<(), ClusterError> {
+    standing.unwritten = None;
     if standing.written.as_ref().or(policy.status.as_ref()) == Some(&status) {
         return Ok(());
     }
+    let now = Instant::now();
+    let pace = standing.pace.get_or_insert_with(|| Pace::new(now));
+    if let Some(wait) = pace.wait(now).filter(|_| urgency == Urgency::InItsTurn) {
+        standing.unwritten = Some(wait);
+        return Ok(());
+    }
+    pace.spend();
     log(policy, standing.written.as_ref().or(policy.status.as_ref()), &status);
     let namespace = policy.namespace().unwrap_or_default();
     let api: Api<HealingPolicy> = Api::namespaced(context.writes.clone(), &namespace);
@@ -149,7 +152,7 @@ fn count(compiled: &Compiled, decision: &Decision, blocked: &BTreeMap<Reason, us
     ]) {
         context.metrics.set_targets(key, state, count);
     }
-    for word in REASONS {
+    for word in Reason::ALL.map(Reason::as_str) {
         let count = blocked.iter().filter(|(reason, _)| reason.as_str() == word).map(|(_, count)| count).sum();
         context.metrics.set_blocked(key, word, count);
     }

@@ -3,7 +3,8 @@
 //! Needs no client.
 
 use prunella_api::HealingPolicy;
-use prunella_core::decide::{Memory, Phase, Timer};
+use prunella_core::decide::{Memory, Phase, Storm, Timer};
+use prunella_core::refusal::Reason;
 
 /// The memory that the policy's status holds. Nothing of it is of use when the status
 /// was made from another spec.
@@ -18,9 +19,15 @@ pub(super) fn memory(policy: &HealingPolicy) -> Memory {
         let phase = if sick.state == "Pending" { Phase::Pending } else { Phase::Firing };
         let value = sick.value_at_transition.as_deref().and_then(|value| value.parse().ok()).unwrap_or(f64::NAN);
         memory.timers.insert(sick.uid.clone().into(), Timer::restored(phase, sick.since.0, value));
+        // What was told is not told again by a successor.
+        let told = Reason::ALL.into_iter().find(|reason| sick.blocked_by.as_deref() == Some(reason.as_str()));
+        if let Some(reason) = told.filter(|_| phase == Phase::Firing) {
+            memory.held_back.insert(sick.uid.clone().into(), reason);
+        }
         if sick.state == "Exhausted" {
             memory.exhausted.insert(sick.uid.clone().into());
         }
     }
+    memory.storm = status.storm.as_ref().map(|storm| Storm::restored(storm.since.0));
     memory
 }

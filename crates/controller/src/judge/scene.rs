@@ -7,16 +7,18 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use prunella_api::ConditionType::{Blocked, Healing, Healthy, Observed, Ready, Stalled};
 use prunella_api::{
-    ActionSummary, HealingPolicy, HealingPolicyStatus, RefusalCount, SickTarget, TargetCounts, set_condition,
+    ActionSummary, HealingPolicy, HealingPolicyStatus, RefusalCount, SickTarget, StormStatus, TargetCounts,
+    set_condition,
 };
-use prunella_core::decide::{Decision, Phase, Timer};
+use prunella_core::decide::{Decision, Phase, Reach, Timer};
 use prunella_core::ledger::{Ledger, Record, State};
-use prunella_core::observation::{Answer, Labels, Observation, UnknownReason};
+use prunella_core::observation::{Answer, Observation, UnknownReason};
 use prunella_core::refusal::{Reason, Refusal};
 use prunella_core::target::Uid;
 
 use super::Compiled;
 use super::reserve::decimal;
+use super::words;
 
 /// The most sick targets that a status names.
 const SICK_AT_MOST: usize = 100;
@@ -71,6 +73,7 @@ impl Scene<'_> {
             }),
             sick: self.sick(),
             blocked: by_word(blocked),
+            storm: self.storm(),
             last_action: self.last_action(),
         }
     }
@@ -91,25 +94,21 @@ impl Scene<'_> {
             (_, true) => ("Held", "; nothing new is begun while a namespace has the annotation prunella.dev/hold"),
             (false, false) => ("Judging", ""),
         };
-        let matching = &self.decision.matching;
+        let judged = {
+            let every = format!("judged every {:#}{nothing_new}", self.compiled.policy.interval);
+            let warnings = self.compiled.warnings.iter().map(|warning| format!("; {warning}"));
+            std::iter::once(every).chain(warnings).collect::<String>()
+        };
         let known = match &self.observation.breach {
             Answer::Answered(_) => {
-                set(
-                    Ready,
-                    Some(true),
-                    judging,
-                    format!("judged every {:#}{nothing_new}", self.compiled.policy.interval),
-                );
-                let message = format!(
-                    "{} series breached, {} of them name a selected target",
-                    matching.returned, matching.matched
-                );
-                let ignored = matching
-                    .first_ignored
-                    .as_ref()
-                    .map(|labels| format!("; the first that does not: {}", shown(labels)))
-                    .unwrap_or_default();
-                set(Observed, Some(true), "Answered", format!("{message}{ignored}"));
+                match self.unplaced() {
+                    Some(message) => set(Ready, Some(false), "NamespaceNotPinned", message),
+                    None => set(Ready, Some(true), judging, judged),
+                }
+                match self.astray() {
+                    Some((reason, message)) => set(Observed, Some(false), reason, message),
+                    None => set(Observed, Some(true), "Answered", self.answered()),
+                }
                 true
             }
             Answer::Unknown(unknown) if unknown.reason == UnknownReason::SourceNotReady => {
@@ -118,12 +117,7 @@ impl Scene<'_> {
                 false
             }
             Answer::Unknown(unknown) => {
-                set(
-                    Ready,
-                    Some(true),
-                    judging,
-                    format!("judged every {:#}{nothing_new}", self.compiled.policy.interval),
-                );
+                set(Ready, Some(true), judging, judged);
                 set(Observed, Some(false), unknown.reason.as_str(), unknown.message.clone());
                 false
             }
@@ -157,9 +151,51 @@ impl Scene<'_> {
         conditions
     }
 
+    /// How the answer fitted the targets.
+    fn answered(&self) -> String {
+        let matching = &self.decision.matching;
+        let ignored = matching.first_ignored.as_ref().map(|labels| {
+            let count = matching.returned.saturating_sub(matching.matched);
+            format!(", {count} are ignored; the first of those is {}", words::shown(labels))
+        });
+        let fitted =
+            format!("{} series breached, {} of them name a selected target", matching.returned, matching.matched);
+        format!("{fitted}{}", ignored.unwrap_or_default())
+    }
+
+    /// That the query does not reach the targets, by what it returned or by what it could.
+    fn astray(&self) -> Option<(&'static str, String)> {
+        let matching = &self.decision.matching;
+        match &matching.first_ignored {
+            Some(labels) if matching.matched == 0 => {
+                words::astray(&self.compiled.policy, &Reach::NoTarget(labels.clone()))
+            }
+            _ => words::astray(&self.compiled.policy, &self.decision.memory.reached.as_ref()?.reach),
+        }
+    }
+
+    /// That there are series of which nobody can say to which namespace they belong.
+    fn unplaced(&self) -> Option<String> {
+        let label = &self.compiled.policy.namespace_label;
+        let namespace = &self.compiled.policy.key.namespace;
+        (self.decision.matching.unplaced > 0).then(|| {
+            format!("series without the label {label} are ignored, for they may be of any namespace: add {label}={namespace:?} to every selector in condition.promql.query, or keep the label")
+        })
+    }
+
+    /// The storm under way, and the newest action of it.
+    fn storm(&self) -> Option<StormStatus> {
+        let storm = self.decision.memory.storm?;
+        let probe = self
+            .ledger
+            .of(&self.compiled.policy.key)
+            .filter(|record| storm.concerns(record))
+            .max_by_key(|record| record.sequence);
+        Some(StormStatus { since: storm.since.into(), probe: probe.map(|probe| probe.name.clone()) })
+    }
+
     /// In words: what holds the first target back that this brake refuses, and until when.
     fn why(&self, reason: Reason) -> String {
-        let limits = &self.compiled.policy.limits;
         let refused: Vec<Refusal> = self
             .decision
             .refusals
@@ -167,24 +203,7 @@ impl Scene<'_> {
             .map(|refused| refused.refusal)
             .filter(|refusal| refusal.reason == reason)
             .collect();
-        let what = match reason {
-            Reason::Suspended => "the policy is suspended".to_owned(),
-            Reason::Held => "healing is held back by an annotation prunella.dev/hold on a namespace".to_owned(),
-            Reason::OptedOut => "an annotation prunella.dev/heal wants the target left alone".to_owned(),
-            Reason::Exhausted => {
-                format!("every step was tried, and the target has not been clear for {:#} since", limits.ladder_reset)
-            }
-            Reason::Stale => "the samples behind the breach are not fresh: its exporter is silent".to_owned(),
-            Reason::ObservationUnknown => "the source gives no answer to rely on".to_owned(),
-            Reason::NoData => "there is no data about the target any more".to_owned(),
-            Reason::NotYetFor => "the breach is not there at this moment, or not yet for long enough".to_owned(),
-            Reason::NotHealable(why) => format!("the target may not be healed: {}", why.as_str()),
-            Reason::TargetBusy => "an action on the target or its owners is in flight".to_owned(),
-            Reason::AlreadyRecorded => "mode is DryRun, and this sickness is on record already".to_owned(),
-            Reason::Cooldown => format!("less than {:#} since the last action that counts against it", limits.cooldown),
-            Reason::MaxActions => format!("{} actions in {:#} are spent", limits.max_actions, limits.window),
-            Reason::MaxConcurrent => format!("{} action(s) may be in flight at once, and are", limits.max_concurrent),
-        };
+        let what = words::why(&self.compiled.policy, reason);
         let until = refused.iter().filter_map(|refusal| refusal.until).min();
         let until = until.map(|until| format!("; until {until:.0}")).unwrap_or_default();
         format!("{} target(s): {what}{until}", refused.len())
@@ -277,14 +296,6 @@ fn state_word(state: State) -> &'static str {
         State::Settling => "Settling",
         State::Verifying | State::Finished(_) => "Verifying",
     }
-}
-
-/// Labels as `PromQL` writes them, cut where a sentence would become a page.
-fn shown(labels: &Labels) -> String {
-    const AT_MOST: usize = 512;
-    let all: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-    let text = format!("{{{}}}", all.join(", "));
-    if text.chars().count() <= AT_MOST { text } else { text.chars().take(AT_MOST).chain("…".chars()).collect() }
 }
 
 /// One entry a word, in the order of the brakes: the list's key is the word, and some

@@ -3,18 +3,22 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy};
-use prunella_core::decide::{Change, Decision, Reservation, Transition};
+use prunella_core::decide::{Change, Decision, Reservation, StormChange, Transition};
 use prunella_core::policy::Mode;
+use prunella_core::refusal::Reason;
 use prunella_core::target::Object;
 use tracing::info;
 
-use super::Compiled;
 use super::reserve::decimal;
+use super::{Compiled, words};
 use crate::announce::News;
 use crate::context::Context;
 
 /// Tells what happened to targets since the last decision.
 pub(super) fn transitions(policy: &HealingPolicy, compiled: &Compiled, decision: &Decision, context: &Context) {
+    if let Some(change) = decision.storm {
+        storm(policy, compiled, change, context);
+    }
     for transition in &decision.transitions {
         let news = news(compiled, transition);
         info!(policy = %compiled.policy.key, target = %transition.target, "{}: {}", news.reason, news.note);
@@ -23,6 +27,32 @@ pub(super) fn transitions(policy: &HealingPolicy, compiled: &Compiled, decision:
         }
         context.announcer.tell_both(&news, &policy.object_ref(&()), &pod(compiled, &transition.target));
     }
+}
+
+/// Tells that a storm has begun, or is over.
+pub(super) fn storm(policy: &HealingPolicy, compiled: &Compiled, change: StormChange, context: &Context) {
+    let limits = &compiled.policy.limits;
+    let (warning, reason, note) = match change {
+        StormChange::Began { breached, allowed } => (
+            true,
+            "StormBegan",
+            format!(
+                "{breached} targets are breached, {allowed} may be: {}",
+                words::why(&compiled.policy, Reason::Storm)
+            ),
+        ),
+        StormChange::Ended => (
+            false,
+            "StormEnded",
+            format!(
+                "no more targets than may be have been breached for {:#}; all is decided anew",
+                limits.storm_cooldown
+            ),
+        ),
+    };
+    let news = News { warning, reason, action: "Judge".to_owned(), note };
+    info!(policy = %compiled.policy.key, "{}: {}", news.reason, news.note);
+    context.announcer.tell(&news, &policy.object_ref(&()), None);
 }
 
 /// Tells that an action was reserved.
@@ -60,7 +90,10 @@ fn news(compiled: &Compiled, transition: &Transition) -> News {
         Change::BecamePending => (
             false,
             "Pending",
-            format!("{target} is breached (value {value}); it counts as sick after {:#}", compiled.policy.breach_for),
+            format!(
+                "{target} is breached (value {value}); it counts as sick after {:#}, and is looked at every {:#}",
+                compiled.policy.breach_for, compiled.policy.interval
+            ),
         ),
         Change::StartedFiring => {
             (true, "Firing", format!("{target} has been breached for {:#} (value {value})", compiled.policy.breach_for))
@@ -72,6 +105,11 @@ fn news(compiled: &Compiled, transition: &Transition) -> News {
                 "every step was tried on {target}; it is left alone until it has been clear for {:#}",
                 compiled.policy.limits.ladder_reset
             ),
+        ),
+        Change::HeldBack(refusal) => (
+            true,
+            refusal.reason.as_str(),
+            format!("{target} is sick and not acted on: {}", words::refusal(compiled, refusal)),
         ),
         Change::Recovered => (false, "Recovered", format!("{target} is no longer breached")),
     };

@@ -50,6 +50,7 @@ fn counted<'a>(policy: &'a Policy, ledger: &'a Ledger, target: &Target, since: T
     let mut attempts: Vec<&Record> = ledger
         .of(&policy.key)
         .filter(|record| record.hash == policy.hash && record.is_attempt())
+        .filter(|record| policy.reset_at.is_none_or(|reset| record.created > reset))
         .filter(|record| record.counts_against(target, since, reset))
         .collect();
     attempts.sort_by_key(|record| std::cmp::Reverse((record.created, record.sequence)));

@@ -1,10 +1,13 @@
 //! Series → targets. A series that names no selected, living target is counted
 //! and ignored: old pods' series outlive them by minutes.
 
+mod naming;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inputs;
 use jiff::Timestamp;
+use naming::Naming;
 
 use crate::observation::{Answer, History, Labels, Series};
 use crate::policy::OnNoData;
@@ -18,18 +21,14 @@ pub struct Matching {
     pub returned: usize,
     /// Series that named a selected target.
     pub matched: usize,
+    /// Series that do not say of which namespace they are, where nothing else does.
+    pub unplaced: usize,
     /// The labels of the first series that named none.
     pub first_ignored: Option<Labels>,
     /// The worst value a target is breached with, and the labels it came with.
     pub breached: BTreeMap<Uid, Series>,
-}
-
-impl Matching {
-    /// Series that named no selected target.
-    #[must_use]
-    pub fn ignored(&self) -> usize {
-        self.returned.saturating_sub(self.matched)
-    }
+    /// The targets whose series carry their uid: no namesake's can be among them.
+    own: BTreeSet<Uid>,
 }
 
 /// What an observation says of one target.
@@ -37,6 +36,10 @@ impl Matching {
 pub enum Sight {
     /// In the answer.
     Breached(f64),
+    /// In the answer, but younger than `minAge`: it may be starting up.
+    Young(f64),
+    /// So young that a predecessor's samples may be taken for its own.
+    Namesake,
     /// Not in the answer, and nobody needs proof: it was healthy.
     Quiet,
     /// Not in the answer, and the evidence shows that there is data about it.
@@ -53,23 +56,31 @@ pub enum Sight {
 pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
     let Answer::Answered(series) = &inputs.observation.breach else { return Matching::default() };
     let mut matching = Matching::default();
-    let targets = living(inputs.targets);
+    let naming = Naming::of(inputs.targets, inputs.policy);
     for one in series.iter().filter(|one| !one.value.is_nan()) {
         matching.returned = matching.returned.saturating_add(1);
-        let Some(target) = named_by(&one.labels, &targets, inputs) else {
+        let named = naming.named_by(&one.labels);
+        if named.is_empty() {
+            matching.unplaced = matching.unplaced.saturating_add(usize::from(naming.is_unplaced(&one.labels)));
             matching.first_ignored.get_or_insert_with(|| one.labels.clone());
             continue;
-        };
+        }
         matching.matched = matching.matched.saturating_add(1);
-        matching
-            .breached
-            .entry(target.object.uid.clone())
-            .and_modify(|worst| {
-                if one.value > worst.value {
-                    worst.clone_from(one);
-                }
-            })
-            .or_insert_with(|| one.clone());
+        for target in named {
+            let uid = &target.object.uid;
+            if naming::carries_uid(&one.labels) {
+                matching.own.insert(uid.clone());
+            }
+            matching
+                .breached
+                .entry(uid.clone())
+                .and_modify(|worst| {
+                    if one.value > worst.value {
+                        worst.clone_from(one);
+                    }
+                })
+                .or_insert_with(|| one.clone());
+        }
     }
     matching
 }
@@ -78,6 +89,8 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
 /// stands for a running action, is clear only by proof.
 pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, Sight> {
     let proven = evidence_for(inputs);
+    let own =
+        |uid: &Uid| matching.own.contains(uid) || matches!(&proven, Proof::For(uids) if uids.get(uid) == Some(&true));
     let needs_proof = |target: &Target| {
         inputs.memory.timers.contains_key(&target.object.uid) || super::verify::in_any_scope(inputs, target)
     };
@@ -86,13 +99,23 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
         .iter()
         .map(|target| {
             let uid = &target.object.uid;
+            let needs_proof = needs_proof(target);
             let sight = match (&inputs.observation.breach, &proven) {
                 (Answer::Unknown(_), _) => Sight::Unknown,
-                _ if let Some(worst) = matching.breached.get(uid) => Sight::Breached(worst.value),
-                _ if !needs_proof(target) => Sight::Quiet,
+                _ if !own(uid) && may_be_namesake(inputs, target) => {
+                    if needs_proof || matching.breached.contains_key(uid) { Sight::Namesake } else { Sight::Quiet }
+                }
+                _ if let Some(worst) = matching.breached.get(uid) => {
+                    if age(inputs, target) < inputs.policy.min_age {
+                        Sight::Young(worst.value)
+                    } else {
+                        Sight::Breached(worst.value)
+                    }
+                }
+                _ if !needs_proof => Sight::Quiet,
                 (_, Proof::NotAsked) => Sight::Unproven,
                 (_, Proof::Unknown) => Sight::Unknown,
-                (_, Proof::For(uids)) if uids.contains(uid) => Sight::Clear,
+                (_, Proof::For(uids)) if uids.contains_key(uid) => Sight::Clear,
                 _ => match inputs.policy.on_no_data {
                     OnNoData::Hold => Sight::NoData,
                     OnNoData::Clear => Sight::Clear,
@@ -103,10 +126,21 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
         .collect()
 }
 
+/// Whether what is said of the target may be said of an earlier object of its name.
+/// Creation and observation times are both the API server's.
+fn may_be_namesake(inputs: Inputs<'_>, target: &Target) -> bool {
+    target.stable_name && age(inputs, target) < inputs.policy.signal_window
+}
+
+fn age(inputs: Inputs<'_>, target: &Target) -> jiff::SignedDuration {
+    elapsed(target.created, inputs.observation.at)
+}
+
 enum Proof {
     NotAsked,
     Unknown,
-    For(BTreeSet<Uid>),
+    /// For these, and whether by a series that carries their uid.
+    For(BTreeMap<Uid, bool>),
 }
 
 fn evidence_for(inputs: Inputs<'_>) -> Proof {
@@ -114,17 +148,33 @@ fn evidence_for(inputs: Inputs<'_>) -> Proof {
         None => Proof::NotAsked,
         Some(Answer::Unknown(_)) => Proof::Unknown,
         Some(Answer::Answered(series)) => {
-            let targets = living(inputs.targets);
-            Proof::For(
-                series
-                    .iter()
-                    .filter(|one| !one.value.is_nan())
-                    .filter_map(|one| named_by(&one.labels, &targets, inputs))
-                    .map(|target| target.object.uid.clone())
-                    .collect(),
-            )
+            let naming = Naming::of(inputs.targets, inputs.policy);
+            let mut uids = BTreeMap::new();
+            for one in series.iter().filter(|one| !one.value.is_nan()) {
+                for target in naming.named_by(&one.labels) {
+                    *uids.entry(target.object.uid.clone()).or_default() |= naming::carries_uid(&one.labels);
+                }
+            }
+            Proof::For(uids)
         }
     }
+}
+
+/// What the evidence reaches, when it was asked for: see [`super::Reach`].
+pub(super) fn reach(inputs: Inputs<'_>, matching: &Matching) -> Option<super::Reach> {
+    if matching.matched > 0 {
+        return Some(super::Reach::Targets);
+    }
+    let Some(Answer::Answered(series)) = &inputs.observation.evidence else { return None };
+    let naming = Naming::of(inputs.targets, inputs.policy);
+    let mut ignored = series.iter().filter(|one| !one.value.is_nan());
+    Some(match ignored.next() {
+        None => super::Reach::NoSeries,
+        // Whose pods are not there cannot be named: nothing is wrong with the query.
+        Some(_) if inputs.targets.is_empty() => super::Reach::Targets,
+        Some(_) if series.iter().any(|one| !naming.named_by(&one.labels).is_empty()) => super::Reach::Targets,
+        Some(first) => super::Reach::NoTarget(first.labels.clone()),
+    })
 }
 
 /// Since when `target` has been breached without a gap up to the newest observation,
@@ -136,10 +186,10 @@ pub(super) fn breached_since(
     since: Timestamp,
 ) -> Option<Timestamp> {
     let History::Answered(series) = history else { return None };
-    let targets = BTreeMap::from([(target.object.name.as_str(), target)]);
+    let naming = Naming::of(std::slice::from_ref(target), inputs.policy);
     let mut seen: Vec<Timestamp> = series
         .iter()
-        .filter(|one| named_by(&one.labels, &targets, inputs).is_some())
+        .filter(|one| !naming.named_by(&one.labels).is_empty())
         .flat_map(|one| one.at.iter().copied())
         .filter(|at| *at <= inputs.observation.at)
         .collect();
@@ -156,18 +206,4 @@ pub(super) fn breached_since(
         begun = at;
     }
     (begun < inputs.observation.at).then_some(begun.max(since))
-}
-
-fn living(targets: &[Target]) -> BTreeMap<&str, &Target> {
-    targets.iter().filter(|target| !target.terminating).map(|target| (target.object.name.as_str(), target)).collect()
-}
-
-/// The target a series names: by the match label, in the policy's namespace,
-/// and with the target's uid where the series carries one.
-fn named_by<'a>(labels: &Labels, targets: &BTreeMap<&str, &'a Target>, inputs: Inputs<'_>) -> Option<&'a Target> {
-    let label = |name: &str| labels.get(name).map(String::as_str);
-    let target = *targets.get(label(&inputs.policy.match_label)?)?;
-    let same_namespace = label("namespace").is_none_or(|namespace| namespace == inputs.policy.key.namespace);
-    let same_uid = label("uid").is_none_or(|uid| uid == target.object.uid.as_str());
-    (same_namespace && same_uid).then_some(target)
 }

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Counts, Inputs, Matching, Memory, Phase, Question, Refused, Sight};
+use super::{Change, Counts, Inputs, Matching, Memory, Phase, Question, Reach, Reached, Refused, Sight, Transition};
 use crate::ledger::State;
+use crate::observation::Answer;
 use crate::policy::Mode;
+use crate::refusal::Reason;
 use crate::target::{Object, Uid};
 use crate::time::{after, elapsed};
 
 /// The shortest time between two looks: a deadline that has just passed must
 /// not make the loop spin.
 const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(100);
+
+/// How often it is asked whether a query that returns nothing could return something.
+const REACH_CHECKED_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// The same while it could not: whoever mends a label wants to see it.
+const REACH_MISSED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// What has to be known for a full decision.
 pub(super) fn questions(
@@ -22,7 +29,8 @@ pub(super) fn questions(
     unproven_targets: Vec<Object>,
 ) -> Vec<Question> {
     let unproven = sights.values().any(|sight| *sight == Sight::Unproven);
-    let evidence = (unproven && inputs.observation.evidence.is_none()).then_some(Question::Evidence);
+    let wanted = unproven || reach_is_unknown(inputs, matching);
+    let evidence = (wanted && inputs.observation.evidence.is_none()).then_some(Question::Evidence);
     let taken_over = inputs
         .memory
         .timers
@@ -33,6 +41,28 @@ pub(super) fn questions(
     let history = taken_over.filter(|_| inputs.observation.history.is_none());
     let freshness = unproven_targets.into_iter().map(|target| Question::Freshness { target });
     evidence.into_iter().chain(history.map(|since| Question::History { since })).chain(freshness).collect()
+}
+
+/// Whether nobody has asked lately if the query reaches anything at all: an empty answer
+/// looks the same when all is well and when a label is misspelt.
+fn reach_is_unknown(inputs: Inputs<'_>, matching: &Matching) -> bool {
+    let empty = matches!(inputs.observation.breach, Answer::Answered(_)) && matching.returned == 0;
+    empty
+        && inputs.memory.reached.as_ref().is_none_or(|reached| {
+            let patience = if reached.reach == Reach::Targets { REACH_CHECKED_EVERY } else { REACH_MISSED_EVERY };
+            elapsed(reached.at, inputs.observation.at) >= patience
+        })
+}
+
+/// What the query reaches, as far as this look tells.
+pub(super) fn reached(inputs: Inputs<'_>, matching: &Matching) -> Option<Reached> {
+    let at = inputs.observation.at;
+    match (super::matching::reach(inputs, matching), &inputs.observation.evidence) {
+        (Some(reach), _) => Some(Reached { at, reach }),
+        // Asked without an answer: not at every look again.
+        (None, Some(_)) => inputs.memory.reached.clone().map(|reached| Reached { at, ..reached }),
+        (None, None) => inputs.memory.reached.clone(),
+    }
 }
 
 /// How many targets are in which state.
@@ -99,4 +129,34 @@ fn to_next_grid_point(now: Timestamp, interval: SignedDuration) -> SignedDuratio
     let into = now.as_nanosecond().rem_euclid(interval.as_nanos().max(1));
     let nanos = interval.as_nanos().saturating_sub(into);
     SignedDuration::try_from_nanos_i128(nanos).unwrap_or(interval)
+}
+
+/// Why each firing target is held back, and the news of those for which that is new. Who
+/// is in the hands of an action is not held back, and that every rung was tried is news
+/// of its own.
+pub(super) fn held_back(
+    inputs: Inputs<'_>,
+    memory: &Memory,
+    refusals: &[Refused],
+    mut transitions: Vec<Transition>,
+) -> (BTreeMap<Uid, Reason>, Vec<Transition>) {
+    let acted_on =
+        |uid: &Uid| inputs.ledger.of(&inputs.policy.key).any(|one| one.in_flight() && one.target.uid == *uid);
+    let firing = |uid: &Uid| memory.timers.get(uid).is_some_and(|timer| timer.phase == Phase::Firing);
+    let mut reasons = BTreeMap::new();
+    for Refused { target, refusal } in refusals {
+        // Clear at this moment: nothing is due.
+        if !firing(target) || acted_on(target) || refusal.reason == Reason::NotYetFor {
+            continue;
+        }
+        reasons.insert(target.clone(), refusal.reason);
+        let news = inputs.memory.held_back.get(target).map(|told| told.as_str()) != Some(refusal.reason.as_str());
+        let object = inputs.targets.iter().map(|one| &one.object).find(|object| object.uid == *target);
+        if let Some(object) = object.filter(|_| news && refusal.reason != Reason::Exhausted) {
+            let change = Change::HeldBack(*refusal);
+            let value = memory.timers.get(target).map(|timer| timer.value);
+            transitions.push(Transition { target: object.clone(), change, value });
+        }
+    }
+    (reasons, transitions)
 }

@@ -87,7 +87,8 @@ fn step(timer: Option<Timer>, sight: Sight, at: Timestamp, policy: &Policy) -> O
     match (timer, sight) {
         (timer, Sight::Breached(value)) => Some(breached(timer, value, at, policy)),
         (Some(timer), Sight::Clear) => cleared(timer, at, policy),
-        (Some(timer), Sight::Unknown | Sight::NoData | Sight::Unproven) => {
+        // What is too young to be judged keeps what it was judged to be before.
+        (Some(timer), Sight::Unknown | Sight::NoData | Sight::Unproven | Sight::Young(_) | Sight::Namesake) => {
             // An unproven sight is asked for and decided anew at the same instant.
             let frozen = timer.frozen || sight != Sight::Unproven;
             Some(Timer { frozen, ..timer })

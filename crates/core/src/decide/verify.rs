@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Inputs, Sight, Timer, Verdict};
+use super::{Inputs, Sight, Storm, Timer, Verdict, storm};
 use crate::execute::OutcomeReason;
 use crate::ledger::{Outcome, Record, State};
 use crate::observation::Answer;
@@ -40,6 +40,7 @@ pub(super) fn judge(
     inputs: Inputs<'_>,
     sights: &BTreeMap<Uid, Sight>,
     timers: &BTreeMap<Uid, Timer>,
+    storm: Option<Storm>,
 ) -> (BTreeMap<String, Verification>, Vec<Verdict>) {
     let mut verifications = BTreeMap::new();
     let mut verdicts = Vec::new();
@@ -48,6 +49,11 @@ pub(super) fn judge(
             State::Pending | State::Verifying if record.hash != inputs.policy.hash => {
                 verdicts.push(policy_changed(record));
             }
+            State::Pending if storm::forbids(inputs, storm, record) => verdicts.push(Verdict {
+                action: record.name.clone(),
+                outcome: Outcome::Cancelled,
+                reason: OutcomeReason::Storm,
+            }),
             State::Pending => verdicts.extend(recovered_by_itself(record, sights, timers)),
             State::Verifying => {
                 let (verification, verdict) = verify(inputs, sights, record);
@@ -142,8 +148,8 @@ fn look(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>, record: &Record) -> S
         .iter()
         .filter(|target| in_scope(record, target))
         .map(|target| match sights.get(&target.object.uid) {
-            Some(Sight::Breached(_)) => ScopeSight::Breached,
-            Some(Sight::NoData) => ScopeSight::NoData,
+            Some(Sight::Breached(_) | Sight::Young(_)) => ScopeSight::Breached,
+            Some(Sight::NoData | Sight::Namesake) => ScopeSight::NoData,
             Some(Sight::Clear) if target.ready => ScopeSight::Clear,
             Some(Sight::Clear) => ScopeSight::NotReady,
             Some(Sight::Unknown | Sight::Unproven | Sight::Quiet) | None => ScopeSight::Unknown,

@@ -15,7 +15,10 @@ use jiff::{SignedDuration, Timestamp};
 use prunella_core::decide::{Decision, Inputs, Memory, Question, Reservation};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
 use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Series, UnknownReason};
-use prunella_core::policy::{Action, Disruption, Limits, Mode, OnNoData, Policy, PolicyKey, StepSpec};
+use prunella_core::policy::{
+    Action, Disruption, Limits, Mode, OnNoData, OnStorm, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap,
+    Unhealthy,
+};
 use prunella_core::target::{Object, Target};
 use prunella_core::{decide, time};
 
@@ -41,7 +44,13 @@ pub fn policy() -> Policy {
         breach_for: seconds(30),
         clear_for: seconds(20),
         on_no_data: OnNoData::Hold,
-        match_label: "pod".into(),
+        series: SeriesMatch::Label("pod".into()),
+        namespace_label: "namespace".into(),
+        pinned: true,
+        // Youth has tests of its own.
+        min_age: seconds(0),
+        signal_window: seconds(45),
+        reset_at: None,
         longest_gap: seconds(45),
         suspended: false,
         hash: "rule".into(),
@@ -52,6 +61,11 @@ pub fn policy() -> Policy {
             window: seconds(3600),
             max_concurrent: 1,
             ladder_reset: seconds(3600),
+            subject_cap: SubjectCap { count: 5, window: seconds(3600) },
+            // Storms have tests of their own.
+            max_unhealthy: Unhealthy::Percent(100),
+            on_storm: OnStorm::Probe,
+            storm_cooldown: seconds(60),
         },
     }
 }
@@ -80,6 +94,8 @@ pub fn pod(name: &str, created: i64) -> Target {
         stable_name: false,
         opted_out: None,
         not_healable: None,
+        pods: Vec::new(),
+        rollout_progress: None,
     }
 }
 
@@ -116,6 +132,7 @@ pub fn record(name: &str, sequence: u64, pod: &Target, created: i64, state: Stat
         rung: 1,
         attempt: 1,
         state,
+        waiting: false,
         reason: None,
         finished: matches!(state, State::Finished(_)).then(|| second(created)),
     }
@@ -228,6 +245,7 @@ impl World {
                 rung: reservation.rung,
                 attempt: reservation.attempt,
                 state: State::Pending,
+                waiting: false,
                 reason: None,
                 finished: None,
             });

@@ -42,6 +42,13 @@ impl Leaf {
         let counts = self.alternatives.iter().map(|selector| format!("count({})", selector.narrowed(extra)));
         counts.collect::<Vec<_>>().join(" or ")
     }
+
+    /// Whether a series can come from here that carries `label="value"` to the result.
+    pub(super) fn may_carry(&self, label: &str, value: &str) -> bool {
+        let may =
+            |one: &Selector| one.carried.contains(label) && pin(&one.vector, label).is_none_or(|pin| pin == value);
+        self.alternatives.iter().any(may)
+    }
 }
 
 impl Selector {

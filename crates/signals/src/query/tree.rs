@@ -61,13 +61,6 @@ pub(super) fn metric_name(selector: &VectorSelector) -> Option<&str> {
         .or_else(|| selector.matchers.matchers.iter().find_map(|matcher| equal_to(matcher, "__name__")))
 }
 
-/// The one namespace that every selector pins, if there is one.
-pub(super) fn pinned_namespace(expr: &Expr) -> Option<String> {
-    let mut pinned = selectors(expr).into_iter().map(|selector| pin(selector, "namespace"));
-    let first = pinned.next()??;
-    pinned.all(|other| other == Some(first)).then(|| first.to_owned())
-}
-
 /// The value to which `selector` pins `label`, in every alternative of it.
 pub(super) fn pin<'a>(selector: &'a VectorSelector, label: &str) -> Option<&'a str> {
     let in_group = |group: &'a [Matcher]| group.iter().find_map(|matcher| equal_to(matcher, label));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prunella_signals::{Query, QueryError};
+use prunella_signals::{Query, QueryError, Scope};
 
 #[track_caller]
 fn looks_back(query: &str, minutes: u64) {
@@ -24,23 +24,30 @@ fn the_window_adds_up_along_the_widest_path() {
 }
 
 #[test]
-fn a_namespace_is_pinned_by_every_selector_or_not_at_all() {
-    for (query, pinned) in [
-        (r#"x{namespace="shop"} > 1"#, true),
-        (r#"x{namespace="shop"} / y{namespace="shop",a="b"} > 1"#, true),
-        (r#"x{namespace="shop"} > 1 unless y"#, false),
-        (r#"x{namespace="shop"} / y{namespace="bar"} > 1"#, false),
-        (r#"x{namespace=~"shop"} > 1"#, false),
-        (r#"x{namespace!="shop"} > 1"#, false),
-        (r#"topk(scalar(n), x{namespace="shop"}) > 1"#, false),
-        (r#"{__name__="x", namespace="shop"} > 1"#, true),
-        (r#"x{namespace="shop" or namespace="bar"} > 1"#, false),
-        (r#"x{namespace="shop",a="1" or namespace="shop",a="2"} > 1"#, true),
-        ("vector(1) > 0", false),
+fn a_namespace_is_pinned_by_every_selector_carried_or_lost() {
+    use Scope::{Carried, Lost, Pinned};
+    for (query, scope) in [
+        (r#"x{namespace="shop"} > 1"#, Pinned),
+        (r#"x{namespace="shop"} / y{namespace="shop",a="b"} > 1"#, Pinned),
+        (r#"x{namespace="shop"} > 1 unless y"#, Carried),
+        (r#"x{namespace="shop"} / y{namespace="bar"} > 1"#, Carried),
+        (r#"x{namespace=~"shop"} > 1"#, Carried),
+        (r#"x{namespace!="shop"} > 1"#, Carried),
+        (r#"topk(scalar(n), x{namespace="shop"}) > 1"#, Carried),
+        (r#"{__name__="x", namespace="shop"} > 1"#, Pinned),
+        (r#"x{namespace="shop" or namespace="bar"} > 1"#, Carried),
+        (r#"x{namespace="shop",a="1" or namespace="shop",a="2"} > 1"#, Pinned),
+        ("x > 1", Carried),
+        ("sum by (pod) (x) > 1", Lost),
+        ("sum by (namespace, pod) (x) > 1", Carried),
+        ("sum without (namespace) (x) > 1", Lost),
+        (r#"x{namespace="bar"} > 1"#, Lost),
+        ("vector(1) > 0", Lost),
     ] {
-        let compiled = Query::compile(query, Some("up")).unwrap();
-        assert_eq!(compiled.pins_namespace("shop"), pinned, "for {query}");
-        assert!(!compiled.pins_namespace("elsewhere"), "for {query}");
+        let compiled = |evidence| Query::compile(query, Some(evidence)).unwrap();
+        assert_eq!(compiled(r#"up{namespace="shop"}"#).scope("namespace", "shop"), scope, "for {query}");
+        assert_ne!(compiled("up").scope("namespace", "shop"), Pinned, "the evidence speaks of others: {query}");
+        assert_ne!(compiled("up").scope("namespace", "elsewhere"), Pinned, "for {query}");
     }
 }
 
@@ -51,6 +58,6 @@ fn what_the_parser_does_not_know_says_of_itself_what_it_must() {
     let query = Query::unread(newest, "rate(x[5m] anchored)", Duration::from_mins(5)).unwrap();
     assert_eq!((query.text(), query.evidence()), (newest, "rate(x[5m] anchored)"));
     assert_eq!((query.widest_range(), query.leaves().len()), (Duration::from_mins(5), 0));
-    assert!(!query.pins_namespace("shop"));
+    assert_eq!(query.scope("namespace", "shop"), Scope::Carried, "nobody could look");
     assert_eq!(Query::unread(newest, " ", Duration::ZERO).unwrap_err().reason(), "BadEvidence");
 }

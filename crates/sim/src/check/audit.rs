@@ -4,6 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::execute::EXECUTE_WITHIN;
 use prunella_core::ledger::State;
+use prunella_core::policy::OnStorm;
 use prunella_core::target::Uid;
 use prunella_core::time::{after, elapsed, times};
 
@@ -31,6 +32,7 @@ impl Check {
             });
         }
         for policy in api.policies.values() {
+            self.note_storm(now, policy, api, prometheus);
             self.check_bounded(now, policy, api, prometheus);
             for pod in api.pods.values().filter(|pod| policy.selects.contains(&pod.workload)) {
                 self.check_acted_on(now, policy, pod, api, prometheus);
@@ -70,10 +72,31 @@ impl Check {
             return;
         }
         let since = *self.breached.entry(key).or_insert(now);
-        let by = after(since, rule.breach_for + times(rule.interval, 2) + SLACK);
+        let youth = rule.min_age.max(rule.signal_window);
+        let by = after(since, youth + rule.breach_for + times(rule.interval, 2) + SLACK);
         self.require(now <= by, now, "HP-13", || {
             format!("{} has been breached since {since} and {} does nothing", pod.object.uid, rule.key)
         });
+    }
+
+    /// Remembers that so many are breached that the observer is suspect.
+    fn note_storm(&mut self, now: Timestamp, policy: &PolicyObject, api: &ApiServer, prometheus: &Prometheus) {
+        let selected = |pod: &&Pod| policy.selects.contains(&pod.workload);
+        let pods: Vec<&Pod> = api.pods.values().map(AsRef::as_ref).filter(selected).collect();
+        let breached = |pod: &&&Pod| prometheus.truth(&pod.object.uid, policy.condition, now) != Some(false);
+        let allowed = policy.rule.limits.max_unhealthy.of(pods.iter().filter(|pod| !pod.terminating).count());
+        if pods.iter().filter(breached).count() > allowed {
+            self.stormy.insert(policy.rule.key.name.clone(), now);
+        }
+    }
+
+    /// Whether a storm may hold back all but a first probe, or that as well.
+    fn may_be_stormy(&self, now: Timestamp, policy: &PolicyObject, api: &ApiServer) -> bool {
+        let rule = &policy.rule;
+        let lasts = rule.limits.storm_cooldown + rule.clear_for + rule.breach_for + times(rule.interval, 4) + SLACK;
+        let lately = self.stormy.get(&rule.key.name).is_some_and(|at| elapsed(*at, now) <= lasts);
+        let tried = api.actions.values().any(|action| action.policy() == rule.key.name);
+        lately && (tried || rule.limits.on_storm == OnStorm::Hold)
     }
 
     /// Whether a brake may refuse: something was done to the pod's workload, which may
@@ -81,10 +104,11 @@ impl Check {
     fn may_be_refused(&self, now: Timestamp, policy: &PolicyObject, target: &Uid, api: &ApiServer) -> bool {
         let counted = policy.rule.limits.window.max(policy.rule.limits.cooldown);
         let place = |uid: &Uid| self.pods.get(uid).map(|birth| birth.workload);
-        api.actions.values().any(|action| {
-            let lately = action.status.finished_at.is_none_or(|at| elapsed(at, now) <= counted);
-            place(&action.spec.target.uid) == place(target) || lately && action.policy() == policy.rule.key.name
-        })
+        self.may_be_stormy(now, policy, api)
+            || api.actions.values().any(|action| {
+                let lately = action.status.finished_at.is_none_or(|at| elapsed(at, now) <= counted);
+                place(&action.spec.target.uid) == place(target) || lately && action.policy() == policy.rule.key.name
+            })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use prunella_core::Decision;
-use prunella_core::decide::{Memory, Phase, Timer};
+use prunella_core::decide::{Memory, Phase, Storm, Timer};
 use prunella_core::ledger::Ledger;
 use prunella_core::observation::{Answer, Observation};
 use prunella_core::target::Uid;
@@ -53,6 +53,7 @@ pub(super) fn status(
         .collect();
     PolicyStatus {
         sick,
+        storm: decision.memory.storm.map(|storm| whole_seconds(storm.since)),
         observed: matches!(observation.breach, Answer::Answered(_)),
         healing: own().next().map(|record| record.state),
         blocked: blocked.into_iter().collect(),
@@ -70,5 +71,6 @@ pub(super) fn memory(status: &PolicyStatus) -> Memory {
             memory.exhausted.insert(sick.uid.clone());
         }
     }
+    memory.storm = status.storm.map(Storm::restored);
     memory
 }

@@ -22,8 +22,9 @@ impl Process {
     pub(super) fn post(&mut self, look: Look, decision: Decision, ground: &mut Ground<'_>) {
         let name = look.name();
         ground.trace.decision(ground.now, self.id, &name, &decision);
-        let firing = decision.memory.timers.iter().filter(|(_, timer)| {
-            timer.phase == Phase::Firing && timer.breach.is_some_and(|breach| breach.last == look.observation.at)
+        let firing = decision.memory.timers.iter().filter(|(uid, timer)| {
+            let now_breached = timer.breach.is_some_and(|breach| breach.last == look.observation.at);
+            timer.phase == Phase::Firing && now_breached && !decision.waiting.contains(*uid)
         });
         let posting = Posting {
             policy_uid: look.policy.uid.clone(),
