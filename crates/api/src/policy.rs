@@ -211,7 +211,7 @@ pub enum TargetKind {
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.label) || !has(self.__global__)").message("match takes one of label and global, not both")
+    validation = Rule::new("!has(self.label) || !has(self.global)").message("match takes one of label and global, not both")
 )]
 pub struct Match {
     /// The label of a series that holds the target's name: by default the target's kind in lower case, as in pod. At most 128 characters.
