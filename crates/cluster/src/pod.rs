@@ -93,6 +93,7 @@ impl SlimPod {
             stable_name,
             opted_out: self.opted_out,
             not_healable: self.not_healable,
+            workload: None,
         }
     }
 }

@@ -20,9 +20,11 @@ mod timers;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::action::{Action, Inapplicable};
 use crate::execute::OutcomeReason;
 use crate::ledger::{Ledger, Outcome};
 use crate::observation::{Labels, Observation};
@@ -76,6 +78,8 @@ pub struct Decision {
     pub verdicts: Vec<Verdict>,
     /// Why sick targets are not acted on, at most one a target.
     pub refusals: Vec<Refused>,
+    /// The rungs that do not apply to those for whom nothing else is left.
+    pub skipped: BTreeMap<Uid, Vec<Skipped>>,
     /// What happened to targets since the last decision.
     pub transitions: Vec<Transition>,
     /// What has to be known for a full decision. Empty: this one is full.
@@ -101,6 +105,10 @@ pub struct Reservation {
     pub rung: u32,
     /// Which attempt on that rung, from 1.
     pub attempt: u32,
+    /// What is done, with absolute parameters.
+    pub action: Action,
+    /// The rungs passed over on the way, because they do not apply.
+    pub skipped: Vec<Skipped>,
     /// The number of the policy's action, one above the highest on record.
     pub sequence: u64,
     /// Since when it has been sick.
@@ -135,6 +143,23 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
+/// A rung that does not apply to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped {
+    /// Which rung of the ladder, from 1.
+    pub rung: u32,
+    /// What it would do, by its name.
+    pub action: &'static str,
+    /// Why it does not apply.
+    pub why: Inapplicable,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}, {}: {}", self.rung, self.action, self.why)
+    }
+}
+
 /// A change in a target's state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
@@ -155,7 +180,7 @@ pub enum Change {
     StartedFiring,
     /// Clear for `clearFor` (or, when it was only pending, once).
     Recovered,
-    /// Every rung of the ladder was tried.
+    /// Every rung of the ladder was tried, or does not apply.
     Exhausted,
 }
 
@@ -203,6 +228,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     let brakes::Released { reservations, refusals, unproven } = brakes::release(inputs, &matching, &sights, &memory);
     let mut transitions = transitions;
     (memory.exhausted, transitions) = ladder::exhausted(inputs, &refusals, transitions);
+    let skipped = ladder::skipped(inputs, &memory.timers, &memory.exhausted);
     Decision {
         questions: outlook::questions(inputs, &sights, &matching, unproven),
         counts: outlook::counts(inputs, &memory),
@@ -212,6 +238,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
         reservations,
         verdicts,
         refusals,
+        skipped,
         transitions,
         matching,
     }

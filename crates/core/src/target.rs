@@ -66,6 +66,35 @@ pub struct Target {
     pub opted_out: Option<OptOut>,
     /// Why it may not be healed, if so.
     pub not_healable: Option<NotHealable>,
+    /// What actions on the subject as a whole depend on; `None` where it is no workload
+    /// that can be changed, or nothing is known of it yet.
+    pub workload: Option<Workload>,
+}
+
+/// What decisions need to know of a workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// How many replicas it asks for; `None` for a kind without such a number.
+    pub replicas: Option<i32>,
+    /// Whether a change of its pod template replaces all its pods by itself.
+    pub rolls_out: bool,
+    /// Whether the policy's selector chooses all its pods.
+    pub all_selected: bool,
+    /// The autoscaler that owns the number of replicas.
+    pub autoscaler: Option<Autoscaler>,
+}
+
+/// An autoscaler that owns a number of replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Autoscaler {
+    /// The autoscaler itself.
+    pub object: Object,
+    /// The fewest replicas it asks for.
+    pub minimum: i32,
+    /// The most replicas it asks for.
+    pub maximum: i32,
+    /// Whether something else made it, and would undo a change of it.
+    pub controlled: bool,
 }
 
 impl Target {
@@ -107,12 +136,21 @@ pub enum NotHealable {
     Completed,
     /// Its node is not ready: what the node cannot say the pod cannot show.
     NodeNotReady,
+    /// The action would touch pods of its workload that the policy does not select.
+    PodsNotSelected,
 }
 
 impl NotHealable {
     /// Every reason.
-    pub const ALL: [Self; 6] =
-        [Self::StaticPod, Self::NoController, Self::OwnedByJob, Self::Terminating, Self::Completed, Self::NodeNotReady];
+    pub const ALL: [Self; 7] = [
+        Self::StaticPod,
+        Self::NoController,
+        Self::OwnedByJob,
+        Self::Terminating,
+        Self::Completed,
+        Self::NodeNotReady,
+        Self::PodsNotSelected,
+    ];
 
     /// The word used in status, Events, metrics and logs alike.
     #[must_use]
@@ -124,6 +162,7 @@ impl NotHealable {
             Self::Terminating => "Terminating",
             Self::Completed => "Completed",
             Self::NodeNotReady => "NodeNotReady",
+            Self::PodsNotSelected => "PodsNotSelected",
         }
     }
 }

@@ -2,7 +2,8 @@
 //! goes wrong when. A seed stands for one; a story writes its own.
 
 use jiff::SignedDuration;
-use prunella_core::policy::{Action, Disruption, Limits, Mode, OnNoData, Policy, PolicyKey, StepSpec};
+use prunella_core::action::{ActionSpec, Disruption};
+use prunella_core::policy::{Limits, Mode, OnNoData, Policy, PolicyKey, StepSpec};
 
 use crate::dice::Dice;
 use crate::faults::Weather;
@@ -130,7 +131,7 @@ pub fn policy(name: &str) -> Policy {
 #[must_use]
 pub fn step(attempts: u32) -> StepSpec {
     StepSpec {
-        action: Action::DeletePod { disruption: Disruption::Evict, grace: Some(SignedDuration::from_secs(5)) },
+        action: ActionSpec::DeletePod { disruption: Disruption::Evict, grace: Some(SignedDuration::from_secs(5)) },
         attempts,
         verify_within: SignedDuration::from_mins(2),
     }

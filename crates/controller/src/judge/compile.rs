@@ -5,7 +5,8 @@
 use jiff::SignedDuration;
 use kube::ResourceExt;
 use kube::core::Selector;
-use prunella_api::{Duration, DurationError, HealingPolicy, OnNoData};
+use prunella_api::{AutoscalerRule, Duration, DurationError, HealingPolicy, OnNoData, RolloutRestart, Scale};
+use prunella_core::action::{ActionSpec, ScaleSpec, Towards};
 use prunella_core::policy::{self, Limits, Policy, PolicyKey, StepSpec};
 use prunella_core::time::times;
 use prunella_signals::{Query, QueryError};
@@ -28,8 +29,6 @@ pub(crate) struct Compiled {
     pub(crate) query: Query,
     pub(crate) selector: Selector,
     pub(crate) source: String,
-    /// The steps' actions as the user wrote them: they go into the records.
-    pub(crate) actions: Vec<prunella_api::Action>,
     /// A digest of condition, target and steps.
     pub(crate) hash: String,
 }
@@ -47,8 +46,10 @@ pub(crate) enum CompileError {
     NoCondition,
     #[error("at least one step must be given")]
     NoStep,
-    #[error("steps.action: {0}")]
-    Action(#[from] ledger::RecordError),
+    #[error("steps.action: exactly one kind of action must be given: deletePod, rolloutRestart or scale")]
+    NoAction,
+    #[error("steps.action.scale: exactly one of by and to must be given")]
+    NoNumber,
     #[error(
         "condition.promql.query does not keep to the policy's namespace: add namespace={namespace:?} to every selector in it"
     )]
@@ -72,9 +73,12 @@ impl CompileError {
             Self::Query(error) => error.reason(),
             Self::NamespaceNotPinned { .. } => "NamespaceNotPinned",
             Self::VerifyTooShort { .. } => "VerifyTooShort",
-            Self::Duration { .. } | Self::Selector(_) | Self::NoCondition | Self::NoStep | Self::Action(_) => {
-                "InvalidSpec"
-            }
+            Self::Duration { .. }
+            | Self::Selector(_)
+            | Self::NoCondition
+            | Self::NoStep
+            | Self::NoAction
+            | Self::NoNumber => "InvalidSpec",
         }
     }
 }
@@ -133,8 +137,7 @@ pub(crate) fn compile(object: &HealingPolicy, sources: &Sources) -> Result<Compi
         key,
     };
     let selector = Selector::try_from(spec.target.selector.clone())?;
-    let actions = spec.steps.iter().map(|step| step.action.clone()).collect();
-    Ok(Compiled { policy, query, selector, source: promql.source.name.clone(), actions, hash })
+    Ok(Compiled { policy, query, selector, source: promql.source.name.clone(), hash })
 }
 
 fn step(
@@ -144,10 +147,32 @@ fn step(
     range: SignedDuration,
 ) -> Result<StepSpec, CompileError> {
     Ok(StepSpec {
-        action: ledger::action(&step.action)?,
+        action: action(&step.action)?,
         attempts: u32::try_from(step.attempts).unwrap_or(1).max(1),
         verify_within: verify_within(step, clear_for, interval, range)?,
     })
+}
+
+fn action(wanted: &prunella_api::Action) -> Result<ActionSpec, CompileError> {
+    let prunella_api::Action { delete_pod, rollout_restart, scale } = wanted;
+    match (delete_pod, rollout_restart, scale) {
+        (Some(delete), None, None) => {
+            let (disruption, grace) = ledger::removal(delete);
+            Ok(ActionSpec::DeletePod { disruption, grace })
+        }
+        (None, Some(RolloutRestart {}), None) => Ok(ActionSpec::RolloutRestart),
+        (None, None, Some(Scale { by, to, min, max, autoscaler })) => Ok(ActionSpec::Scale(ScaleSpec {
+            towards: match (*by, *to) {
+                (Some(by), None) => Towards::By(by),
+                (None, Some(to)) => Towards::To(to),
+                _ => return Err(CompileError::NoNumber),
+            },
+            min: *min,
+            max: *max,
+            raise_minimum: *autoscaler == AutoscalerRule::RaiseMinimum,
+        })),
+        _ => Err(CompileError::NoAction),
+    }
 }
 
 fn verify_within(

@@ -9,7 +9,7 @@ use prunella_api::ConditionType::{Blocked, Healing, Healthy, Observed, Ready, St
 use prunella_api::{
     ActionSummary, HealingPolicy, HealingPolicyStatus, RefusalCount, SickTarget, TargetCounts, set_condition,
 };
-use prunella_core::decide::{Decision, Phase, Timer};
+use prunella_core::decide::{Decision, Phase, Skipped, Timer};
 use prunella_core::ledger::{Ledger, Record, State};
 use prunella_core::observation::{Answer, Labels, Observation, UnknownReason};
 use prunella_core::refusal::{Reason, Refusal};
@@ -172,7 +172,12 @@ impl Scene<'_> {
             Reason::Held => "healing is held back by an annotation prunella.dev/hold on a namespace".to_owned(),
             Reason::OptedOut => "an annotation prunella.dev/heal wants the target left alone".to_owned(),
             Reason::Exhausted => {
-                format!("every step was tried, and the target has not been clear for {:#} since", limits.ladder_reset)
+                let skipped = self.decision.skipped.values().next();
+                format!(
+                    "every step was tried{}, and the target has not been clear for {:#} since",
+                    passed_over(skipped),
+                    limits.ladder_reset
+                )
             }
             Reason::Stale => "the samples behind the breach are not fresh: its exporter is silent".to_owned(),
             Reason::ObservationUnknown => "the source gives no answer to rely on".to_owned(),
@@ -269,6 +274,12 @@ impl Scene<'_> {
             },
         })
     }
+}
+
+/// Which steps were passed over and why, as the rest of "every step was tried".
+pub(super) fn passed_over(skipped: Option<&Vec<Skipped>>) -> String {
+    let all: Vec<String> = skipped.into_iter().flatten().map(ToString::to_string).collect();
+    if all.is_empty() { String::new() } else { format!(" or does not apply ({})", all.join("; ")) }
 }
 
 fn state_word(state: State) -> &'static str {

@@ -8,13 +8,13 @@
 
 use std::collections::BTreeMap;
 
-use super::ladder::{self, Place};
-use super::{Inputs, Matching, Memory, Phase, Refused, Reservation, Sight, Timer};
+use super::ladder::{self, Place, Try};
+use super::{Inputs, Matching, Memory, Phase, Refused, Reservation, Sight, Skipped, Timer};
 use crate::ledger::{Ledger, Record, State};
-use crate::observation::{Freshness, Labels};
+use crate::observation::{Freshness, Series};
 use crate::policy::Mode;
 use crate::refusal::{Reason, Refusal};
-use crate::target::{Object, Target, Uid};
+use crate::target::{NotHealable, Object, Target, Uid};
 use crate::time::{after, elapsed, times};
 
 /// How many targets' samples are asked about in one round: a policy whose every target
@@ -52,8 +52,9 @@ pub(super) fn release(
     let mut refusals = Vec::new();
     let mut unproven = Vec::new();
     for (target, timer) in sick {
+        let place = ladder::place(inputs.policy, &ledger, target, timer.since);
         let sight = sights.get(&target.object.uid).copied().unwrap_or(Sight::Unknown);
-        let refusal = first_refusal(inputs, &ledger, target, timer, sight).or_else(|| {
+        let refusal = first_refusal(inputs, &ledger, target, timer, sight, &place).or_else(|| {
             match inputs.observation.freshness.get(&target.object.uid) {
                 Some(Freshness::Fresh) => None,
                 Some(Freshness::Stale) => Some(Refusal::open(Reason::Stale)),
@@ -66,22 +67,30 @@ pub(super) fn release(
                 }
             }
         });
-        match refusal {
-            Some(refusal) => refusals.push(Refused { target: target.object.uid.clone(), refusal }),
-            None if let Sight::Breached(value) = sight => {
+        match (refusal, place.next) {
+            (Some(refusal), _) => refusals.push(Refused { target: target.object.uid.clone(), refusal }),
+            (None, Some(next)) if let Sight::Breached(value) = sight => {
                 let labels = matching.breached.get(&target.object.uid).map(|worst| worst.labels.clone());
-                let reservation = reserve(inputs, &ledger, target, timer, value, labels.unwrap_or_default());
+                let worst = Series { labels: labels.unwrap_or_default(), value };
+                let reservation = reserve(inputs, &ledger, target, timer, worst, next, place.skipped);
                 ledger.records.push(provisional(inputs, target, &reservation));
                 reservations.push(reservation);
             }
-            // `first_refusal` lets only a breach through.
-            None => {}
+            // `first_refusal` lets only a breach through, and only with a rung that is next.
+            (None, _) => {}
         }
     }
     Released { reservations, refusals, unproven }
 }
 
-fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &Timer, sight: Sight) -> Option<Refusal> {
+fn first_refusal(
+    inputs: Inputs<'_>,
+    ledger: &Ledger,
+    target: &Target,
+    timer: &Timer,
+    sight: Sight,
+    place: &Place,
+) -> Option<Refusal> {
     let Inputs { policy, now, .. } = inputs;
     let limits = &policy.limits;
     if policy.suspended {
@@ -107,17 +116,21 @@ fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &T
     if let Some(opt_out) = target.opted_out.filter(|opt_out| opt_out.holds(now)) {
         return Some(Refusal { reason: Reason::OptedOut, until: opt_out.until });
     }
-    if let Some(why) = target.not_healable {
+    let whole = place.next.as_ref().is_some_and(|next| next.action.scope().is_workload());
+    let others_touched = whole && target.workload.as_ref().is_some_and(|workload| !workload.all_selected);
+    if let Some(why) = target.not_healable.or(others_touched.then_some(NotHealable::PodsNotSelected)) {
         return Some(Refusal::open(Reason::NotHealable(why)));
     }
     if policy.mode == Mode::DryRun {
         let recorded = ledger.dry_run_recorded(&policy.key, &target.object.uid, timer.since);
-        return recorded.then(|| Refusal::open(Reason::AlreadyRecorded));
+        let exhausted = place.next.is_none().then(|| Refusal::open(Reason::Exhausted));
+        return if recorded { Some(Refusal::open(Reason::AlreadyRecorded)) } else { exhausted };
     }
-    if ledger.busy_with(target, timer.since, limits.ladder_reset).is_some() {
+    let busy = ledger.busy_with(target, timer.since, limits.ladder_reset).is_some();
+    if busy || (whole && ledger.workload_busy(&target.subject.uid)) {
         return Some(Refusal::open(Reason::TargetBusy));
     }
-    if ladder::place(policy, ledger, target, timer.since) == Place::Exhausted {
+    if place.next.is_none() {
         return Some(Refusal::open(Reason::Exhausted));
     }
     if let Some(last) = ledger.last_against(target, timer.since, limits.ladder_reset) {
@@ -141,23 +154,21 @@ fn reserve(
     ledger: &Ledger,
     target: &Target,
     timer: &Timer,
-    value: f64,
-    labels: Labels,
+    worst: Series,
+    next: Try,
+    skipped: Vec<Skipped>,
 ) -> Reservation {
-    // A dry run cannot know whether a rung would have helped: it tells of the first.
-    let (rung, attempt) = match ladder::place(inputs.policy, ledger, target, timer.since) {
-        Place::Next { rung, attempt } if inputs.policy.mode == Mode::Enforce => (rung, attempt),
-        Place::Next { .. } | Place::Exhausted => (1, 1),
-    };
     Reservation {
         target: target.object.clone(),
         subject: target.subject.clone(),
-        rung,
-        attempt,
+        rung: next.rung,
+        attempt: next.attempt,
+        action: next.action,
+        skipped,
         sequence: ledger.next_sequence(&inputs.policy.key),
         since: timer.since,
-        value,
-        labels,
+        value: worst.value,
+        labels: worst.labels,
         observed_at: inputs.observation.at,
         start_by: after(inputs.now, times(inputs.policy.interval, 2)),
     }
@@ -172,6 +183,7 @@ fn provisional(inputs: Inputs<'_>, target: &Target, reservation: &Reservation) -
         hash: inputs.policy.hash.clone(),
         mode: inputs.policy.mode,
         action: String::new(),
+        scope: reservation.action.scope(),
         target: target.object.clone(),
         subject: target.subject.clone(),
         created: inputs.now,
