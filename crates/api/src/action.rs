@@ -9,7 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Action, Duration, Mode};
+use crate::{DeletePod, Duration, Mode, RolloutRestart};
 
 /// The record of one decision to act.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,15 +45,19 @@ pub struct HealingActionSpec {
     /// The number of the action within its policy, from 1.
     #[schemars(range(min = 1))]
     pub sequence: i64,
-    /// The object that is acted on.
+    /// The object that is sick, and that is acted on unless the action is one on its workload.
     pub target: ActionTarget,
-    /// The stable object behind the target, to which histories are laid: the top controller of a pod with a generated name, else the target itself.
+    /// The stable object behind the target, to which histories are laid and on which actions on workloads act: the top controller of a pod, else the target itself.
     pub subject: ActionTarget,
     /// The kind of action, like DeletePod.
     #[schemars(length(max = 32))]
     pub action_name: String,
     /// What is done, with absolute parameters.
-    pub action: Action,
+    pub action: RecordedAction,
+    /// The steps of the ladder that were passed over because they do not apply to the target, at most 10.
+    #[schemars(length(max = 10))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedStep>,
     /// How long, after its replacement stands, the target may take to be clear.
     pub verify_within: Duration,
     /// Which step of the ladder this is, from 1.
@@ -83,6 +87,54 @@ pub struct PolicyReference {
     /// A digest of the policy's condition, target and steps at the time of the decision.
     #[schemars(length(max = 64))]
     pub hash: String,
+}
+
+/// What is done, with absolute parameters: nothing that could mean something else when
+/// it is done twice.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.deletePod), has(self.rolloutRestart), has(self.scale)].filter(given, given).size() == 1").message("exactly one kind of action must be given: deletePod, rolloutRestart or scale"))]
+pub struct RecordedAction {
+    /// Removes the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delete_pod: Option<DeletePod>,
+    /// Replaces all pods of the subject. It is done when its pod template bears this action's uid in the annotation prunella.dev/restarted-by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout_restart: Option<RolloutRestart>,
+    /// Changes how many replicas the subject has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<RecordedScale>,
+}
+
+/// A change of a number from one value to another; with a third value somebody else
+/// has changed it, and it is left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedScale {
+    /// The number when it was decided: the subject's spec.replicas, or the autoscaler's spec.minReplicas.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub from: i32,
+    /// The number to be written.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub to: i32,
+    /// The HorizontalPodAutoscaler whose minimum is raised; absent when the subject itself is scaled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<ActionTarget>,
+}
+
+/// A step that does not apply to a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkippedStep {
+    /// Which step of the ladder, from 1.
+    #[schemars(range(min = 1, max = 100))]
+    pub rung: i32,
+    /// The kind of action, like Scale.
+    #[schemars(length(max = 32))]
+    pub action_name: String,
+    /// Why it does not apply, in one word, like AtMaximum.
+    #[schemars(length(max = 64))]
+    pub reason: String,
 }
 
 /// An object, so that a namesake cannot be taken for it.

@@ -12,18 +12,21 @@ mod action;
 mod condition;
 mod duration;
 mod policy;
+mod remedy;
 mod source;
 
 pub use action::{
-    ActionEvidence, ActionTarget, HealingAction, HealingActionSpec, HealingActionStatus, PolicyReference, Write,
+    ActionEvidence, ActionTarget, HealingAction, HealingActionSpec, HealingActionStatus, PolicyReference,
+    RecordedAction, RecordedScale, SkippedStep, Write,
 };
 pub use condition::{ConditionType, set_condition};
 pub use duration::{Duration, DurationError};
 pub use policy::{
-    Action, ActionSummary, Condition, DeletePod, Disruption, Global, HealingPolicy, HealingPolicySpec,
-    HealingPolicyStatus, Limits, Match, MaxActions, Mode, OnNoData, OnStorm, Promql, RefusalCount, SickTarget,
-    SourceReference, Step, StormStatus, TargetCounts, TargetKind, TargetSpec, Verify,
+    ActionSummary, Condition, Global, HealingPolicy, HealingPolicySpec, HealingPolicyStatus, Limits, Match, MaxActions,
+    Mode, OnNoData, OnStorm, Promql, RefusalCount, SickTarget, SourceReference, Step, StormStatus, TargetCounts,
+    TargetKind, TargetSpec, Verify,
 };
+pub use remedy::{Action, AutoscalerRule, DeletePod, Disruption, RolloutRestart, Scale};
 pub use source::{ClusterPrometheusSource, ClusterPrometheusSourceSpec, ClusterPrometheusSourceStatus};
 
 use kube::CustomResourceExt;
@@ -43,6 +46,8 @@ pub const FINALIZER: &str = "prunella.dev/in-flight";
 pub const RESET_ANNOTATION: &str = "prunella.dev/reset";
 /// On a `HealingAction`: the policy that reserved it.
 pub const POLICY_LABEL: &str = "prunella.dev/policy";
+/// On a workload's pod template: the uid of the `HealingAction` that restarted it last.
+pub const RESTARTED_BY_ANNOTATION: &str = "prunella.dev/restarted-by";
 
 /// Every custom resource definition of the project, as `(file name, definition)`.
 #[must_use]

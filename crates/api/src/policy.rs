@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Duration;
+use crate::{Action, Duration};
 
 /// When something is sick, what may be healed, and how.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -244,39 +244,6 @@ pub struct Step {
 
 fn default_attempts() -> i32 {
     1
-}
-
-/// What can be done.
-#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.deletePod)").message("exactly one kind of action must be given: deletePod"))]
-pub struct Action {
-    /// Removes the pod, so that its controller makes another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delete_pod: Option<DeletePod>,
-}
-
-/// Removes a pod.
-#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DeletePod {
-    /// How the pod is removed: Evict (the default) honours PodDisruptionBudgets, Delete does not.
-    #[serde(default)]
-    pub disruption: Disruption,
-    /// How many seconds the pod gets to end by itself, from 1 to 3600; the pod's own grace period when left out. Zero is not taken: it would free the pod's name while its processes may still run.
-    #[schemars(range(min = 1, max = 3600))]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grace_period_seconds: Option<i64>,
-}
-
-/// How a pod is removed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Disruption {
-    /// Through the eviction API, which honours `PodDisruptionBudgets`.
-    #[default]
-    Evict,
-    /// By deleting it, whatever a `PodDisruptionBudget` says.
-    Delete,
 }
 
 /// How it is found out whether an action helped.

@@ -3,6 +3,7 @@
 //!
 //! - [`cache`]: slim copies of watched objects; a raw pod takes fifty times the memory.
 //! - [`pod`]: a pod as the judgement knows it.
+//! - [`workloads`]: what decisions read of workloads and their autoscalers.
 //! - [`targets`]: selector → targets, from the caches.
 //! - [`marks`]: the annotations that hold healing back.
 //! - [`live`]: one target and its workload, read from the API server.
@@ -14,6 +15,7 @@ pub mod marks;
 pub mod perform;
 pub mod pod;
 pub mod targets;
+pub mod workloads;
 
 /// Why nothing can be said of the cluster.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,9 @@ pub enum ClusterError {
     /// The selector is not one.
     #[error("cannot parse the selector: {0}")]
     Selector(#[from] kube::core::ParseExpressionError),
+    /// A record asks for what cannot be done to this kind of workload.
+    #[error("there is no such action on a {0}")]
+    NoSuchAction(String),
 }
 
 /// Waits for one request to the API server, but not for ever: the client itself

@@ -1,12 +1,19 @@
 //! How a target and its workload stand right now, read from the API server: a
 //! cache may be a minute old, and the executor must not act on old news.
 
+use std::fmt::Debug;
+
+use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::Pod;
-use kube::core::{Selector, SelectorExt};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use kube::core::{NamespaceResourceScope, Selector, SelectorExt};
 use kube::{Api, Client, ResourceExt};
-use prunella_core::execute::{LiveSubject, LiveTarget};
-use prunella_core::target::Object;
+use prunella_api::RESTARTED_BY_ANNOTATION;
+use prunella_core::action::Action;
+use prunella_core::execute::{LiveField, LiveSubject, LiveTarget};
+use prunella_core::target::{Object, Uid};
+use serde::de::DeserializeOwned;
 
 use crate::pod::SlimPod;
 use crate::{ClusterError, REQUEST_DEADLINE, within};
@@ -35,38 +42,162 @@ pub async fn pod(
     Ok(SlimPod::of(&pod).and_then(|slim| slim.not_healable()).map_or(LiveTarget::Present, LiveTarget::NotHealable))
 }
 
-/// Whether the workload has as many ready replicas as it asks for.
+/// A workload at one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workload {
+    /// Whether it is whole, as the action asked for it.
+    pub subject: LiveSubject,
+    /// What the action writes.
+    pub field: LiveField,
+    /// The time without progress after which its own controller gives up.
+    pub progress_deadline: Option<SignedDuration>,
+}
+
+/// How the workload stands to `action`, whose own uid is `mark`.
 ///
 /// # Errors
 /// When the API server does not say.
-pub async fn subject(client: &Client, namespace: &str, subject: &Object) -> Result<LiveSubject, ClusterError> {
-    /// Uid, wanted and ready replicas of a workload, or that it is gone.
-    macro_rules! replicas {
-        ($kind:ty, $wanted:expr, $ready:expr) => {{
-            let api: Api<$kind> = Api::namespaced(client.clone(), namespace);
-            let object = within(REQUEST_DEADLINE, api.get_opt(&subject.name)).await?;
-            object.filter(|object| object.uid().as_deref() == Some(subject.uid.as_str())).map(|object| {
-                let wanted: fn(&$kind) -> Option<i32> = $wanted;
-                let ready: fn(&$kind) -> Option<i32> = $ready;
-                // An absent spec.replicas means 1, an absent count means none.
-                (wanted(&object).unwrap_or(1), ready(&object).unwrap_or(0))
-            })
-        }};
-    }
-    let replicas = match subject.kind.as_str() {
-        "Deployment" => replicas!(Deployment, |d| d.spec.as_ref()?.replicas, |d| d.status.as_ref()?.ready_replicas),
-        "StatefulSet" => replicas!(StatefulSet, |s| s.spec.as_ref()?.replicas, |s| s.status.as_ref()?.ready_replicas),
-        "ReplicaSet" => replicas!(ReplicaSet, |r| r.spec.as_ref()?.replicas, |r| r.status.as_ref()?.ready_replicas),
-        "DaemonSet" => replicas!(DaemonSet, |d| Some(d.status.as_ref()?.desired_number_scheduled), |d| Some(
-            d.status.as_ref()?.number_ready
-        )),
+pub async fn workload(
+    client: &Client,
+    namespace: &str,
+    subject: &Object,
+    action: &Action,
+    mark: &Uid,
+) -> Result<Workload, ClusterError> {
+    let Some(seen) = read(client, namespace, subject).await?.filter(|seen| seen.wanted > 0) else {
+        return Ok(Workload { subject: LiveSubject::Gone, field: LiveField::None, progress_deadline: None });
+    };
+    let (whole, field) = match action {
+        Action::DeletePod { .. } => (seen.ready >= seen.wanted, LiveField::None),
+        Action::RolloutRestart => {
+            (seen.is_rolled_out, LiveField::Restarted { by_this: seen.mark.as_deref() == Some(mark.as_str()) })
+        }
+        Action::Scale { autoscaler: None, .. } => {
+            (seen.is_observed && seen.ready == seen.wanted, LiveField::Count(seen.wanted))
+        }
+        Action::Scale { to, autoscaler: Some(autoscaler), .. } => {
+            let raised = seen.wanted >= *to && seen.ready >= seen.wanted;
+            (seen.is_observed && raised, minimum(client, namespace, autoscaler).await?)
+        }
+    };
+    let subject = if whole { LiveSubject::Restored } else { LiveSubject::NotRestored };
+    Ok(Workload { subject, field, progress_deadline: seen.progress_deadline })
+}
+
+async fn minimum(client: &Client, namespace: &str, autoscaler: &Object) -> Result<LiveField, ClusterError> {
+    let object = get::<HorizontalPodAutoscaler>(client, namespace, autoscaler).await?;
+    // An absent minimum is one.
+    Ok(object.map_or(LiveField::Disowned, |object| LiveField::Count(object.spec.min_replicas.unwrap_or(1))))
+}
+
+/// What is read of a workload of any kind.
+#[derive(Debug)]
+struct Seen {
+    wanted: i32,
+    ready: i32,
+    /// Whether its controller has seen the newest spec.
+    is_observed: bool,
+    /// Whether all its pods are of the newest template, and available.
+    is_rolled_out: bool,
+    /// Who restarted it last.
+    mark: Option<String>,
+    progress_deadline: Option<SignedDuration>,
+}
+
+async fn read(client: &Client, namespace: &str, subject: &Object) -> Result<Option<Seen>, ClusterError> {
+    Ok(match subject.kind.as_str() {
+        "Deployment" => get(client, namespace, subject).await?.as_ref().map(deployment),
+        "StatefulSet" => get(client, namespace, subject).await?.as_ref().map(stateful_set),
+        "DaemonSet" => get(client, namespace, subject).await?.as_ref().map(daemon_set),
+        "ReplicaSet" => get(client, namespace, subject).await?.as_ref().map(replica_set),
         // Somebody else's kind: whether it is whole is seen in its pods alone, and
         // verification looks at those.
-        _ => Some((1, 1)),
-    };
-    Ok(match replicas {
-        None | Some((0, _)) => LiveSubject::Gone,
-        Some((wanted, ready)) if ready >= wanted => LiveSubject::Restored,
-        Some(_) => LiveSubject::NotRestored,
+        _ => Some(Seen {
+            wanted: 1,
+            ready: 1,
+            is_observed: true,
+            is_rolled_out: true,
+            mark: None,
+            progress_deadline: None,
+        }),
     })
+}
+
+/// The object by uid: a namesake is another one.
+async fn get<K>(client: &Client, namespace: &str, object: &Object) -> Result<Option<K>, ClusterError>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let found = within(REQUEST_DEADLINE, api.get_opt(&object.name)).await?;
+    Ok(found.filter(|found| found.uid().as_deref() == Some(object.uid.as_str())))
+}
+
+// An absent spec.replicas means 1, an absent count means none.
+
+fn deployment(object: &Deployment) -> Seen {
+    let (spec, status) = (object.spec.clone().unwrap_or_default(), object.status.clone().unwrap_or_default());
+    let wanted = spec.replicas.unwrap_or(1);
+    let is_observed = status.observed_generation >= object.metadata.generation;
+    let updated = status.updated_replicas.unwrap_or(0);
+    let is_rolled_out = is_observed
+        && updated == wanted
+        && status.replicas.unwrap_or(0) == updated
+        && status.available_replicas.unwrap_or(0) == updated;
+    Seen {
+        wanted,
+        ready: status.ready_replicas.unwrap_or(0),
+        is_observed,
+        is_rolled_out,
+        mark: mark(&spec.template),
+        progress_deadline: spec.progress_deadline_seconds.map(|seconds| SignedDuration::from_secs(seconds.into())),
+    }
+}
+
+fn stateful_set(object: &StatefulSet) -> Seen {
+    let (spec, status) = (object.spec.clone().unwrap_or_default(), object.status.clone().unwrap_or_default());
+    let wanted = spec.replicas.unwrap_or(1);
+    let is_observed = status.observed_generation >= object.metadata.generation;
+    let is_rolled_out = is_observed
+        && status.update_revision == status.current_revision
+        && status.updated_replicas.unwrap_or(0) == wanted
+        && status.available_replicas.unwrap_or(0) == wanted;
+    let ready = status.ready_replicas.unwrap_or(0);
+    Seen { wanted, ready, is_observed, is_rolled_out, mark: mark(&spec.template), progress_deadline: None }
+}
+
+fn daemon_set(object: &DaemonSet) -> Seen {
+    let template = object.spec.as_ref().map(|spec| &spec.template);
+    let status = object.status.clone().unwrap_or_default();
+    let wanted = status.desired_number_scheduled;
+    let is_observed = status.observed_generation >= object.metadata.generation;
+    let is_rolled_out = is_observed
+        && status.updated_number_scheduled.unwrap_or(0) == wanted
+        && status.number_available.unwrap_or(0) == wanted;
+    Seen {
+        wanted,
+        ready: status.number_ready,
+        is_observed,
+        is_rolled_out,
+        mark: template.and_then(mark),
+        progress_deadline: None,
+    }
+}
+
+fn replica_set(object: &ReplicaSet) -> Seen {
+    let wanted = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = object.status.clone().unwrap_or_default();
+    Seen {
+        wanted,
+        ready: status.ready_replicas.unwrap_or(0),
+        is_observed: status.observed_generation >= object.metadata.generation,
+        // It never replaces its pods, whatever becomes of its template.
+        is_rolled_out: false,
+        mark: None,
+        progress_deadline: None,
+    }
+}
+
+fn mark(template: &PodTemplateSpec) -> Option<String> {
+    template.metadata.as_ref()?.annotations.as_ref()?.get(RESTARTED_BY_ANNOTATION).cloned()
 }

@@ -109,7 +109,7 @@ impl SlimPod {
             opted_out: self.opted_out,
             not_healable: self.not_healable,
             pods: Vec::new(),
-            rollout_progress: None,
+            workload: None,
         }
     }
 }

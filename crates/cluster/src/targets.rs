@@ -1,27 +1,29 @@
 //! Selector → targets, from the caches. Nothing here asks the API server.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::core::{PartialObjectMeta, Selector, SelectorExt};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use prunella_core::target::{NotHealable, Object, OptOut, Target};
+use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid};
 
 use crate::cache::{Cache, watch_config};
 use crate::marks::{NamespaceMarks, longer, opt_out};
 use crate::pod::{SlimPod, controller_of};
+use crate::workloads::Workloads;
 
-/// The selectable world. Of most objects nothing at all is kept: only pods, replica
-/// sets, and what is out of the ordinary.
+/// The selectable world. Of most objects next to nothing is kept: pods, workloads, and
+/// of the rest what is out of the ordinary.
 #[derive(Debug)]
 pub struct Targets {
     pods: Arc<Cache<SlimPod>>,
     /// A replica set's own controller (the `Deployment` behind a pod), and its opt-out.
     replica_sets: Arc<Cache<(Option<Object>, Option<OptOut>)>>,
-    /// The workloads whose owners opted out, by kind.
-    opted_out: [(&'static str, Arc<Cache<OptOut>>); 3],
+    /// The workloads that can be changed, and their autoscalers.
+    workloads: Workloads,
     /// The namespaces with marks.
     namespaces: Arc<Cache<NamespaceMarks>>,
     /// The nodes that are not ready.
@@ -35,7 +37,7 @@ impl Targets {
         Self {
             pods: Cache::new("Pod"),
             replica_sets: Cache::new("ReplicaSet"),
-            opted_out: ["Deployment", "StatefulSet", "DaemonSet"].map(|kind| (kind, Cache::new(kind))),
+            workloads: Workloads::new(),
             namespaces: Cache::new("Namespace"),
             not_ready: Cache::new("Node"),
         }
@@ -56,24 +58,14 @@ impl Targets {
         let namespaces = Arc::clone(&self.namespaces).follow(namespaces, NamespaceMarks::of, |_| {});
         let nodes = watcher(Api::<Node>::all(client.clone()), watch_config());
         let nodes = Arc::clone(&self.not_ready).follow(nodes, |node| (!is_ready(node)).then_some(()), |_| {});
-        let [(_, deployments), (_, stateful_sets), (_, daemon_sets)] = &self.opted_out;
-        let workloads = async {
-            tokio::join!(
-                follow_opt_outs::<Deployment>(deployments, &client),
-                follow_opt_outs::<StatefulSet>(stateful_sets, &client),
-                follow_opt_outs::<DaemonSet>(daemon_sets, &client),
-            )
-        };
-        tokio::join!(pods, replica_sets, namespaces, nodes, workloads);
+        tokio::join!(pods, replica_sets, namespaces, nodes, self.workloads.follow(&client));
     }
 
     /// Waits until everything was listed once.
     pub async fn until_complete(&self) {
         self.pods.until_complete().await;
         self.replica_sets.until_complete().await;
-        for (_, cache) in &self.opted_out {
-            cache.until_complete().await;
-        }
+        self.workloads.until_complete().await;
         self.namespaces.until_complete().await;
         self.not_ready.until_complete().await;
     }
@@ -83,7 +75,7 @@ impl Targets {
     pub fn is_complete(&self) -> bool {
         self.pods.is_complete()
             && self.replica_sets.is_complete()
-            && self.opted_out.iter().all(|(_, cache)| cache.is_complete())
+            && self.workloads.is_complete()
             && self.namespaces.is_complete()
             && self.not_ready.is_complete()
     }
@@ -102,8 +94,9 @@ impl Targets {
         let chosen = self
             .pods
             .select(namespace, |pod| (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| pod.clone()));
+        let strangers = self.owners_of_others(namespace, selector);
         let marked = |pod: &SlimPod| {
-            let mut target = self.target(namespace, pod);
+            let mut target = self.target(namespace, pod, &strangers);
             if pod.is_system_critical() && !system_critical {
                 target.not_healable.get_or_insert(NotHealable::SystemCritical);
             }
@@ -112,20 +105,35 @@ impl Targets {
         chosen.iter().map(marked).collect()
     }
 
-    /// One pod as a target, as far as the caches know it.
+    /// One pod as a target of a policy with this selector, as far as the caches know it.
     #[must_use]
-    pub fn pod(&self, namespace: &str, name: &str) -> Option<Target> {
-        self.pods.get(namespace, name).map(|pod| self.target(namespace, &pod))
+    pub fn pod(&self, namespace: &str, name: &str, selector: Option<&Selector>) -> Option<Target> {
+        let pod = self.pods.get(namespace, name)?;
+        let strangers = selector.map(|selector| self.owners_of_others(namespace, selector)).unwrap_or_default();
+        Some(self.target(namespace, &pod, &strangers))
     }
 
-    fn target(&self, namespace: &str, pod: &SlimPod) -> Target {
+    /// The top controllers of the pods that `selector` does not choose: what is done to
+    /// one of these as a whole is done to pods that nobody gave leave for.
+    fn owners_of_others(&self, namespace: &str, selector: &Selector) -> BTreeSet<Uid> {
+        let owner = |pod: &SlimPod| {
+            let other = !selector.matches(pod.labels()) && !pod.is_terminating();
+            Some(self.top_controller(namespace, pod).filter(|_| other)?.uid)
+        };
+        self.pods.select(namespace, owner).into_iter().collect()
+    }
+
+    fn target(&self, namespace: &str, pod: &SlimPod, strangers: &BTreeSet<Uid>) -> Target {
         let top = self.top_controller(namespace, pod);
         let owner_unknown = top.is_none() && pod.controller().is_some();
         let mut target = pod.target(top);
         if owner_unknown {
             target.not_healable.get_or_insert(NotHealable::OwnerUnknown);
         }
-        let of_owners = longer(self.controller_opt_out(namespace, pod), self.owner_opt_out(namespace, &target));
+        let all_selected = !strangers.contains(&target.subject.uid);
+        target.workload = self.workloads.get(namespace, &target.subject, all_selected);
+        let of_owners =
+            longer(self.controller_opt_out(namespace, pod), self.workloads.opt_out(namespace, &target.subject));
         let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
         target.opted_out = longer(target.opted_out, longer(of_owners, of_namespace));
         target.not_healable = target.not_healable.or_else(|| self.node_not_ready(pod));
@@ -151,11 +159,6 @@ impl Targets {
         if above.is_some() { None } else { opt_out }
     }
 
-    fn owner_opt_out(&self, namespace: &str, target: &Target) -> Option<OptOut> {
-        let (_, cache) = self.opted_out.iter().find(|(kind, _)| *kind == target.subject.kind)?;
-        cache.get(namespace, &target.subject.name)
-    }
-
     fn node_not_ready(&self, pod: &SlimPod) -> Option<NotHealable> {
         self.not_ready.get("", pod.node()?).map(|()| NotHealable::NodeNotReady)
     }
@@ -165,16 +168,6 @@ impl Default for Targets {
     fn default() -> Self {
         Self::new()
     }
-}
-
-async fn follow_opt_outs<K>(cache: &Arc<Cache<OptOut>>, client: &Client)
-where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + 'static,
-    PartialObjectMeta<K>: kube::Resource<DynamicType = (), Scope = K::Scope>,
-    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
-{
-    let events = watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), watch_config());
-    Arc::clone(cache).follow(events, opt_out, |_| {}).await;
 }
 
 fn is_ready(node: &Node) -> bool {

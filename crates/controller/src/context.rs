@@ -93,7 +93,7 @@ impl Context {
         let namespace = &compiled.policy.key.namespace;
         let mut targets = self.world.pods(namespace, &compiled.selector, compiled.system_critical);
         if *namespace == self.namespace {
-            let own = self.world.pod(namespace, &self.own_pod).map(|own| own.subject.uid);
+            let own = self.world.pod(namespace, &self.own_pod, None).map(|own| own.subject.uid);
             for target in targets.iter_mut().filter(|target| Some(&target.subject.uid) == own.as_ref()) {
                 target.not_healable.get_or_insert(NotHealable::OwnPod);
             }

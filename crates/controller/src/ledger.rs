@@ -9,11 +9,15 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource, ResourceExt};
-use prunella_api::{Disruption, HealingAction, HealingPolicy, Mode, POLICY_LABEL};
+use prunella_api::{
+    ActionTarget, DeletePod, Disruption, HealingAction, HealingPolicy, Mode, POLICY_LABEL, RecordedAction,
+    RecordedScale, RolloutRestart,
+};
 use prunella_cluster::cache::{Cache, watch_config};
+use prunella_core::action::{self, Action, Scope};
 use prunella_core::execute::{Facts, OutcomeReason};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
-use prunella_core::policy::{self, Action, PolicyKey};
+use prunella_core::policy::{self, PolicyKey};
 use prunella_core::target::Object;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -114,6 +118,7 @@ pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
         hash: spec.policy.hash.clone(),
         mode: mode(spec.mode),
         action: spec.action_name.clone(),
+        scope: self::action(&spec.action)?.scope(),
         target: object(&spec.target),
         subject: object(&spec.subject),
         created,
@@ -147,6 +152,7 @@ fn unreadable(meta: &ObjectMeta) -> Option<Record> {
         hash: String::new(),
         mode: policy::Mode::Enforce,
         action: "Unknown".to_owned(),
+        scope: Scope::Successor,
         target: nobody.clone(),
         subject: nobody,
         created,
@@ -164,6 +170,7 @@ fn unreadable(meta: &ObjectMeta) -> Option<Record> {
 /// What the executor's next step is chosen from.
 pub(crate) fn facts(action: &HealingAction) -> Result<Facts, RecordError> {
     Ok(Facts {
+        uid: action.uid().ok_or(RecordError::Missing("uid"))?.into(),
         state: state(action)?,
         mode: mode(action.spec.mode),
         action: self::action(&action.spec.action)?,
@@ -177,15 +184,51 @@ pub(crate) fn facts(action: &HealingAction) -> Result<Facts, RecordError> {
 }
 
 /// What is done, in the judgement's words.
-pub(crate) fn action(spec: &prunella_api::Action) -> Result<Action, RecordError> {
-    let delete = spec.delete_pod.as_ref().ok_or(RecordError::UnknownAction)?;
-    Ok(Action::DeletePod {
-        disruption: match delete.disruption {
-            Disruption::Evict => policy::Disruption::Evict,
-            Disruption::Delete => policy::Disruption::Delete,
+fn action(spec: &RecordedAction) -> Result<Action, RecordError> {
+    let RecordedAction { delete_pod, rollout_restart, scale } = spec;
+    match (delete_pod, rollout_restart, scale) {
+        (Some(delete), None, None) => {
+            let (disruption, grace) = removal(delete);
+            Ok(Action::DeletePod { disruption, grace })
+        }
+        (None, Some(RolloutRestart {}), None) => Ok(Action::RolloutRestart),
+        (None, None, Some(RecordedScale { from, to, autoscaler })) => {
+            Ok(Action::Scale { from: *from, to: *to, autoscaler: autoscaler.as_ref().map(object) })
+        }
+        _ => Err(RecordError::UnknownAction),
+    }
+}
+
+/// What is done, in the record's words.
+pub(crate) fn recorded(action: &Action) -> RecordedAction {
+    match action {
+        Action::DeletePod { disruption, grace } => RecordedAction {
+            delete_pod: Some(DeletePod {
+                disruption: match disruption {
+                    action::Disruption::Evict => Disruption::Evict,
+                    action::Disruption::Delete => Disruption::Delete,
+                },
+                grace_period_seconds: grace.map(|grace| grace.as_secs()),
+            }),
+            ..RecordedAction::default()
         },
-        grace: delete.grace_period_seconds.map(SignedDuration::from_secs),
-    })
+        Action::RolloutRestart => {
+            RecordedAction { rollout_restart: Some(RolloutRestart {}), ..RecordedAction::default() }
+        }
+        Action::Scale { from, to, autoscaler } => RecordedAction {
+            scale: Some(RecordedScale { from: *from, to: *to, autoscaler: autoscaler.as_ref().map(reference) }),
+            ..RecordedAction::default()
+        },
+    }
+}
+
+/// How a pod is removed, in the judgement's words.
+pub(crate) fn removal(delete: &DeletePod) -> (action::Disruption, Option<SignedDuration>) {
+    let disruption = match delete.disruption {
+        Disruption::Evict => action::Disruption::Evict,
+        Disruption::Delete => action::Disruption::Delete,
+    };
+    (disruption, delete.grace_period_seconds.map(SignedDuration::from_secs))
 }
 
 /// The mode, in the judgement's words.
@@ -197,8 +240,13 @@ pub(crate) fn mode(mode: Mode) -> policy::Mode {
 }
 
 /// An object reference, in the judgement's words.
-pub(crate) fn object(target: &prunella_api::ActionTarget) -> Object {
+pub(crate) fn object(target: &ActionTarget) -> Object {
     Object { kind: target.kind.clone(), name: target.name.clone(), uid: target.uid.clone().into() }
+}
+
+/// An object, as a record refers to it.
+pub(crate) fn reference(object: &Object) -> ActionTarget {
+    ActionTarget { kind: object.kind.clone(), name: object.name.clone(), uid: object.uid.to_string() }
 }
 
 /// Where the action stands, told by the times that were written: each transition

@@ -22,9 +22,11 @@ mod timers;
 mod verify;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::action::{Action, Inapplicable};
 use crate::execute::OutcomeReason;
 use crate::ledger::{Ledger, Outcome};
 use crate::observation::{Labels, Observation};
@@ -105,6 +107,8 @@ pub struct Decision {
     pub verdicts: Vec<Verdict>,
     /// Why sick targets are not acted on, at most one a target.
     pub refusals: Vec<Refused>,
+    /// The rungs that do not apply to those for whom nothing else is left.
+    pub skipped: BTreeMap<Uid, Vec<Skipped>>,
     /// What happened to targets since the last decision.
     pub transitions: Vec<Transition>,
     /// Whether a storm has begun or is over since the last decision.
@@ -134,6 +138,10 @@ pub struct Reservation {
     pub rung: u32,
     /// Which attempt on that rung, from 1.
     pub attempt: u32,
+    /// What is done, with absolute parameters.
+    pub action: Action,
+    /// The rungs passed over on the way, because they do not apply.
+    pub skipped: Vec<Skipped>,
     /// The number of the policy's action, one above the highest on record.
     pub sequence: u64,
     /// Since when it has been sick.
@@ -168,6 +176,23 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
+/// A rung that does not apply to a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Skipped {
+    /// Which rung of the ladder, from 1.
+    pub rung: u32,
+    /// What it would do, by its name.
+    pub action: &'static str,
+    /// Why it does not apply.
+    pub why: Inapplicable,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}, {}: {}", self.rung, self.action, self.why)
+    }
+}
+
 /// A change in a target's state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transition {
@@ -188,7 +213,7 @@ pub enum Change {
     StartedFiring,
     /// Clear for `clearFor` (or, when it was only pending, once).
     Recovered,
-    /// Every rung of the ladder was tried.
+    /// Every rung of the ladder was tried, or does not apply.
     Exhausted,
     /// It is firing and not acted on, for another reason than before.
     HeldBack(Refusal),
@@ -241,6 +266,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     let mut transitions = transitions;
     (memory.exhausted, transitions) = ladder::exhausted(inputs, &refusals, transitions);
     (memory.held_back, transitions) = outlook::held_back(inputs, &memory, &refusals, transitions);
+    let skipped = ladder::skipped(inputs, &memory.timers, &memory.exhausted);
     Decision {
         questions: outlook::questions(inputs, &sights, &matching, unproven),
         counts: outlook::counts(inputs, &memory),
@@ -252,6 +278,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
         reservations,
         verdicts,
         refusals,
+        skipped,
         transitions,
         matching,
     }

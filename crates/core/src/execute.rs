@@ -11,12 +11,17 @@
 //! place from there on knows that the action was executed, even when the answer
 //! to the write was lost; `Superseded` exists only before it.
 
+mod reason;
+
 use jiff::{SignedDuration, Timestamp};
 
+use crate::action::{Action, Disruption};
 use crate::ledger::{Outcome, State};
-use crate::policy::{Action, Disruption, Mode};
-use crate::target::NotHealable;
+use crate::policy::Mode;
+use crate::target::{NotHealable, Object, Uid};
 use crate::time::{after, elapsed};
+
+pub use reason::OutcomeReason;
 
 /// How long an effect may be refused or fail before the action gives up.
 pub const EXECUTE_WITHIN: SignedDuration = SignedDuration::from_mins(10);
@@ -28,111 +33,11 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_millis(500);
 /// How often an eviction that a disruption budget refuses is tried again.
 const TRY_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// Why an action ended the way it did: one vocabulary for verdicts and endings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum OutcomeReason {
-    /// The scope was clear with evidence for `clearFor`.
-    Cleared,
-    /// The scope is breached past the deadline.
-    StillBreached,
-    /// The scope's pods are not ready past the deadline.
-    NotReady,
-    /// There is no data about the scope past the deadline.
-    NoData,
-    /// The source is silent past the deadline.
-    SourceUnknown,
-    /// The breach ended before the action was begun.
-    Recovered,
-    /// The policy was deleted, or is another one of the same name.
-    PolicyGone,
-    /// The policy's condition, target or steps are others now.
-    PolicyChanged,
-    /// The policy no longer enforces.
-    ModeChanged,
-    /// The policy is suspended, or healing is held back.
-    Suspended,
-    /// It could not be begun before its evidence was stale.
-    StartByPassed,
-    /// The target, or the workload behind it, is gone or scaled to zero.
-    TargetGone,
-    /// An earlier action on the target or its owners is in flight.
-    TargetBusy,
-    /// The policy's selector no longer chooses the target.
-    NotSelected,
-    /// The target's owner wants it left alone.
-    OptedOut,
-    /// The target may no longer be healed.
-    NotHealable,
-    /// More targets are breached than may be, and this action is not the probe.
-    Storm,
-    /// A `PodDisruptionBudget` allowed no eviction in time.
-    BlockedByDisruptionBudget,
-    /// The write did not take effect in time.
-    NotExecuted,
-    /// The replacement did not come up in time.
-    NotSettled,
-    /// Recorded only.
-    RecordedOnly,
-}
-
-impl OutcomeReason {
-    /// Every reason.
-    pub const ALL: [Self; 21] = [
-        Self::Cleared,
-        Self::StillBreached,
-        Self::NotReady,
-        Self::NoData,
-        Self::SourceUnknown,
-        Self::Recovered,
-        Self::PolicyGone,
-        Self::PolicyChanged,
-        Self::ModeChanged,
-        Self::Suspended,
-        Self::StartByPassed,
-        Self::TargetGone,
-        Self::TargetBusy,
-        Self::NotSelected,
-        Self::OptedOut,
-        Self::NotHealable,
-        Self::Storm,
-        Self::BlockedByDisruptionBudget,
-        Self::NotExecuted,
-        Self::NotSettled,
-        Self::RecordedOnly,
-    ];
-
-    /// The word used in status, Events, metrics and logs alike.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cleared => "Cleared",
-            Self::StillBreached => "StillBreached",
-            Self::NotReady => "NotReady",
-            Self::NoData => "NoData",
-            Self::SourceUnknown => "SourceUnknown",
-            Self::Recovered => "Recovered",
-            Self::PolicyGone => "PolicyGone",
-            Self::PolicyChanged => "PolicyChanged",
-            Self::ModeChanged => "ModeChanged",
-            Self::Suspended => "Suspended",
-            Self::StartByPassed => "StartByPassed",
-            Self::TargetGone => "TargetGone",
-            Self::TargetBusy => "TargetBusy",
-            Self::NotSelected => "NotSelected",
-            Self::OptedOut => "OptedOut",
-            Self::NotHealable => "NotHealable",
-            Self::Storm => "Storm",
-            Self::BlockedByDisruptionBudget => "BlockedByDisruptionBudget",
-            Self::NotExecuted => "NotExecuted",
-            Self::NotSettled => "NotSettled",
-            Self::RecordedOnly => "RecordedOnly",
-        }
-    }
-}
-
 /// An action as recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
+    /// The record's own uid: a restart is known by it.
+    pub uid: Uid,
     /// Where it stands.
     pub state: State,
     /// Whether it may be carried out.
@@ -162,6 +67,10 @@ pub struct World {
     pub target: LiveTarget,
     /// The workload behind it.
     pub subject: LiveSubject,
+    /// What a change of the workload would write, as it is now.
+    pub field: LiveField,
+    /// The time without progress after which the workload's own controller gives up.
+    pub progress_deadline: Option<SignedDuration>,
     /// Whether an earlier action overlaps with this one.
     pub earlier_overlaps: bool,
     /// Whether the judge of this process holds the target for firing, by news no
@@ -204,12 +113,29 @@ pub enum LiveTarget {
 /// The workload behind the target as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LiveSubject {
-    /// As many replicas are ready as it asks for.
+    /// As many replicas are ready as it asks for; of a restart, all of them new.
     Restored,
     /// Fewer are.
     NotRestored,
     /// It is gone, or scaled to zero.
     Gone,
+}
+
+/// What a change of the workload would write, as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveField {
+    /// The action writes nothing but removes its target.
+    None,
+    /// The mark on the pod template: by this very action, or not.
+    Restarted {
+        /// Whether it is this action's.
+        by_this: bool,
+    },
+    /// The number of replicas, or the autoscaler's minimum.
+    Count(i32),
+    /// The number is not what it was when that was decided: its autoscaler is gone, or
+    /// one has taken it over.
+    Disowned,
 }
 
 /// What is to be done next, one write at most.
@@ -235,6 +161,27 @@ pub enum Effect {
     DeletePod {
         /// Overrides the pod's own grace period.
         grace: Option<SignedDuration>,
+    },
+    /// Mark the subject's pod template, so that all its pods are replaced.
+    Restart {
+        /// The mark: the uid of the action.
+        mark: Uid,
+    },
+    /// Change how many replicas the subject has, if the number is still `from`.
+    Scale {
+        /// What it is.
+        from: i32,
+        /// What it is to be.
+        to: i32,
+    },
+    /// Raise an autoscaler's minimum, if it is still `from`.
+    RaiseMinimum {
+        /// The autoscaler.
+        autoscaler: Object,
+        /// What it is.
+        from: i32,
+        /// What it is to be.
+        to: i32,
     },
 }
 
@@ -312,6 +259,13 @@ fn from_pending(facts: &Facts, world: World, now: Timestamp) -> Step {
         LiveTarget::OptedOut => return finish(Outcome::Cancelled, OutcomeReason::OptedOut),
         LiveTarget::Present => {}
     }
+    match standing(facts, world) {
+        Standing::Gone => return finish(Outcome::Superseded, OutcomeReason::TargetGone),
+        Standing::InPlace | Standing::Foreign => {
+            return finish(Outcome::Superseded, OutcomeReason::ChangedByOthers);
+        }
+        Standing::Absent => {}
+    }
     if now > facts.start_by {
         return finish(Outcome::Expired, OutcomeReason::StartByPassed);
     }
@@ -323,10 +277,19 @@ fn from_pending(facts: &Facts, world: World, now: Timestamp) -> Step {
 
 /// An effect may have happened. The world tells, never the memory of a write.
 fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
-    match world.target {
-        LiveTarget::Gone | LiveTarget::Terminating => {
-            let settle_by = after(now, facts.action.settle_within());
+    match standing(facts, world) {
+        Standing::InPlace => {
+            let settle_by = after(now, facts.action.settle_within(world.progress_deadline));
             return Step::Record(Transition::Executed { settle_by });
+        }
+        Standing::Foreign => return finish(Outcome::Inconclusive, OutcomeReason::ChangedByOthers),
+        Standing::Gone => return finish(Outcome::Inconclusive, OutcomeReason::TargetGone),
+        Standing::Absent => {}
+    }
+    match world.target {
+        // Its workload is still to be changed, and no longer for its sake.
+        LiveTarget::Gone | LiveTarget::Terminating => {
+            return finish(Outcome::Inconclusive, OutcomeReason::TargetGone);
         }
         // From here on a write that was sent may still arrive: the budget stays spent.
         // A node may come back: it is waited for like a disruption budget.
@@ -345,7 +308,7 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
     if world.policy == PolicyStanding::Suspended || world.target == LiveTarget::OptedOut || !world.firing {
         return give_up_or(facts, now, Step::Wait(LOOK_AGAIN));
     }
-    give_up_or(facts, now, Step::Do(effect_of(&facts.action)))
+    give_up_or(facts, now, Step::Do(effect_of(facts)))
 }
 
 /// `step`, unless the action has been trying for too long.
@@ -362,17 +325,55 @@ fn give_up_or(facts: &Facts, now: Timestamp, step: Step) -> Step {
 
 /// The write that carries an action out.
 #[must_use]
-pub fn effect_of(action: &Action) -> Effect {
-    match *action {
-        Action::DeletePod { disruption: Disruption::Evict, grace } => Effect::EvictPod { grace },
-        Action::DeletePod { disruption: Disruption::Delete, grace } => Effect::DeletePod { grace },
+pub fn effect_of(facts: &Facts) -> Effect {
+    match &facts.action {
+        Action::DeletePod { disruption: Disruption::Evict, grace } => Effect::EvictPod { grace: *grace },
+        Action::DeletePod { disruption: Disruption::Delete, grace } => Effect::DeletePod { grace: *grace },
+        Action::RolloutRestart => Effect::Restart { mark: facts.uid.clone() },
+        Action::Scale { from, to, autoscaler: None } => Effect::Scale { from: *from, to: *to },
+        Action::Scale { from, to, autoscaler: Some(autoscaler) } => {
+            Effect::RaiseMinimum { autoscaler: autoscaler.clone(), from: *from, to: *to }
+        }
+    }
+}
+
+/// How the world stands to the effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is not there, and nothing stands in its way.
+    Absent,
+    /// It is there.
+    InPlace,
+    /// Somebody else has written something else there: it is never overwritten.
+    Foreign,
+    /// The workload to be changed is gone, or scaled to zero.
+    Gone,
+}
+
+fn standing(facts: &Facts, world: World) -> Standing {
+    match (&facts.action, world.field) {
+        (Action::DeletePod { .. }, _) => match world.target {
+            LiveTarget::Gone | LiveTarget::Terminating => Standing::InPlace,
+            _ => Standing::Absent,
+        },
+        _ if world.subject == LiveSubject::Gone => Standing::Gone,
+        (Action::RolloutRestart, LiveField::Restarted { by_this: true }) => Standing::InPlace,
+        (Action::RolloutRestart, LiveField::Restarted { by_this: false }) => Standing::Absent,
+        (Action::Scale { to, .. }, LiveField::Count(count)) if count == *to => Standing::InPlace,
+        (Action::Scale { from, .. }, LiveField::Count(count)) if count == *from => Standing::Absent,
+        (Action::RolloutRestart | Action::Scale { .. }, _) => Standing::Foreign,
     }
 }
 
 fn from_settling(facts: &Facts, world: World, now: Timestamp) -> Step {
-    match (world.subject, world.target) {
+    let whole = facts.action.scope().is_workload();
+    match (world.subject, standing(facts, world)) {
         (LiveSubject::Gone, _) => finish(Outcome::Inconclusive, OutcomeReason::TargetGone),
-        (LiveSubject::Restored, LiveTarget::Gone) => {
+        // What was written was taken back: nobody will learn whether it would have helped.
+        (_, Standing::Absent | Standing::Foreign) if whole => {
+            finish(Outcome::Inconclusive, OutcomeReason::ChangedByOthers)
+        }
+        (LiveSubject::Restored, _) if whole || world.target == LiveTarget::Gone => {
             Step::Record(Transition::Settled { verify_by: after(now, facts.verify_within) })
         }
         _ if facts.settle_by.is_some_and(|settle_by| now >= settle_by) => {
@@ -403,6 +404,10 @@ fn from_verifying(facts: &Facts, world: World, now: Timestamp) -> Step {
 #[must_use]
 pub fn retry_after(effect: &Effect) -> SignedDuration {
     match effect {
-        Effect::EvictPod { .. } | Effect::DeletePod { .. } => TRY_AGAIN,
+        Effect::EvictPod { .. }
+        | Effect::DeletePod { .. }
+        | Effect::Restart { .. }
+        | Effect::Scale { .. }
+        | Effect::RaiseMinimum { .. } => TRY_AGAIN,
     }
 }

@@ -4,6 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::action::Scope;
 use crate::execute::OutcomeReason;
 use crate::policy::{Mode, PolicyKey, SubjectCap};
 use crate::target::{Object, Target, Uid};
@@ -108,7 +109,9 @@ pub struct Record {
     pub mode: Mode,
     /// What is done, by its name.
     pub action: String,
-    /// What is acted on.
+    /// What it touches, and whose health tells whether it helped.
+    pub scope: Scope,
+    /// What is sick, and is acted on unless the action is one on the whole workload.
     pub target: Object,
     /// The stable object behind the target.
     pub subject: Object,
@@ -160,12 +163,17 @@ impl Record {
         self.mode == Mode::Enforce && self.in_flight() && order(self) < order(other)
     }
 
+    /// The object that is acted on.
+    #[must_use]
+    pub fn touches(&self) -> &Object {
+        if self.scope.is_workload() { &self.subject } else { &self.target }
+    }
+
     /// Whether both touch the same object or an owner of it.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.target.uid == other.target.uid
-            || self.target.uid == other.subject.uid
-            || self.subject.uid == other.target.uid
+        let (own, others) = (&self.touches().uid, &other.touches().uid);
+        own == others || *own == other.subject.uid || self.subject.uid == *others
     }
 
     /// Whether it was a try at curing its target. What had no effect was none, and
@@ -200,6 +208,10 @@ impl Record {
         }
         if self.subject.uid != target.subject.uid {
             return false;
+        }
+        // What was done to the whole was done to each pod of it, old or new.
+        if self.scope.is_workload() {
+            return true;
         }
         if target.stable_name {
             return self.target.name == target.object.name;
@@ -236,8 +248,18 @@ impl Ledger {
         self.records.iter().find(|record| {
             record.mode == Mode::Enforce
                 && record.in_flight()
-                && (target.overlaps(&record.target.uid, &record.subject.uid)
+                && (target.overlaps(&record.touches().uid, &record.subject.uid)
                     || record.counts_against(target, sick_since, reset))
+        })
+    }
+
+    /// Whether an action in flight, of any policy, touches the workload or one of its
+    /// pods.
+    #[must_use]
+    pub fn workload_busy(&self, workload: &Uid) -> bool {
+        self.records.iter().any(|record| {
+            let touched = record.touches().uid == *workload || record.subject.uid == *workload;
+            record.mode == Mode::Enforce && record.in_flight() && touched
         })
     }
 

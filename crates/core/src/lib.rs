@@ -25,6 +25,7 @@
     )
 )]
 
+pub mod action;
 pub mod decide;
 pub mod execute;
 pub mod ledger;

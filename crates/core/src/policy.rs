@@ -5,6 +5,8 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::action::ActionSpec;
+
 /// A compiled policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -95,60 +97,13 @@ pub enum OnNoData {
 /// One rung of the ladder.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepSpec {
-    /// What is done.
-    pub action: Action,
+    /// What is wanted; what is done about a given target follows from it and from how
+    /// its workload stands.
+    pub action: ActionSpec,
     /// How often it is tried before the next rung is climbed, at least once.
     pub attempts: u32,
     /// How long after settling the target may take to be clear.
     pub verify_within: SignedDuration,
-}
-
-/// What can be done to a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Remove the pod; its controller makes another.
-    DeletePod {
-        /// How the pod is removed.
-        disruption: Disruption,
-        /// Overrides the pod's own grace period.
-        grace: Option<SignedDuration>,
-    },
-}
-
-impl Action {
-    /// The action's name as columns, Events and metrics show it.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::DeletePod { .. } => "DeletePod",
-        }
-    }
-
-    /// How long the action may take to settle after it was executed: the grace
-    /// period and five minutes for the replacement to come up.
-    #[must_use]
-    pub fn settle_within(&self) -> SignedDuration {
-        match self {
-            Self::DeletePod { grace, .. } => {
-                let grace = grace.unwrap_or(DEFAULT_GRACE);
-                grace.checked_add(REPLACEMENT_READY_WITHIN).unwrap_or(SignedDuration::MAX)
-            }
-        }
-    }
-}
-
-/// The pod's own default when neither pod nor policy says otherwise.
-const DEFAULT_GRACE: SignedDuration = SignedDuration::from_secs(30);
-/// Room to schedule, pull and start a replacement.
-const REPLACEMENT_READY_WITHIN: SignedDuration = SignedDuration::from_mins(5);
-
-/// How a pod is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disruption {
-    /// Through the eviction API, which honours `PodDisruptionBudget`s.
-    Evict,
-    /// By deleting it, whatever a `PodDisruptionBudget` says.
-    Delete,
 }
 
 /// The brakes' settings.

@@ -28,7 +28,7 @@ pub enum Reason {
     NotHealable(NotHealable),
     /// An action of some policy on it or its owners is in flight.
     TargetBusy,
-    /// Every rung of the ladder was tried.
+    /// Every rung of the ladder was tried, or does not apply.
     Exhausted,
     /// This sickness is on record already: a dry run says a thing once.
     AlreadyRecorded,

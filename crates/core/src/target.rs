@@ -68,8 +68,37 @@ pub struct Target {
     pub not_healable: Option<NotHealable>,
     /// The pods of a workload, by which a series may name it; empty for a pod.
     pub pods: Vec<Object>,
-    /// When the rollout of its workload last made progress; `None` when none is under way.
+    /// What actions on the subject as a whole depend on; `None` where it is no workload
+    /// that can be changed, or nothing is known of it yet.
+    pub workload: Option<Workload>,
+}
+
+/// What decisions need to know of a workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// How many replicas it asks for; `None` for a kind without such a number.
+    pub replicas: Option<i32>,
+    /// Whether a change of its pod template replaces all its pods by itself.
+    pub rolls_out: bool,
+    /// Whether the policy's selector chooses all its pods.
+    pub all_selected: bool,
+    /// The autoscaler that owns the number of replicas.
+    pub autoscaler: Option<Autoscaler>,
+    /// When the rollout under way last made progress; `None` when none is.
     pub rollout_progress: Option<Timestamp>,
+}
+
+/// An autoscaler that owns a number of replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Autoscaler {
+    /// The autoscaler itself.
+    pub object: Object,
+    /// The fewest replicas it asks for.
+    pub minimum: i32,
+    /// The most replicas it asks for.
+    pub maximum: i32,
+    /// Whether something else made it, and would undo a change of it.
+    pub controlled: bool,
 }
 
 impl Target {
@@ -119,11 +148,13 @@ pub enum NotHealable {
     SystemCritical,
     /// It is a pod of the controller itself.
     OwnPod,
+    /// The action would touch pods of its workload that the policy does not select.
+    PodsNotSelected,
 }
 
 impl NotHealable {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::StaticPod,
         Self::NoController,
         Self::OwnedByJob,
@@ -134,6 +165,7 @@ impl NotHealable {
         Self::MidRollout,
         Self::SystemCritical,
         Self::OwnPod,
+        Self::PodsNotSelected,
     ];
 
     /// The word used in status, Events, metrics and logs alike.
@@ -150,6 +182,7 @@ impl NotHealable {
             Self::MidRollout => "MidRollout",
             Self::SystemCritical => "SystemCritical",
             Self::OwnPod => "OwnPod",
+            Self::PodsNotSelected => "PodsNotSelected",
         }
     }
 }

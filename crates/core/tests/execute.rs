@@ -3,17 +3,19 @@
 
 mod support;
 
+use prunella_core::action::{Action, Disruption};
 use prunella_core::execute::{
-    Effect, Facts, LiveSubject, LiveTarget, OutcomeReason, PolicyStanding, Step, Transition, World,
+    Effect, Facts, LiveField, LiveSubject, LiveTarget, OutcomeReason, PolicyStanding, Step, Transition, World,
 };
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::next_step;
-use prunella_core::policy::{Action, Disruption, Mode};
-use prunella_core::target::NotHealable;
+use prunella_core::policy::Mode;
+use prunella_core::target::{NotHealable, Object};
 use support::{second, seconds};
 
 fn facts(state: State) -> Facts {
     Facts {
+        uid: "uid-action".into(),
         state,
         mode: Mode::Enforce,
         action: Action::DeletePod { disruption: Disruption::Evict, grace: None },
@@ -32,6 +34,8 @@ fn world() -> World {
         policy: PolicyStanding::Enforces,
         target: LiveTarget::Present,
         subject: LiveSubject::Restored,
+        field: LiveField::None,
+        progress_deadline: None,
         earlier_overlaps: false,
         firing: true,
         verdict: None,
@@ -192,5 +196,163 @@ fn a_dry_run_ends_without_a_look_at_the_world() {
 fn what_is_over_stays_over() {
     for outcome in Outcome::ALL {
         assert!(waits(&next_step(&facts(State::Finished(outcome)), world(), second(10))), "{outcome:?}");
+    }
+}
+
+// Actions on a whole workload
+
+fn restart(state: State) -> Facts {
+    Facts { action: Action::RolloutRestart, ..facts(state) }
+}
+
+fn scale(state: State) -> Facts {
+    Facts { action: Action::Scale { from: 3, to: 4, autoscaler: None }, ..facts(state) }
+}
+
+fn raise(state: State) -> Facts {
+    let autoscaler = Object { kind: "HorizontalPodAutoscaler".into(), name: "web".into(), uid: "uid-hpa".into() };
+    Facts { action: Action::Scale { from: 3, to: 4, autoscaler: Some(autoscaler) }, ..facts(state) }
+}
+
+/// Before the restart, with another mark or none, and with this action's.
+const UNMARKED: LiveField = LiveField::Restarted { by_this: false };
+const MARKED: LiveField = LiveField::Restarted { by_this: true };
+
+fn with(field: LiveField) -> World {
+    World { field, ..world() }
+}
+
+#[test]
+fn a_workload_is_changed_by_one_write_that_says_from_what_to_what() {
+    let autoscaler = Object { kind: "HorizontalPodAutoscaler".into(), name: "web".into(), uid: "uid-hpa".into() };
+    for (facts, field, effect) in [
+        (restart as fn(State) -> Facts, UNMARKED, Effect::Restart { mark: "uid-action".into() }),
+        (scale, LiveField::Count(3), Effect::Scale { from: 3, to: 4 }),
+        (raise, LiveField::Count(3), Effect::RaiseMinimum { autoscaler, from: 3, to: 4 }),
+    ] {
+        assert_eq!(next_step(&facts(State::Pending), with(field), second(10)), Step::Record(Transition::Begin));
+        assert_eq!(next_step(&facts(State::Running), with(field), second(10)), Step::Do(effect));
+    }
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_read_from_the_world_whatever_else_is_true_by_then() {
+    for (facts, field) in [(restart(State::Running), MARKED), (scale(State::Running), LiveField::Count(4))] {
+        for doubt in [
+            world(),
+            World { firing: false, ..world() },
+            World { policy: PolicyStanding::Gone, ..world() },
+            World { policy: PolicyStanding::Suspended, ..world() },
+            World { target: LiveTarget::Gone, ..world() },
+            World { target: LiveTarget::OptedOut, ..world() },
+            World { target: LiveTarget::NotHealable(NotHealable::PodsNotSelected), ..world() },
+            World { subject: LiveSubject::NotRestored, ..world() },
+        ] {
+            let step = next_step(&facts, World { field, ..doubt }, second(10));
+            assert_eq!(step, Step::Record(Transition::Executed { settle_by: second(610) }), "{doubt:?}");
+        }
+    }
+}
+
+#[test]
+fn what_somebody_else_wrote_is_never_overwritten() {
+    for facts in [scale as fn(State) -> Facts, raise] {
+        // The number is nobody's word any more, or a third one.
+        for field in [LiveField::Count(2), LiveField::Count(5), LiveField::Count(0), LiveField::Disowned] {
+            for (state, outcome) in [
+                (State::Pending, Outcome::Superseded),
+                (State::Running, Outcome::Inconclusive),
+                (State::Settling, Outcome::Inconclusive),
+            ] {
+                let step = next_step(&facts(state), with(field), second(10));
+                assert_eq!(step, ends(outcome, OutcomeReason::ChangedByOthers), "{state:?} {field:?}");
+            }
+        }
+        // Somebody else has done it before it was begun.
+        let step = next_step(&facts(State::Pending), with(LiveField::Count(4)), second(10));
+        assert_eq!(step, ends(Outcome::Superseded, OutcomeReason::ChangedByOthers));
+    }
+    // What was written was taken back.
+    for (facts, field) in [(restart(State::Settling), UNMARKED), (scale(State::Settling), LiveField::Count(3))] {
+        let step = next_step(&facts, with(field), second(10));
+        assert_eq!(step, ends(Outcome::Inconclusive, OutcomeReason::ChangedByOthers));
+    }
+}
+
+#[test]
+fn a_workload_that_is_gone_is_not_waited_for() {
+    for facts in [restart as fn(State) -> Facts, scale, raise] {
+        for (state, outcome) in [
+            (State::Pending, Outcome::Superseded),
+            (State::Running, Outcome::Inconclusive),
+            (State::Settling, Outcome::Inconclusive),
+            (State::Verifying, Outcome::Inconclusive),
+        ] {
+            let gone = World { subject: LiveSubject::Gone, ..with(LiveField::None) };
+            assert_eq!(
+                next_step(&facts(state), gone, second(10)),
+                ends(outcome, OutcomeReason::TargetGone),
+                "{state:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_sick_pod_that_is_gone_before_the_change_leaves_no_reason_for_it() {
+    for (facts, field) in [(restart as fn(State) -> Facts, UNMARKED), (scale, LiveField::Count(3))] {
+        for target in [LiveTarget::Gone, LiveTarget::Terminating] {
+            let gone = World { target, ..with(field) };
+            let step = next_step(&facts(State::Pending), gone, second(10));
+            assert_eq!(step, ends(Outcome::Superseded, OutcomeReason::TargetGone));
+            let step = next_step(&facts(State::Running), gone, second(10));
+            assert_eq!(step, ends(Outcome::Inconclusive, OutcomeReason::TargetGone));
+        }
+    }
+}
+
+#[test]
+fn what_holds_before_each_try_of_a_removal_holds_before_each_of_a_change() {
+    for (facts, field) in [(restart as fn(State) -> Facts, UNMARKED), (scale, LiveField::Count(3))] {
+        for doubt in [
+            World { firing: false, ..with(field) },
+            World { target: LiveTarget::OptedOut, ..with(field) },
+            World { policy: PolicyStanding::Suspended, ..with(field) },
+        ] {
+            assert!(waits(&next_step(&facts(State::Running), doubt, second(10))), "{doubt:?}");
+            let late = next_step(&facts(State::Running), doubt, second(600));
+            assert_eq!(late, ends(Outcome::Failed, OutcomeReason::NotExecuted), "{doubt:?}");
+        }
+        let strangers = World { target: LiveTarget::NotHealable(NotHealable::PodsNotSelected), ..with(field) };
+        let step = next_step(&facts(State::Pending), strangers, second(10));
+        assert_eq!(step, ends(Outcome::Cancelled, OutcomeReason::NotHealable));
+    }
+}
+
+#[test]
+fn a_change_is_settled_when_the_workload_is_as_it_was_asked_for_with_the_old_pods_or_without() {
+    for (facts, field) in [(restart(State::Settling), MARKED), (scale(State::Settling), LiveField::Count(4))] {
+        for target in [LiveTarget::Present, LiveTarget::Terminating, LiveTarget::Gone] {
+            let whole = World { target, ..with(field) };
+            let settled = Step::Record(Transition::Settled { verify_by: second(130) });
+            assert_eq!(next_step(&facts, whole, second(10)), settled);
+            let short = World { subject: LiveSubject::NotRestored, ..whole };
+            assert!(waits(&next_step(&facts, short, second(329))));
+            assert_eq!(next_step(&facts, short, second(330)), ends(Outcome::Failed, OutcomeReason::NotSettled));
+        }
+    }
+}
+
+#[test]
+fn a_workload_gets_ten_minutes_to_settle_or_what_its_own_controller_grants() {
+    for (deadline, settle_by) in [(None, 610), (Some(60), 610), (Some(3600), 3610), (Some(i64::MAX), i64::MAX)] {
+        let world = World { progress_deadline: deadline.map(seconds), ..with(MARKED) };
+        let Step::Record(Transition::Executed { settle_by: until }) =
+            next_step(&restart(State::Running), world, second(10))
+        else {
+            panic!("not executed");
+        };
+        let expected = if settle_by == i64::MAX { jiff::Timestamp::MAX } else { second(settle_by) };
+        assert_eq!(until, expected, "{deadline:?}");
     }
 }

@@ -9,7 +9,7 @@ use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, Labels, Series};
 use prunella_core::policy::{Mode, SeriesMatch, SubjectCap};
 use prunella_core::refusal::Reason;
-use prunella_core::target::{NotHealable, Object, OptOut};
+use prunella_core::target::{NotHealable, Object, OptOut, Workload};
 use support::*;
 
 fn labelled(labels: &[(&str, &str)]) -> Answer {
@@ -113,7 +113,8 @@ fn a_query_that_reaches_nothing_is_asked_about_again_soon_and_mends_itself() {
     let mut world = World::new(vec![pod("a", -600)]);
     world.evidence = Answer::Answered(vec![]);
     world.look(0, &breached(&[]));
-    let asks = |world: &World, at| !world.decide(second(at), &observation(second(at), &breached(&[]))).questions.is_empty();
+    let asks =
+        |world: &World, at| !world.decide(second(at), &observation(second(at), &breached(&[]))).questions.is_empty();
     assert!(!asks(&world, 50));
     assert!(asks(&world, 60));
     world.evidence = breached(&["a"]);
@@ -193,7 +194,13 @@ fn a_successors_health_is_not_proven_by_its_predecessors_samples() {
 fn a_rollout_that_makes_progress_is_let_alone_and_a_stuck_one_is_not() {
     let mut world = World::new(vec![pod("a", -600)]);
     world.look_from_to(0, 20, &breached(&["a"]));
-    world.targets[0].rollout_progress = Some(second(20));
+    world.targets[0].workload = Some(Workload {
+        replicas: Some(3),
+        rolls_out: true,
+        all_selected: true,
+        autoscaler: None,
+        rollout_progress: Some(second(20)),
+    });
     let busy = world.look(30, &breached(&["a"]));
     assert_eq!(refused(&busy), [("a", "NotHealable")].into());
     assert_eq!(busy.refusals[0].refusal.reason, Reason::NotHealable(NotHealable::MidRollout));
@@ -282,10 +289,9 @@ fn a_dry_run_is_held_back_by_what_would_hold_the_action_back() {
         other.policy.name = "another".into();
         other
     };
-    for (on_record, expected) in [
-        (others(State::Running), "TargetBusy"),
-        (others(State::Finished(Outcome::Succeeded)), "Cooldown"),
-    ] {
+    for (on_record, expected) in
+        [(others(State::Running), "TargetBusy"), (others(State::Finished(Outcome::Succeeded)), "Cooldown")]
+    {
         let mut world = World::new(vec![pod("a", -600)]);
         world.policy.mode = Mode::DryRun;
         world.ledger.records.push(on_record);

@@ -4,10 +4,11 @@
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
+use prunella_core::action::Action;
 use prunella_core::decide::Phase;
 use prunella_core::execute::{Facts, OutcomeReason, Transition};
 use prunella_core::ledger::{Outcome, Record, State};
-use prunella_core::policy::{Action, Mode, Policy};
+use prunella_core::policy::{Mode, Policy};
 use prunella_core::target::{Object, Target, Uid};
 use prunella_core::time::whole_seconds;
 
@@ -50,7 +51,7 @@ impl Pod {
             opted_out: None,
             not_healable: None,
             pods: Vec::new(),
-            rollout_progress: None,
+            workload: None,
         }
     }
 }
@@ -189,6 +190,7 @@ impl ActionObject {
             hash: self.spec.policy.rule.hash.clone(),
             mode: Mode::Enforce,
             action: self.spec.action.name().to_owned(),
+            scope: self.spec.action.scope(),
             target: self.spec.target.clone(),
             subject: self.spec.subject.clone(),
             created: self.created,
@@ -206,6 +208,7 @@ impl ActionObject {
     /// The action as the executor is asked about it.
     pub(crate) fn facts(&self) -> Facts {
         Facts {
+            uid: self.name.clone().into(),
             state: self.state(),
             mode: Mode::Enforce,
             action: self.spec.action.clone(),

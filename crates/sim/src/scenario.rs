@@ -2,9 +2,9 @@
 //! goes wrong when. A seed stands for one; a story writes its own.
 
 use jiff::SignedDuration;
+use prunella_core::action::{ActionSpec, Disruption};
 use prunella_core::policy::{
-    Action, Disruption, Limits, Mode, OnNoData, OnStorm, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap,
-    Unhealthy,
+    Limits, Mode, OnNoData, OnStorm, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap, Unhealthy,
 };
 
 use crate::dice::Dice;
@@ -142,7 +142,7 @@ pub fn policy(name: &str) -> Policy {
 #[must_use]
 pub fn step(attempts: u32) -> StepSpec {
     StepSpec {
-        action: Action::DeletePod { disruption: Disruption::Evict, grace: Some(SignedDuration::from_secs(5)) },
+        action: ActionSpec::DeletePod { disruption: Disruption::Evict, grace: Some(SignedDuration::from_secs(5)) },
         attempts,
         verify_within: SignedDuration::from_mins(2),
     }

@@ -48,7 +48,7 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/steps", json!([]), "at least 1 items"),
         ("/spec/steps", json!(vec![step; 11]), "Too many"),
         ("/spec/steps/0/action", json!({}), "exactly one kind of action must be given"),
-        ("/spec/steps/0/action/deletePod/gracePeriodSeconds", json!(-1), "greater than or equal to 0"),
+        ("/spec/steps/0/action/deletePod/gracePeriodSeconds", json!(-1), "greater than or equal to 1"),
         ("/spec/steps/0/verify/within", json!("2s"), "verify.within must be at least clearFor + interval"),
         ("/spec/limits/cooldown", json!("25h"), "cooldown must be at most 24h"),
         ("/spec/limits/maxActions/count", json!(0), "greater than or equal to 1"),

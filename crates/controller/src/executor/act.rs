@@ -19,13 +19,15 @@ use crate::ledger;
 pub(super) async fn act(action: &HealingAction, effect: &Effect, context: &Context) -> Result<Requeue, ClusterError> {
     let namespace = action.namespace().unwrap_or_default();
     let target = ledger::object(&action.spec.target);
+    let subject = ledger::object(&action.spec.subject);
     let name = action.name_any();
-    match perform(&context.writes, &namespace, &target, effect).await {
+    let (request, object) = request(&target, &subject, effect);
+    match perform(&context.writes, &namespace, &target, &subject, effect).await {
         Performed::Accepted => {
-            info!(namespace, action = name, %target, request = request(effect), "done");
+            info!(namespace, action = name, %object, request, "done");
             Ok(Requeue::requeue(SOON))
         }
-        Performed::NoSuchObject => Ok(Requeue::requeue(TRY_AGAIN)),
+        Performed::NotAsExpected => Ok(Requeue::requeue(TRY_AGAIN)),
         Performed::RefusedByBudget => {
             let pause = retry_after(effect).try_into().unwrap_or(TRY_AGAIN);
             context.patience.wait(&action.uid().unwrap_or_default(), Instant::now(), pause);
@@ -34,7 +36,7 @@ pub(super) async fn act(action: &HealingAction, effect: &Effect, context: &Conte
         }
         Performed::Unclear(error) => {
             record::unclear(action, context).await?;
-            warn!(namespace, action = name, %target, %error, "nobody knows what became of {}, looking", request(effect));
+            warn!(namespace, action = name, %object, %error, "nobody knows what became of {request}, looking");
             Ok(Requeue::requeue(TRY_AGAIN))
         }
     }

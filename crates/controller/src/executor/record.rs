@@ -7,8 +7,10 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use prunella_api::{ConditionType, FINALIZER, HealingAction, HealingActionStatus, Write, set_condition};
 use prunella_cluster::{ClusterError, perform, within};
+use prunella_core::action::Action;
 use prunella_core::execute::{Facts, OutcomeReason, Transition, effect_of};
 use prunella_core::ledger::{Outcome, State};
+use prunella_core::target::Object;
 use serde_json::json;
 use tracing::{debug, info};
 
@@ -127,27 +129,57 @@ fn apply(
     match transition {
         Transition::Begin => {
             status.started_at = Some(now.clone());
-            format!("begun: {} on {target}", action.spec.action_name)
+            let object = if facts.action.scope().is_workload() { &subject } else { &target };
+            format!("begun: {} on {object}", action.spec.action_name)
         }
         Transition::Executed { settle_by } => {
             status.executed_at = Some(now.clone());
             status.settle_by = Some(settle_by.into());
-            status.writes = vec![Write {
-                request: perform::request(&effect_of(&facts.action)).to_owned(),
-                object: target.to_string(),
-            }];
-            format!("{target} is on its way out; waiting for {subject} to have all its replicas ready again")
+            let (request, object) = perform::request(&target, &subject, &effect_of(facts));
+            status.writes = vec![Write { request, object: object.to_string() }];
+            executed(&facts.action, &target, &subject)
         }
         Transition::Settled { verify_by } => {
             status.settled_at = Some(now.clone());
             status.verify_by = Some(verify_by.into());
-            format!("{subject} has all its replicas ready again; watching whether its new pods stay clear")
+            settled(&facts.action, &subject)
         }
         Transition::Finish { outcome, reason } => {
             status.finished_at = Some(now.clone());
             status.outcome = Some(outcome.as_str().to_owned());
             status.outcome_reason = Some(reason.as_str().to_owned());
             format!("{}: {}", outcome.as_str(), sentence(reason))
+        }
+    }
+}
+
+/// What was done, and what is waited for.
+fn executed(action: &Action, target: &Object, subject: &Object) -> String {
+    match action {
+        Action::DeletePod { .. } => {
+            format!("{target} is on its way out; waiting for {subject} to have all its replicas ready again")
+        }
+        Action::RolloutRestart => format!("{subject} was restarted; waiting for it to have replaced all its pods"),
+        Action::Scale { from, to, autoscaler: None } => {
+            format!("{subject} was scaled from {from} to {to}; waiting for all of them to be ready")
+        }
+        Action::Scale { from, to, autoscaler: Some(autoscaler) } => format!(
+            "the minimum of {autoscaler} was raised from {from} to {to}; waiting for {subject} to have as many ready"
+        ),
+    }
+}
+
+/// What came about, and what is watched.
+fn settled(action: &Action, subject: &Object) -> String {
+    match action {
+        Action::DeletePod { .. } => {
+            format!("{subject} has all its replicas ready again; watching whether its new pods stay clear")
+        }
+        Action::RolloutRestart => {
+            format!("{subject} has replaced all its pods; watching whether the new ones stay clear")
+        }
+        Action::Scale { .. } => {
+            format!("{subject} has as many replicas ready as it was to have; watching whether its pods stay clear")
         }
     }
 }
@@ -174,6 +206,9 @@ fn sentence(reason: OutcomeReason) -> &'static str {
         OutcomeReason::BlockedByDisruptionBudget => "a PodDisruptionBudget allowed no eviction for ten minutes",
         OutcomeReason::NotExecuted => "the write took no effect for ten minutes",
         OutcomeReason::NotSettled => "the replacement did not come up in time",
+        OutcomeReason::ChangedByOthers => {
+            "somebody else has changed what this action would change, which stays as it is"
+        }
         OutcomeReason::RecordedOnly => "the policy's mode is DryRun, so this was decided and recorded only",
     }
 }

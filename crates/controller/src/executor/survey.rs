@@ -5,9 +5,10 @@ use kube::core::{DeserializeGuard, Selector};
 use kube::{Api, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy, Mode};
 use prunella_cluster::{ClusterError, REQUEST_DEADLINE, live, within};
-use prunella_core::execute::{Facts, LiveSubject, LiveTarget, PolicyStanding, World};
+use prunella_core::action::{Action, Scope};
+use prunella_core::execute::{Facts, LiveField, LiveSubject, LiveTarget, PolicyStanding, World};
 use prunella_core::ledger::State;
-use prunella_core::target::{NotHealable, Object};
+use prunella_core::target::{NotHealable, Target};
 
 use crate::context::Context;
 use crate::ledger;
@@ -32,22 +33,30 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
         None => PolicyStanding::Gone,
     };
     let selector = policy.map(|policy| Selector::try_from(policy.spec.target.selector));
-    // Once executed, the target is gone for good or going: its workload is what counts.
+    let chosen_by = selector.as_ref().and_then(|selector| selector.as_ref().ok());
+    let known = context.world.pod(&namespace, &target.name, chosen_by);
+    let known = known.filter(|known| known.object.uid == target.uid);
+    let scope = facts.action.scope();
     let live_target = match facts.state {
+        // Once executed, the target is gone for good or going, or it is one of many: its
+        // workload is what counts.
         State::Verifying | State::Finished(_) => LiveTarget::Gone,
+        State::Settling if scope.is_workload() => LiveTarget::Gone,
         // A selector that is none chooses nothing.
         _ if matches!(selector, Some(Err(_))) => LiveTarget::NotSelected,
-        _ => {
-            let selector = selector.and_then(Result::ok);
-            let live = live::pod(&context.reads, &namespace, &target, selector.as_ref()).await?;
-            if live == LiveTarget::Present { marked(&namespace, &target, context) } else { live }
-        }
+        _ => match live::pod(&context.reads, &namespace, &target, chosen_by).await? {
+            LiveTarget::Present => marked(known.as_ref(), scope, context),
+            other => other,
+        },
     };
-    let subject = match facts.state {
-        State::Settling | State::Verifying => {
-            live::subject(&context.reads, &namespace, &ledger::object(&action.spec.subject)).await?
+    let live::Workload { subject, field, progress_deadline } = match facts.state {
+        State::Pending | State::Running if !scope.is_workload() => {
+            live::Workload { subject: LiveSubject::Restored, field: LiveField::None, progress_deadline: None }
         }
-        _ => LiveSubject::Restored,
+        _ => {
+            let subject = ledger::object(&action.spec.subject);
+            live::workload(&context.reads, &namespace, &subject, &facts.action, &facts.uid).await?
+        }
     };
     let earlier_overlaps = match facts.state {
         State::Pending => earlier_overlaps(action, &namespace, context).await?,
@@ -57,23 +66,34 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
         policy: standing,
         target: live_target,
         subject,
+        field: if taken_over(facts, known.as_ref()) { LiveField::Disowned } else { field },
+        progress_deadline,
         earlier_overlaps,
         firing: context.board.is_firing(&key, &action.spec.policy.uid, &target.uid, context.now()),
         verdict: context.board.verdict(&key, &action.name_any()),
     })
 }
 
-/// What is not written on the pod itself, or not readable from it: its owners' word,
-/// and its node. These are told by the caches, and by the pod's own when it is known.
-fn marked(namespace: &str, target: &Object, context: &Context) -> LiveTarget {
-    let Some(known) = context.world.pod(namespace, &target.name).filter(|known| known.object.uid == target.uid) else {
-        return LiveTarget::Present;
-    };
+/// What is not written on the pod itself, or not readable from it: its owners' word, its
+/// node, and whom a change of its workload would touch. These are told by the caches, and
+/// by the pod's own when it is known.
+fn marked(known: Option<&Target>, scope: Scope, context: &Context) -> LiveTarget {
+    let Some(known) = known else { return LiveTarget::Present };
+    let others_touched = known.workload.as_ref().is_some_and(|workload| !workload.all_selected);
     match known.not_healable {
         _ if known.opted_out.is_some_and(|opt_out| opt_out.holds(context.now())) => LiveTarget::OptedOut,
         Some(why @ NotHealable::NodeNotReady) => LiveTarget::NotHealable(why),
+        _ if scope.is_workload() && others_touched => LiveTarget::NotHealable(NotHealable::PodsNotSelected),
         _ => LiveTarget::Present,
     }
+}
+
+/// Whether a number of replicas that was nobody's when its change was decided belongs to
+/// an autoscaler by now, and the change is not made yet.
+fn taken_over(facts: &Facts, known: Option<&Target>) -> bool {
+    let own = matches!(facts.action, Action::Scale { autoscaler: None, .. });
+    let owned = known.and_then(|known| known.workload.as_ref()).is_some_and(|workload| workload.autoscaler.is_some());
+    own && owned && matches!(facts.state, State::Pending | State::Running)
 }
 
 /// The policy that reserved the action, unless it is gone, going, or a namesake.

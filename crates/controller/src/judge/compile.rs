@@ -6,7 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use kube::core::Selector;
-use prunella_api::{Duration, DurationError, HealingPolicy, OnNoData, OnStorm, RESET_ANNOTATION};
+use prunella_api::{
+    AutoscalerRule, Duration, DurationError, HealingPolicy, OnNoData, OnStorm, RESET_ANNOTATION, RolloutRestart, Scale,
+};
+use prunella_core::action::{ActionSpec, ScaleSpec, Towards};
 use prunella_core::policy::{self, Limits, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap, Unhealthy};
 use prunella_core::time::times;
 use prunella_signals::{Query, QueryError, Scope};
@@ -31,8 +34,6 @@ pub(crate) struct Compiled {
     /// Whether system-critical pods may be healed, too.
     pub(crate) system_critical: bool,
     pub(crate) source: String,
-    /// The steps' actions as the user wrote them: they go into the records.
-    pub(crate) actions: Vec<prunella_api::Action>,
     /// A digest of condition, target and steps.
     pub(crate) hash: String,
     /// What makes sense, but perhaps not the sense that was meant.
@@ -54,8 +55,10 @@ pub(crate) enum CompileError {
     MaxUnhealthy,
     #[error("at least one step must be given")]
     NoStep,
-    #[error("steps.action: {0}")]
-    Action(#[from] ledger::RecordError),
+    #[error("steps.action: exactly one kind of action must be given: deletePod, rolloutRestart or scale")]
+    NoAction,
+    #[error("steps.action.scale: exactly one of by and to must be given")]
+    NoNumber,
     #[error(
         "no series of condition.promql.query can tell that it is of the policy's namespace: add {label}={namespace:?} to every selector in it and in the evidence, or keep the label {label}"
     )]
@@ -84,7 +87,8 @@ impl CompileError {
             | Self::NoCondition
             | Self::MaxUnhealthy
             | Self::NoStep
-            | Self::Action(_) => "InvalidSpec",
+            | Self::NoAction
+            | Self::NoNumber => "InvalidSpec",
         }
     }
 }
@@ -177,18 +181,9 @@ pub(crate) fn compile(
         key,
     };
     let selector = Selector::try_from(spec.target.selector.clone())?;
-    let actions = spec.steps.iter().map(|step| step.action.clone()).collect();
     let system_critical = spec.target.system_critical;
-    Ok(Compiled {
-        policy,
-        query,
-        selector,
-        system_critical,
-        source: promql.source.name.clone(),
-        actions,
-        hash,
-        warnings,
-    })
+    let source = promql.source.name.clone();
+    Ok(Compiled { policy, query, selector, system_critical, source, hash, warnings })
 }
 
 fn step(
@@ -198,10 +193,32 @@ fn step(
     range: SignedDuration,
 ) -> Result<StepSpec, CompileError> {
     Ok(StepSpec {
-        action: ledger::action(&step.action)?,
+        action: action(&step.action)?,
         attempts: u32::try_from(step.attempts).unwrap_or(1).max(1),
         verify_within: verify_within(step, clear_for, interval, range)?,
     })
+}
+
+fn action(wanted: &prunella_api::Action) -> Result<ActionSpec, CompileError> {
+    let prunella_api::Action { delete_pod, rollout_restart, scale } = wanted;
+    match (delete_pod, rollout_restart, scale) {
+        (Some(delete), None, None) => {
+            let (disruption, grace) = ledger::removal(delete);
+            Ok(ActionSpec::DeletePod { disruption, grace })
+        }
+        (None, Some(RolloutRestart {}), None) => Ok(ActionSpec::RolloutRestart),
+        (None, None, Some(Scale { by, to, min, max, autoscaler })) => Ok(ActionSpec::Scale(ScaleSpec {
+            towards: match (*by, *to) {
+                (Some(by), None) => Towards::By(by),
+                (None, Some(to)) => Towards::To(to),
+                _ => return Err(CompileError::NoNumber),
+            },
+            min: *min,
+            max: *max,
+            raise_minimum: *autoscaler == AutoscalerRule::RaiseMinimum,
+        })),
+        _ => Err(CompileError::NoAction),
+    }
 }
 
 fn verify_within(

@@ -5,18 +5,18 @@ use jiff::SignedDuration;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use prunella_api::{
-    ActionEvidence, ActionTarget, Duration, FINALIZER, HealingAction, HealingActionSpec, HealingPolicy, POLICY_LABEL,
-    PolicyReference,
+    ActionEvidence, Duration, FINALIZER, HealingAction, HealingActionSpec, HealingPolicy, POLICY_LABEL,
+    PolicyReference, SkippedStep,
 };
 use prunella_cluster::{ClusterError, within};
-use prunella_core::decide::{Decision, Memory, Reservation};
+use prunella_core::decide::{Decision, Memory, Reservation, Skipped};
 use prunella_core::observation::{Labels, Observation};
-use prunella_core::target::Object;
 use sha2::{Digest, Sha256};
 use tracing::{debug, info, warn};
 
 use super::{Compiled, decide_once, tell};
 use crate::context::Context;
+use crate::ledger;
 use crate::writes::DEADLINE;
 
 /// The most labels of a series that a record keeps, and of each the most characters.
@@ -72,12 +72,23 @@ pub(super) async fn reserve(
 }
 
 fn object(policy: &HealingPolicy, compiled: &Compiled, reservation: &Reservation) -> Option<HealingAction> {
-    let Reservation { target, subject, rung, attempt, sequence, since, value, labels, observed_at, start_by } =
-        reservation;
+    let Reservation {
+        target,
+        subject,
+        rung,
+        attempt,
+        action,
+        skipped,
+        sequence,
+        since,
+        value,
+        labels,
+        observed_at,
+        start_by,
+    } = reservation;
     let uid = policy.uid().unwrap_or_default();
     let index = usize::try_from(*rung).ok()?.checked_sub(1)?;
     let step = compiled.policy.steps.get(index)?;
-    let action = compiled.actions.get(index)?.clone();
     Some(HealingAction {
         metadata: ObjectMeta {
             name: Some(name(&policy.name_any(), &uid, *sequence)),
@@ -95,10 +106,11 @@ fn object(policy: &HealingPolicy, compiled: &Compiled, reservation: &Reservation
             },
             mode: policy.spec.mode,
             sequence: i64::try_from(*sequence).unwrap_or(i64::MAX),
-            target: reference(target),
-            subject: reference(subject),
-            action_name: step.action.name().to_owned(),
-            action,
+            target: ledger::reference(target),
+            subject: ledger::reference(subject),
+            action_name: action.name().to_owned(),
+            action: ledger::recorded(action),
+            skipped: skipped.iter().map(passed_over).collect(),
             verify_within: Duration::from(step.verify_within),
             rung: i32::try_from(*rung).unwrap_or(i32::MAX),
             attempt: i32::try_from(*attempt).unwrap_or(i32::MAX),
@@ -129,8 +141,12 @@ fn name(policy: &str, uid: &str, sequence: u64) -> String {
     format!("{policy}-{tag}-{sequence}")
 }
 
-fn reference(object: &Object) -> ActionTarget {
-    ActionTarget { kind: object.kind.clone(), name: object.name.clone(), uid: object.uid.to_string() }
+fn passed_over(skipped: &Skipped) -> SkippedStep {
+    SkippedStep {
+        rung: i32::try_from(skipped.rung).unwrap_or(i32::MAX),
+        action_name: skipped.action.to_owned(),
+        reason: skipped.why.as_str().to_owned(),
+    }
 }
 
 /// What fits into the record: a source may return more and longer labels than the

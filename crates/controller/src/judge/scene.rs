@@ -10,7 +10,7 @@ use prunella_api::{
     ActionSummary, HealingPolicy, HealingPolicyStatus, RefusalCount, SickTarget, StormStatus, TargetCounts,
     set_condition,
 };
-use prunella_core::decide::{Decision, Phase, Reach, Timer};
+use prunella_core::decide::{Decision, Phase, Reach, Skipped, Timer};
 use prunella_core::ledger::{Ledger, Record, State};
 use prunella_core::observation::{Answer, Observation, UnknownReason};
 use prunella_core::refusal::{Reason, Refusal};
@@ -203,7 +203,10 @@ impl Scene<'_> {
             .map(|refused| refused.refusal)
             .filter(|refusal| refusal.reason == reason)
             .collect();
-        let what = words::why(&self.compiled.policy, reason);
+        let mut what = words::why(&self.compiled.policy, reason);
+        if reason == Reason::Exhausted {
+            what.push_str(&passed_over(self.decision.skipped.values().next()));
+        }
         let until = refused.iter().filter_map(|refusal| refusal.until).min();
         let until = until.map(|until| format!("; until {until:.0}")).unwrap_or_default();
         format!("{} target(s): {what}{until}", refused.len())
@@ -288,6 +291,12 @@ impl Scene<'_> {
             },
         })
     }
+}
+
+/// Which steps were passed over and why, as the rest of "every step was tried".
+pub(super) fn passed_over(skipped: Option<&Vec<Skipped>>) -> String {
+    let all: Vec<String> = skipped.into_iter().flatten().map(ToString::to_string).collect();
+    if all.is_empty() { String::new() } else { format!("; passed over, for they do not apply: {}", all.join("; ")) }
 }
 
 fn state_word(state: State) -> &'static str {

@@ -10,6 +10,7 @@ use prunella_core::target::Object;
 use tracing::info;
 
 use super::reserve::decimal;
+use super::scene::passed_over;
 use super::{Compiled, words};
 use crate::announce::News;
 use crate::context::Context;
@@ -20,7 +21,7 @@ pub(super) fn transitions(policy: &HealingPolicy, compiled: &Compiled, decision:
         storm(policy, compiled, change, context);
     }
     for transition in &decision.transitions {
-        let news = news(compiled, transition);
+        let news = news(compiled, decision, transition);
         info!(policy = %compiled.policy.key, target = %transition.target, "{}: {}", news.reason, news.note);
         if transition.change == Change::Recovered {
             context.metrics.recovered(&compiled.policy.key);
@@ -67,12 +68,14 @@ pub(super) fn reserved(
         Mode::Enforce => ("Reserved", "will be done"),
         Mode::DryRun => ("DryRun", "would be done, but the policy's mode is DryRun"),
     };
+    let touched = if reservation.action.scope().is_workload() { &reservation.subject } else { &reservation.target };
+    let skipped = reservation.skipped.iter().fold(String::new(), |all, one| format!("{all}; passed over {one}"));
     let news = News {
         warning: false,
         reason,
         action: action.spec.action_name.clone(),
         note: format!(
-            "{} on {} {intent}: it has been sick since {:.0} (value {}); see HealingAction {}",
+            "{} on {touched} {intent}: {} has been sick since {:.0} (value {}){skipped}; see HealingAction {}",
             action.spec.action_name,
             reservation.target,
             reservation.since,
@@ -83,7 +86,7 @@ pub(super) fn reserved(
     context.announcer.tell_both(&news, &policy.object_ref(&()), &pod(compiled, &reservation.target));
 }
 
-fn news(compiled: &Compiled, transition: &Transition) -> News {
+fn news(compiled: &Compiled, decision: &Decision, transition: &Transition) -> News {
     let target = &transition.target;
     let value = transition.value.map(decimal).unwrap_or_default();
     let (warning, reason, note) = match transition.change {
@@ -102,7 +105,8 @@ fn news(compiled: &Compiled, transition: &Transition) -> News {
             true,
             "Exhausted",
             format!(
-                "every step was tried on {target}; it is left alone until it has been clear for {:#}",
+                "every step was tried on {target}{}; it is left alone until it has been clear for {:#}",
+                passed_over(decision.skipped.get(&target.uid)),
                 compiled.policy.limits.ladder_reset
             ),
         ),

@@ -10,11 +10,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ladder::{self, Place};
+use super::ladder::{self, Place, Try};
 use super::storm::{self, Gate};
-use super::{Inputs, Matching, Memory, Phase, Refused, Reservation, Sight, Storm, Timer};
+use super::{Inputs, Matching, Memory, Phase, Refused, Reservation, Sight, Skipped, Storm, Timer};
 use crate::ledger::{Ledger, Record, State};
-use crate::observation::{Freshness, Labels};
+use crate::observation::{Freshness, Series};
 use crate::policy::Mode;
 use crate::refusal::{Reason, Refusal};
 use crate::target::{NotHealable, Object, Target, Uid};
@@ -24,9 +24,6 @@ use jiff::Timestamp;
 /// How many targets' samples are asked about in one round: a policy whose every target
 /// is sick must not flood the source. The others' turn comes when these are answered.
 const ASKED_AT_ONCE: usize = 8;
-
-/// The bottom of every ladder: rung and attempt.
-const FIRST: (u32, u32) = (1, 1);
 
 /// What came of the brakes.
 pub(super) struct Released {
@@ -59,10 +56,13 @@ pub(super) fn release(
     let mut refusals = Vec::new();
     let mut unproven = Vec::new();
     for (target, timer) in sick {
+        let place = ladder::place(inputs.policy, &ledger, target, timer.since);
         let sight = sights.get(&target.object.uid).copied().unwrap_or(Sight::Unknown);
-        let passed = first_refusal(inputs, &ledger, target, timer, sight)
-            .map_or_else(|| in_storm(inputs, &ledger, memory, target, timer), Err);
-        let refusal = passed.err().or_else(|| match inputs.observation.freshness.get(&target.object.uid) {
+        let gate = storm::gate(inputs, &ledger, memory.storm);
+        let (place, closed) = in_storm(inputs, &ledger, gate, target, timer, place);
+        let refusal = first_refusal(inputs, &ledger, target, timer, sight, &place);
+        let refusal = refusal.or_else(|| closed.then(|| Refusal::open(Reason::Storm)));
+        let refusal = refusal.or_else(|| match inputs.observation.freshness.get(&target.object.uid) {
             Some(Freshness::Fresh) => None,
             Some(Freshness::Stale) => Some(Refusal::open(Reason::Stale)),
             Some(Freshness::Unknown) => Some(Refusal::open(Reason::ObservationUnknown)),
@@ -73,23 +73,30 @@ pub(super) fn release(
                 Some(Refusal::open(Reason::ObservationUnknown))
             }
         });
-        match refusal {
-            Some(refusal) => refusals.push(Refused { target: target.object.uid.clone(), refusal }),
-            None if let Sight::Breached(value) = sight => {
+        match (refusal, place.next) {
+            (Some(refusal), _) => refusals.push(Refused { target: target.object.uid.clone(), refusal }),
+            (None, Some(next)) if let Sight::Breached(value) = sight => {
                 let labels = matching.breached.get(&target.object.uid).map(|worst| worst.labels.clone());
-                let place = passed.unwrap_or(FIRST);
-                let reservation = reserve(inputs, &ledger, target, timer, place, value, labels.unwrap_or_default());
+                let worst = Series { labels: labels.unwrap_or_default(), value };
+                let reservation = reserve(inputs, &ledger, target, timer, worst, next, place.skipped);
                 ledger.records.push(provisional(inputs, target, &reservation));
                 reservations.push(reservation);
             }
-            // `first_refusal` lets only a breach through.
-            None => {}
+            // `first_refusal` lets only a breach through, and only with a rung that is next.
+            (None, _) => {}
         }
     }
     Released { reservations, refusals, unproven }
 }
 
-fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &Timer, sight: Sight) -> Option<Refusal> {
+fn first_refusal(
+    inputs: Inputs<'_>,
+    ledger: &Ledger,
+    target: &Target,
+    timer: &Timer,
+    sight: Sight,
+    place: &Place,
+) -> Option<Refusal> {
     let Inputs { policy, now, .. } = inputs;
     let limits = &policy.limits;
     if policy.suspended {
@@ -117,7 +124,9 @@ fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &T
     if let Some(opt_out) = target.opted_out.filter(|opt_out| opt_out.holds(now)) {
         return Some(Refusal { reason: Reason::OptedOut, until: opt_out.until });
     }
-    if let Some(why) = target.not_healable {
+    let whole = place.next.as_ref().is_some_and(|next| next.action.scope().is_workload());
+    let others_touched = whole && target.workload.as_ref().is_some_and(|workload| !workload.all_selected);
+    if let Some(why) = target.not_healable.or(others_touched.then_some(NotHealable::PodsNotSelected)) {
         return Some(Refusal::open(Reason::NotHealable(why)));
     }
     if let Some(until) = mid_rollout(inputs, target).filter(|until| now < *until) {
@@ -126,10 +135,11 @@ fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &T
     if policy.mode == Mode::DryRun && ledger.dry_run_recorded(&policy.key, &target.object.uid, timer.since) {
         return Some(Refusal::open(Reason::AlreadyRecorded));
     }
-    if ledger.busy_with(target, timer.since, limits.ladder_reset).is_some() {
+    let busy = ledger.busy_with(target, timer.since, limits.ladder_reset).is_some();
+    if busy || (whole && ledger.workload_busy(&target.subject.uid)) {
         return Some(Refusal::open(Reason::TargetBusy));
     }
-    if ladder::place(policy, ledger, target, timer.since) == Place::Exhausted {
+    if place.next.is_none() {
         return Some(Refusal::open(Reason::Exhausted));
     }
     if let Some(last) = ledger.last_against(target, timer.since, limits.ladder_reset) {
@@ -155,36 +165,32 @@ fn first_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &T
 /// long as an action is watched is stuck, and a crash loop is no progress at all.
 fn mid_rollout(inputs: Inputs<'_>, target: &Target) -> Option<Timestamp> {
     let patience = inputs.policy.steps.first()?.verify_within;
-    target.rollout_progress.map(|progress| after(progress, patience))
+    target.workload.as_ref()?.rollout_progress.map(|progress| after(progress, patience))
 }
 
-/// The place on the ladder, if a storm allows it.
+/// The place on the ladder as far as a storm allows it, and whether it allows none. What
+/// has just failed as a probe is not tried again while everything is in doubt: those to
+/// whom it is laid go on above it.
 fn in_storm(
     inputs: Inputs<'_>,
     ledger: &Ledger,
-    memory: &Memory,
+    gate: Gate<'_>,
     target: &Target,
     timer: &Timer,
-) -> Result<(u32, u32), Refusal> {
-    // A dry run cannot know whether a rung would have helped: it tells of the first.
-    let (rung, attempt) = match ladder::place(inputs.policy, ledger, target, timer.since) {
-        Place::Next { rung, attempt } if inputs.policy.mode == Mode::Enforce => (rung, attempt),
-        Place::Next { .. } | Place::Exhausted => FIRST,
+    place: Place,
+) -> (Place, bool) {
+    let probe = match gate {
+        Gate::Open => return (place, false),
+        Gate::Closed => return (place, true),
+        Gate::Climb(probe) => probe,
     };
-    let closed = Err(Refusal::open(Reason::Storm));
-    match storm::gate(inputs, ledger, memory.storm) {
-        Gate::Open => Ok((rung, attempt)),
-        Gate::Climb(probe) if probe.counts_against(target, timer.since, inputs.policy.limits.ladder_reset) => {
-            let rungs = u32::try_from(inputs.policy.steps.len()).unwrap_or(u32::MAX);
-            match probe.rung.saturating_add(1) {
-                _ if rung > probe.rung => Ok((rung, attempt)),
-                // What has just failed is not tried again while everything is in doubt.
-                next if next <= rungs => Ok((next, 1)),
-                _ => closed,
-            }
-        }
-        Gate::Climb(_) | Gate::Closed => closed,
+    let laid_to = probe.counts_against(target, timer.since, inputs.policy.limits.ladder_reset);
+    let repeats = place.next.as_ref().is_some_and(|next| next.rung <= probe.rung);
+    if !laid_to || !repeats {
+        return (place, !laid_to);
     }
+    let above = ladder::place_above(inputs.policy, ledger, target, timer.since, probe.rung);
+    if above.next.is_some() { (above, false) } else { (place, true) }
 }
 
 fn reserve(
@@ -192,19 +198,21 @@ fn reserve(
     ledger: &Ledger,
     target: &Target,
     timer: &Timer,
-    (rung, attempt): (u32, u32),
-    value: f64,
-    labels: Labels,
+    worst: Series,
+    next: Try,
+    skipped: Vec<Skipped>,
 ) -> Reservation {
     Reservation {
         target: target.object.clone(),
         subject: target.subject.clone(),
-        rung,
-        attempt,
+        rung: next.rung,
+        attempt: next.attempt,
+        action: next.action,
+        skipped,
         sequence: ledger.next_sequence(&inputs.policy.key),
         since: timer.since,
-        value,
-        labels,
+        value: worst.value,
+        labels: worst.labels,
         observed_at: inputs.observation.at,
         start_by: after(inputs.now, times(inputs.policy.interval, 2)),
     }
@@ -219,6 +227,7 @@ fn provisional(inputs: Inputs<'_>, target: &Target, reservation: &Reservation) -
         hash: inputs.policy.hash.clone(),
         mode: inputs.policy.mode,
         action: String::new(),
+        scope: reservation.action.scope(),
         target: target.object.clone(),
         subject: target.subject.clone(),
         created: inputs.now,

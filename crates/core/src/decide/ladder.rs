@@ -2,45 +2,71 @@
 //! clear for `ladderReset` after it, cured or not: a slow leak cured every six hours
 //! never climbs, a replacement that is soon sick again does.
 
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Change, Inputs, Refused, Transition};
+use super::{Change, Inputs, Refused, Skipped, Timer, Transition};
+use crate::action::Action;
 use crate::ledger::{Ledger, Record};
-use crate::policy::Policy;
+use crate::policy::{Mode, Policy};
 use crate::refusal::Reason;
 use crate::target::{Target, Uid};
 use crate::time::elapsed;
 
 /// The place on the ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The next try.
-    Next {
-        /// Which rung, from 1.
-        rung: u32,
-        /// Which attempt on it, from 1.
-        attempt: u32,
-    },
-    /// Every rung was tried.
-    Exhausted,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The next try; `None`: every rung was tried or does not apply.
+    pub(super) next: Option<Try>,
+    /// The rungs passed over on the way, because they do not apply.
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// A try of a rung.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Try {
+    /// Which rung, from 1.
+    pub(super) rung: u32,
+    /// Which attempt on it, from 1.
+    pub(super) attempt: u32,
+    /// What is done.
+    pub(super) action: Action,
 }
 
 /// Where a target that is sick since `since` stands.
 pub(super) fn place(policy: &Policy, ledger: &Ledger, target: &Target, since: Timestamp) -> Place {
-    let counted = counted(policy, ledger, target, since);
+    place_above(policy, ledger, target, since, 0)
+}
+
+/// The same, but for the rungs up to one.
+pub(super) fn place_above(policy: &Policy, ledger: &Ledger, target: &Target, since: Timestamp, rung: u32) -> Place {
+    let above = rung;
+    // A dry run cannot know whether a rung would have helped: it tells of the first.
+    let counted = if policy.mode == Mode::DryRun { Vec::new() } else { counted(policy, ledger, target, since) };
     let highest = counted.iter().map(|record| record.rung).max().unwrap_or(1);
     let tried = counted.iter().filter(|record| record.rung == highest).count();
     let tried = u32::try_from(tried).unwrap_or(u32::MAX);
-    let index = usize::try_from(highest).unwrap_or(usize::MAX).saturating_sub(1);
-    match policy.steps.get(index) {
-        Some(step) if tried < step.attempts => Place::Next { rung: highest, attempt: tried.saturating_add(1) },
-        Some(_) if index.saturating_add(1) < policy.steps.len() => {
-            Place::Next { rung: highest.saturating_add(1), attempt: 1 }
+    let mut skipped = Vec::new();
+    for (rung, step) in (1_u32..).zip(&policy.steps) {
+        let tried = match rung.cmp(&highest) {
+            Ordering::Less => continue,
+            Ordering::Equal => tried,
+            Ordering::Greater => 0,
+        };
+        if rung <= above || tried >= step.attempts {
+            continue;
         }
-        _ => Place::Exhausted,
+        match step.action.resolve(target) {
+            Ok(action) => {
+                let next = Try { rung, attempt: tried.saturating_add(1), action };
+                return Place { next: Some(next), skipped };
+            }
+            Err(why) => skipped.push(Skipped { rung, action: step.action.name(), why }),
+        }
     }
+    Place { next: None, skipped }
 }
 
 /// The attempts that count, newest first: back to the first stretch of
@@ -70,8 +96,21 @@ fn clear_between(record: &Record, fell_sick: Timestamp) -> SignedDuration {
     elapsed(record.finished.unwrap_or(record.created), fell_sick)
 }
 
-/// The sick targets for which every rung was tried, and the news of those for which
-/// that is new.
+/// The rungs that do not apply to those for whom nothing else is left.
+pub(super) fn skipped(
+    inputs: Inputs<'_>,
+    timers: &BTreeMap<Uid, Timer>,
+    exhausted: &BTreeSet<Uid>,
+) -> BTreeMap<Uid, Vec<Skipped>> {
+    let places = inputs.targets.iter().filter(|target| exhausted.contains(&target.object.uid)).filter_map(|target| {
+        let since = timers.get(&target.object.uid)?.since;
+        Some((target.object.uid.clone(), place(inputs.policy, inputs.ledger, target, since).skipped))
+    });
+    places.filter(|(_, skipped)| !skipped.is_empty()).collect()
+}
+
+/// The sick targets for which every rung was tried or does not apply, and the news of
+/// those for which that is new.
 pub(super) fn exhausted(
     inputs: Inputs<'_>,
     refusals: &[Refused],

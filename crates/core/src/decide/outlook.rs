@@ -145,8 +145,9 @@ pub(super) fn held_back(
     let firing = |uid: &Uid| memory.timers.get(uid).is_some_and(|timer| timer.phase == Phase::Firing);
     let mut reasons = BTreeMap::new();
     for Refused { target, refusal } in refusals {
-        // Clear at this moment: nothing is due.
-        if !firing(target) || acted_on(target) || refusal.reason == Reason::NotYetFor {
+        // Clear at this moment, or told of as a dry run: nothing is due.
+        let nothing_due = matches!(refusal.reason, Reason::NotYetFor | Reason::AlreadyRecorded);
+        if !firing(target) || acted_on(target) || nothing_due {
             continue;
         }
         reasons.insert(target.clone(), refusal.reason);

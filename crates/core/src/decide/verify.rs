@@ -1,12 +1,14 @@
 //! Did it help? An action has a scope: the subject's pods created no earlier
-//! than the action. It has helped when the scope is not empty, stands ready and
-//! has been clear, with evidence, for `clearFor`.
+//! than the action, and where it changed the number of them, the old ones too. It has
+//! helped when the scope is not empty, stands ready and has been clear, with evidence,
+//! for `clearFor`.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Inputs, Sight, Storm, Timer, Verdict, storm};
+use crate::action::Scope;
 use crate::execute::OutcomeReason;
 use crate::ledger::{Outcome, Record, State};
 use crate::observation::Answer;
@@ -79,12 +81,13 @@ pub(super) fn in_any_scope(inputs: Inputs<'_>, target: &Target) -> bool {
 
 fn in_scope(record: &Record, target: &Target) -> bool {
     let successor = target.object.uid != record.target.uid && target.created >= record.created;
-    let same_subject = if target.stable_name {
-        target.object.name == record.target.name
-    } else {
-        target.subject.uid == record.subject.uid
+    let same_subject = target.subject.uid == record.subject.uid;
+    let judged_by = match record.scope {
+        Scope::Successor if target.stable_name => successor && target.object.name == record.target.name,
+        Scope::Successor | Scope::NewPods => successor && same_subject,
+        Scope::AllPods => same_subject,
     };
-    successor && same_subject && !target.terminating
+    judged_by && !target.terminating
 }
 
 /// A breach that was seen to end before the action was begun: nothing is to be done.

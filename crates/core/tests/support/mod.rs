@@ -12,12 +12,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use prunella_core::action::{ActionSpec, Disruption, Scope};
 use prunella_core::decide::{Decision, Inputs, Memory, Question, Reservation};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
 use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Series, UnknownReason};
 use prunella_core::policy::{
-    Action, Disruption, Limits, Mode, OnNoData, OnStorm, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap,
-    Unhealthy,
+    Limits, Mode, OnNoData, OnStorm, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap, Unhealthy,
 };
 use prunella_core::target::{Object, Target};
 use prunella_core::{decide, time};
@@ -73,7 +73,7 @@ pub fn policy() -> Policy {
 /// An eviction, tried up to `attempts` times.
 pub fn step(attempts: u32) -> StepSpec {
     StepSpec {
-        action: Action::DeletePod { disruption: Disruption::Evict, grace: None },
+        action: ActionSpec::DeletePod { disruption: Disruption::Evict, grace: None },
         attempts,
         verify_within: seconds(120),
     }
@@ -95,7 +95,7 @@ pub fn pod(name: &str, created: i64) -> Target {
         opted_out: None,
         not_healable: None,
         pods: Vec::new(),
-        rollout_progress: None,
+        workload: None,
     }
 }
 
@@ -124,6 +124,7 @@ pub fn record(name: &str, sequence: u64, pod: &Target, created: i64, state: Stat
         hash: "rule".into(),
         mode: Mode::Enforce,
         action: "DeletePod".into(),
+        scope: Scope::Successor,
         target: pod.object.clone(),
         subject: pod.subject.clone(),
         created: second(created),
@@ -236,7 +237,8 @@ impl World {
                 policy: self.policy.key.clone(),
                 hash: self.policy.hash.clone(),
                 mode: self.policy.mode,
-                action: "DeletePod".into(),
+                action: reservation.action.name().into(),
+                scope: reservation.action.scope(),
                 target: reservation.target.clone(),
                 subject: reservation.subject.clone(),
                 created: time::whole_seconds(at),

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use jiff::SignedDuration;
-use prunella_core::execute::{Effect, LiveSubject, LiveTarget, PolicyStanding, World, retry_after};
+use prunella_core::execute::{Effect, LiveField, LiveSubject, LiveTarget, PolicyStanding, World, retry_after};
 use prunella_core::ledger::State;
 use prunella_core::time::{after, elapsed};
 use prunella_core::{execute, next_step};
@@ -62,7 +62,10 @@ impl Process {
                 if let Some(left) = patience.filter(SignedDuration::is_positive) {
                     return self.done(task, Some(left), ground);
                 }
-                let (Effect::EvictPod { grace } | Effect::DeletePod { grace }) = effect;
+                // No scenario asks for another action than to remove a pod.
+                let (Effect::EvictPod { grace } | Effect::DeletePod { grace }) = effect else {
+                    return self.done(task, None, ground);
+                };
                 let write = Write::Evict {
                     action: Rc::clone(action),
                     pod: action.spec.target.name.clone(),
@@ -101,6 +104,8 @@ impl Process {
                 State::Settling | State::Verifying => ground.api.subject(&action.spec.subject.uid),
                 _ => LiveSubject::Restored,
             },
+            field: LiveField::None,
+            progress_deadline: None,
             earlier_overlaps: state == State::Pending && earlier_overlaps(action, ground),
             firing: self.is_firing(
                 action.policy(),

@@ -105,7 +105,7 @@ fn reserved(policy: &Rc<PolicyObject>, reservation: &Reservation, now: Timestamp
             sequence: reservation.sequence,
             target: reservation.target.clone(),
             subject: reservation.subject.clone(),
-            action: step.action.clone(),
+            action: reservation.action.clone(),
             verify_within: step.verify_within,
             rung: reservation.rung,
             attempt: reservation.attempt,

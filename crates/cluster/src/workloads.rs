@@ -1,0 +1,178 @@
+//! What decisions read of workloads and of the autoscalers above them, and nothing else.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::core::NamespaceResourceScope;
+use kube::runtime::watcher;
+use kube::{Api, Client, ResourceExt};
+use prunella_core::target::{Autoscaler, Object, OptOut, Uid, Workload};
+use serde::de::DeserializeOwned;
+
+use crate::cache::{Cache, watch_config};
+use crate::marks::opt_out;
+use crate::pod::controller_of;
+
+/// The update strategy by which a pod is replaced only when somebody deletes it.
+const ON_DELETE: &str = "OnDelete";
+/// The API group of the workloads that can be scaled and restarted.
+const APPS: &str = "apps/";
+
+/// Slim copies of workloads and autoscalers.
+#[derive(Debug)]
+pub(crate) struct Workloads {
+    deployments: Arc<Cache<SlimWorkload>>,
+    stateful_sets: Arc<Cache<SlimWorkload>>,
+    daemon_sets: Arc<Cache<SlimWorkload>>,
+    autoscalers: Arc<Cache<SlimAutoscaler>>,
+}
+
+/// What is kept of a watched workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SlimWorkload {
+    uid: Uid,
+    replicas: Option<i32>,
+    rolls_out: bool,
+    opted_out: Option<OptOut>,
+}
+
+/// What is kept of a watched autoscaler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SlimAutoscaler {
+    /// Kind and name of what it scales.
+    scales: (String, String),
+    autoscaler: Autoscaler,
+}
+
+impl Workloads {
+    /// Empty caches.
+    pub(crate) fn new() -> Self {
+        Self {
+            deployments: Cache::new("Deployment"),
+            stateful_sets: Cache::new("StatefulSet"),
+            daemon_sets: Cache::new("DaemonSet"),
+            autoscalers: Cache::new("HorizontalPodAutoscaler"),
+        }
+    }
+
+    /// Follows the watches for as long as it is polled.
+    ///
+    /// Needs a client.
+    pub(crate) async fn follow(&self, client: &Client) {
+        tokio::join!(
+            follow(&self.deployments, client, deployment),
+            follow(&self.stateful_sets, client, stateful_set),
+            follow(&self.daemon_sets, client, daemon_set),
+            follow(&self.autoscalers, client, autoscaler),
+        );
+    }
+
+    /// Waits until everything was listed once.
+    pub(crate) async fn until_complete(&self) {
+        self.deployments.until_complete().await;
+        self.stateful_sets.until_complete().await;
+        self.daemon_sets.until_complete().await;
+        self.autoscalers.until_complete().await;
+    }
+
+    /// Whether everything was listed once.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.deployments.is_complete()
+            && self.stateful_sets.is_complete()
+            && self.daemon_sets.is_complete()
+            && self.autoscalers.is_complete()
+    }
+
+    /// The opt-out written on a workload, if any.
+    pub(crate) fn opt_out(&self, namespace: &str, workload: &Object) -> Option<OptOut> {
+        self.slim(namespace, workload)?.opted_out
+    }
+
+    /// A workload as decisions need it; `None` while nothing is known of it, or for a
+    /// kind that cannot be changed.
+    pub(crate) fn get(&self, namespace: &str, workload: &Object, all_selected: bool) -> Option<Workload> {
+        let slim = self.slim(namespace, workload).filter(|slim| slim.uid == workload.uid)?;
+        Some(Workload {
+            replicas: slim.replicas,
+            rolls_out: slim.rolls_out,
+            all_selected,
+            autoscaler: self.autoscaler_of(namespace, workload),
+            rollout_progress: None,
+        })
+    }
+
+    /// The autoscaler that owns a workload's number of replicas.
+    fn autoscaler_of(&self, namespace: &str, workload: &Object) -> Option<Autoscaler> {
+        let owners = self.autoscalers.select(namespace, |one| {
+            let (kind, name) = &one.scales;
+            (*kind == workload.kind && *name == workload.name).then(|| one.autoscaler.clone())
+        });
+        owners.into_iter().next()
+    }
+
+    fn slim(&self, namespace: &str, workload: &Object) -> Option<SlimWorkload> {
+        let cache = match workload.kind.as_str() {
+            "Deployment" => &self.deployments,
+            "StatefulSet" => &self.stateful_sets,
+            "DaemonSet" => &self.daemon_sets,
+            _ => return None,
+        };
+        cache.get(namespace, &workload.name)
+    }
+}
+
+async fn follow<K, T: Clone>(cache: &Arc<Cache<T>>, client: &Client, slim: fn(&K) -> Option<T>)
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let events = watcher(Api::<K>::all(client.clone()), watch_config());
+    Arc::clone(cache).follow(events, slim, |_| {}).await;
+}
+
+fn deployment(object: &Deployment) -> Option<SlimWorkload> {
+    let spec = object.spec.as_ref()?;
+    // An absent number is one.
+    slim(object, Some(spec.replicas.unwrap_or(1)), spec.paused != Some(true))
+}
+
+fn stateful_set(object: &StatefulSet) -> Option<SlimWorkload> {
+    let spec = object.spec.as_ref()?;
+    let strategy = spec.update_strategy.as_ref();
+    let on_delete = strategy.and_then(|strategy| strategy.type_.as_deref()) == Some(ON_DELETE);
+    let partition = strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).unwrap_or(0);
+    slim(object, Some(spec.replicas.unwrap_or(1)), !on_delete && partition == 0)
+}
+
+fn daemon_set(object: &DaemonSet) -> Option<SlimWorkload> {
+    let strategy = object.spec.as_ref()?.update_strategy.as_ref();
+    let on_delete = strategy.and_then(|strategy| strategy.type_.as_deref()) == Some(ON_DELETE);
+    slim(object, None, !on_delete)
+}
+
+fn slim(object: &impl ResourceExt, replicas: Option<i32>, rolls_out: bool) -> Option<SlimWorkload> {
+    Some(SlimWorkload { uid: object.uid()?.into(), replicas, rolls_out, opted_out: opt_out(object) })
+}
+
+fn autoscaler(object: &HorizontalPodAutoscaler) -> Option<SlimAutoscaler> {
+    let spec = &object.spec;
+    let scales = &spec.scale_target_ref;
+    if scales.api_version.as_deref().is_some_and(|version| !version.starts_with(APPS)) {
+        return None;
+    }
+    Some(SlimAutoscaler {
+        scales: (scales.kind.clone(), scales.name.clone()),
+        autoscaler: Autoscaler {
+            object: Object {
+                kind: "HorizontalPodAutoscaler".into(),
+                name: object.name_any(),
+                uid: object.uid()?.into(),
+            },
+            minimum: spec.min_replicas.unwrap_or(1),
+            maximum: spec.max_replicas,
+            controlled: controller_of(object.metadata.owner_references.as_deref()).is_some(),
+        },
+    })
+}

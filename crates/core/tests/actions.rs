@@ -1,0 +1,336 @@
+//! Actions on whole workloads: what a step comes to for a target, where it does not
+//! apply, whom it keeps away, and by whom it is judged.
+
+mod support;
+
+use proptest::prelude::*;
+use prunella_core::Decision;
+use prunella_core::action::{Action, ActionSpec, Inapplicable, ScaleSpec, Scope, Towards};
+use prunella_core::ledger::{Outcome, State};
+use prunella_core::observation::Answer;
+use prunella_core::policy::{Mode, StepSpec};
+use prunella_core::target::{Autoscaler, Object, Target, Workload};
+use support::*;
+
+fn workload(replicas: i32) -> Workload {
+    Workload { replicas: Some(replicas), rolls_out: true, all_selected: true, autoscaler: None, rollout_progress: None }
+}
+
+fn autoscaler(minimum: i32, maximum: i32) -> Autoscaler {
+    let object = Object { kind: "HorizontalPodAutoscaler".into(), name: "web".into(), uid: "uid-hpa".into() };
+    Autoscaler { object, minimum, maximum, controlled: false }
+}
+
+/// A pod of a Deployment with so many replicas.
+fn of_many(name: &str, created: i64, replicas: i32) -> Target {
+    Target { workload: Some(workload(replicas)), ..pod(name, created) }
+}
+
+fn owned(owner: Autoscaler, replicas: i32) -> Target {
+    let autoscaler = Some(owner);
+    Target { workload: Some(Workload { autoscaler, ..workload(replicas) }), ..pod("a", 0) }
+}
+
+/// Up to 5 and down to 2.
+fn scale(towards: Towards) -> ScaleSpec {
+    ScaleSpec { towards, min: 2, max: 5, raise_minimum: false }
+}
+
+fn raise(towards: Towards) -> ScaleSpec {
+    ScaleSpec { raise_minimum: true, ..scale(towards) }
+}
+
+fn of_kind(kind: &str, replicas: i32) -> Target {
+    let mut target = of_many("a", 0, replicas);
+    target.subject.kind = kind.into();
+    target
+}
+
+#[test]
+fn scaling_comes_to_two_numbers_or_does_not_apply() {
+    use Inapplicable::{AlreadyThere, AtMaximum, AtMinimum, ScaledToZero};
+    use Towards::{By, To};
+    for (towards, replicas, expected) in [
+        (By(1), 1, Ok(2)),
+        (By(1), 4, Ok(5)),
+        (By(3), 4, Ok(5)),
+        (By(1), 5, Err(AtMaximum)),
+        // What somebody else took beyond a limit is not taken back.
+        (By(1), 9, Err(AtMaximum)),
+        (By(i32::MAX), 1, Ok(5)),
+        (By(-1), 4, Ok(3)),
+        (By(-3), 4, Ok(2)),
+        (By(-1), 2, Err(AtMinimum)),
+        (By(-1), 1, Err(AtMinimum)),
+        (By(-1), 9, Ok(8)),
+        (By(i32::MIN), 4, Ok(2)),
+        (To(4), 1, Ok(4)),
+        (To(4), 9, Ok(4)),
+        (To(4), 4, Err(AlreadyThere)),
+        (By(1), 0, Err(ScaledToZero)),
+        (To(4), 0, Err(ScaledToZero)),
+    ] {
+        let resolved = ActionSpec::Scale(scale(towards)).resolve(&of_many("a", 0, replicas));
+        let expected = expected.map(|to| Action::Scale { from: replicas, to, autoscaler: None });
+        assert_eq!(resolved, expected, "{towards:?} with {replicas}");
+    }
+}
+
+#[test]
+fn an_owner_of_another_kind_has_no_such_action() {
+    for (kind, restart, scaled) in [
+        ("Deployment", true, true),
+        ("StatefulSet", true, true),
+        ("DaemonSet", true, false),
+        ("ReplicaSet", false, false),
+        ("Rollout", false, false),
+    ] {
+        let owner_kind = |applies: bool| if applies { None } else { Some(Inapplicable::OwnerKind) };
+        let target = of_kind(kind, 3);
+        assert_eq!(ActionSpec::RolloutRestart.resolve(&target).err(), owner_kind(restart), "{kind}");
+        assert_eq!(ActionSpec::Scale(scale(Towards::By(1))).resolve(&target).err(), owner_kind(scaled), "{kind}");
+    }
+}
+
+#[test]
+fn what_would_not_come_about_is_not_begun() {
+    let held = Workload { rolls_out: false, ..workload(3) };
+    for (known, why) in [(Some(held), Inapplicable::RolloutHeld), (None, Inapplicable::WorkloadUnknown)] {
+        let target = Target { workload: known, ..pod("a", 0) };
+        assert_eq!(ActionSpec::RolloutRestart.resolve(&target), Err(why));
+    }
+    let unknown = ActionSpec::Scale(scale(Towards::By(1))).resolve(&pod("a", 0));
+    assert_eq!(unknown, Err(Inapplicable::WorkloadUnknown));
+}
+
+#[test]
+fn an_autoscaler_is_left_alone_unless_its_minimum_may_be_raised() {
+    use Inapplicable::{AlreadyThere, AtMaximum, Autoscaled, AutoscalerControlled};
+    use Towards::{By, To};
+    let controlled = Autoscaler { controlled: true, ..autoscaler(1, 9) };
+    for (spec, owner, replicas, expected) in [
+        (scale(By(1)), autoscaler(1, 9), 3, Err(Autoscaled)),
+        (scale(To(4)), autoscaler(1, 9), 3, Err(Autoscaled)),
+        (raise(By(1)), controlled.clone(), 3, Err(AutoscalerControlled)),
+        (scale(By(1)), controlled, 3, Err(Autoscaled)),
+        // More than there are now, not more than the minimum: that would change nothing.
+        (raise(By(1)), autoscaler(1, 9), 3, Ok((1, 4))),
+        (raise(By(1)), autoscaler(4, 9), 3, Ok((4, 5))),
+        (raise(By(3)), autoscaler(1, 9), 3, Ok((1, 5))),
+        (raise(By(3)), autoscaler(1, 4), 3, Ok((1, 4))),
+        (raise(By(1)), autoscaler(1, 3), 3, Err(AtMaximum)),
+        (raise(By(1)), autoscaler(1, 9), 5, Err(AtMaximum)),
+        (raise(By(1)), autoscaler(5, 9), 3, Err(AtMaximum)),
+        (raise(By(-1)), autoscaler(1, 9), 4, Err(Autoscaled)),
+        (raise(To(4)), autoscaler(1, 9), 3, Ok((1, 4))),
+        (raise(To(4)), autoscaler(1, 9), 4, Err(AlreadyThere)),
+        (raise(To(4)), autoscaler(1, 9), 5, Err(AlreadyThere)),
+        (raise(To(4)), autoscaler(5, 9), 3, Err(AlreadyThere)),
+    ] {
+        let object = owner.object.clone();
+        let resolved = ActionSpec::Scale(spec).resolve(&owned(owner.clone(), replicas));
+        let expected = expected.map(|(from, to)| Action::Scale { from, to, autoscaler: Some(object) });
+        assert_eq!(resolved, expected, "{spec:?} {owner:?} with {replicas}");
+    }
+}
+
+/// Mostly one that a cluster knows.
+fn number() -> impl Strategy<Value = i32> {
+    prop_oneof![3 => -3..10, 1 => any::<i32>()]
+}
+
+proptest! {
+    /// Whatever is asked for and whatever there is: a number changes, in the direction
+    /// that was asked for, and not beyond the limit on that side.
+    #[test]
+    fn scaling_never_goes_the_other_way_nor_beyond_its_limit(
+        by in number(), min in number(), max in number(), replicas in number(),
+        owner in proptest::option::of((number(), number())), raise_minimum in any::<bool>(),
+    ) {
+        let spec = ScaleSpec { towards: Towards::By(by), min, max, raise_minimum };
+        let autoscaler = owner.map(|(minimum, maximum)| autoscaler(minimum, maximum));
+        let target = Target { workload: Some(Workload { autoscaler, ..workload(replicas) }), ..pod("a", 0) };
+        if let Ok(action) = ActionSpec::Scale(spec).resolve(&target) {
+            let Action::Scale { from, to, autoscaler } = action else { panic!("not scaled") };
+            prop_assert_eq!(autoscaler.is_some(), owner.is_some());
+            if by > 0 {
+                prop_assert!(to > from && to > replicas && to <= max);
+                prop_assert!(owner.is_none_or(|(_, maximum)| to <= maximum));
+            } else {
+                prop_assert!(owner.is_none() && from == replicas && to < from && to >= min);
+            }
+        }
+    }
+}
+
+// On the ladder
+
+fn step(action: ActionSpec, attempts: u32) -> StepSpec {
+    StepSpec { action, attempts, verify_within: seconds(120) }
+}
+
+fn up() -> StepSpec {
+    step(ActionSpec::Scale(scale(Towards::By(1))), 5)
+}
+
+fn restart() -> StepSpec {
+    step(ActionSpec::RolloutRestart, 1)
+}
+
+/// These steps for these targets, with nothing but the ladder in the way.
+fn world(steps: Vec<StepSpec>, targets: Vec<Target>) -> World {
+    let mut world = World::new(targets);
+    world.policy.steps = steps;
+    world.policy.limits.cooldown = seconds(0);
+    world.policy.limits.max_actions = 100;
+    world.policy.limits.max_concurrent = 10;
+    world
+}
+
+/// What was decided for the only sick target: `rung/attempt`, or the refusal; and what
+/// was passed over.
+fn place(decision: &Decision) -> (String, Vec<String>) {
+    let shown = |skipped: &[prunella_core::decide::Skipped]| skipped.iter().map(ToString::to_string).collect();
+    if let Some(one) = decision.reservations.first() {
+        return (format!("{}/{}", one.rung, one.attempt), shown(&one.skipped));
+    }
+    let skipped = decision.skipped.values().next().map(|skipped| shown(skipped)).unwrap_or_default();
+    (refused(decision).values().next().copied().unwrap_or("healthy").to_owned(), skipped)
+}
+
+#[test]
+fn a_rung_that_does_not_apply_is_passed_over_with_its_reason() {
+    let at_maximum = "step 1, Scale: AtMaximum".to_owned();
+    for (steps, replicas, expected) in [
+        (vec![up(), restart()], 3, ("1/1".to_owned(), vec![])),
+        (vec![up(), restart()], 5, ("2/1".to_owned(), vec![at_maximum.clone()])),
+        (vec![up()], 5, ("Exhausted".to_owned(), vec![at_maximum.clone()])),
+    ] {
+        let mut world = world(steps, vec![of_many("a", -600, replicas)]);
+        assert_eq!(place(&world.look_from_to(0, 30, &breached(&["a"]))), expected);
+    }
+}
+
+#[test]
+fn scaling_by_one_climbs_to_its_maximum_and_then_the_ladder_goes_on() {
+    let mut world = world(vec![up(), restart()], vec![of_many("a", -600, 3)]);
+    let mut seen = Vec::new();
+    for round in 0..5 {
+        let decision = world.look_from_to(round * 100, round * 100 + 40, &breached(&["a"]));
+        seen.push(place(&decision).0);
+        world.reserve(&decision.reservations, second(round * 100 + 40));
+        world.finish(Outcome::Failed);
+        if let Some(Action::Scale { to, .. }) = decision.reservations.first().map(|one| &one.action) {
+            world.targets[0].workload = Some(workload(*to));
+        }
+    }
+    assert_eq!(seen, ["1/1", "1/2", "2/1", "Exhausted", "Exhausted"]);
+}
+
+#[test]
+fn a_dry_run_tells_of_the_first_step_that_applies() {
+    for (steps, expected) in [(vec![up(), restart()], "2/1"), (vec![up()], "Exhausted")] {
+        let mut world = world(steps, vec![of_many("a", -600, 5)]);
+        world.policy.mode = Mode::DryRun;
+        assert_eq!(place(&world.look_from_to(0, 30, &breached(&["a"]))).0, expected);
+    }
+}
+
+#[test]
+fn pods_that_nobody_selected_keep_their_whole_workload_from_being_touched() {
+    let mut world = world(vec![restart()], vec![of_many("a", -600, 3)]);
+    world.targets[0].workload = Some(Workload { all_selected: false, ..workload(3) });
+    let decision = world.look_from_to(0, 30, &breached(&["a"]));
+    assert_eq!(place(&decision).0, "NotHealable");
+    assert_eq!(format!("{:?}", decision.refusals[0].refusal.reason), "NotHealable(PodsNotSelected)");
+    // One pod alone is the policy's.
+    world.policy.steps = vec![support::step(1)];
+    assert_eq!(place(&world.look(40, &breached(&["a"]))).0, "1/1");
+}
+
+// Whom it keeps away
+
+#[test]
+fn one_action_on_a_workload_is_for_all_its_sick_pods() {
+    let pods = vec![of_many("a", -600, 3), of_many("b", -600, 3)];
+    let mut world = world(vec![restart()], pods);
+    let decision = world.look_from_to(0, 30, &breached(&["a", "b"]));
+    assert_eq!(reserved(&decision), ["a"]);
+    assert_eq!(refused(&decision), [("b", "TargetBusy")].into());
+}
+
+#[test]
+fn a_pod_in_hand_keeps_its_whole_workload_from_being_touched_and_the_other_way_round() {
+    for (first, second) in [(support::step(1), restart()), (restart(), support::step(1))] {
+        let mut world = world(vec![first], vec![of_many("a", -600, 3), of_many("b", -600, 3)]);
+        let decision = world.look_from_to(0, 30, &breached(&["a"]));
+        assert_eq!(reserved(&decision), ["a"]);
+        world.reserve(&decision.reservations, support::second(30));
+        world.policy.steps = vec![second];
+        let decision = world.look_from_to(40, 80, &breached(&["b"]));
+        assert_eq!(refused(&decision), [("b", "TargetBusy")].into());
+        world.finish(Outcome::Cancelled);
+        assert_eq!(reserved(&world.look(90, &breached(&["b"]))), ["b"]);
+    }
+}
+
+#[test]
+fn what_was_done_to_the_whole_counts_against_each_pod_of_it() {
+    let mut world = world(vec![up()], vec![of_many("a", -600, 3), of_many("b", -600, 3)]);
+    world.policy.limits.cooldown = seconds(300);
+    let decision = world.look_from_to(0, 30, &breached(&["a"]));
+    world.reserve(&decision.reservations, second(30));
+    world.finish(Outcome::Failed);
+    let decision = world.look_from_to(40, 80, &breached(&["b"]));
+    assert_eq!(refused(&decision), [("b", "Cooldown")].into());
+    let decision = world.look_from_to(90, 330, &breached(&["b"]));
+    assert_eq!(place(&decision).0, "1/2");
+}
+
+// By whom it is judged
+
+/// An action on the pods' workload, reserved for `a` at second 0 and settled.
+fn verifying(scope: Scope, targets: Vec<Target>) -> World {
+    let mut world = world(vec![restart()], targets);
+    let mut record = record("web-1", 1, &pod("a", -600), 0, State::Verifying);
+    record.scope = scope;
+    world.ledger.records.push(record);
+    world
+}
+
+#[test]
+fn a_restart_is_judged_by_all_new_pods_and_by_no_old_one() {
+    let old_and_new = || vec![of_many("a", -600, 2), of_many("old", -600, 2), of_many("n", 1, 2), of_many("m", 2, 2)];
+    for (sick, expected) in [
+        (vec!["a", "old"], Some(Outcome::Succeeded)),
+        (vec!["n"], None),
+        (vec!["m"], None),
+        (vec![], Some(Outcome::Succeeded)),
+    ] {
+        let mut world = verifying(Scope::NewPods, old_and_new());
+        let verdicts = world.look_from_to(10, 40, &breached(&sick)).verdicts;
+        assert_eq!(verdicts.first().map(|verdict| verdict.outcome), expected, "{sick:?}");
+    }
+}
+
+#[test]
+fn scaling_is_judged_by_all_pods_old_and_new() {
+    let old_and_new = || vec![of_many("a", -600, 3), of_many("old", -600, 3), of_many("n", 1, 3)];
+    for (sick, expected) in
+        [(vec!["a"], None), (vec!["old"], None), (vec!["n"], None), (vec![], Some(Outcome::Succeeded))]
+    {
+        let mut world = verifying(Scope::AllPods, old_and_new());
+        let verdicts = world.look_from_to(10, 40, &breached(&sick)).verdicts;
+        assert_eq!(verdicts.first().map(|verdict| verdict.outcome), expected, "{sick:?}");
+        let verdicts = world.look_from_to(50, 120, &breached(&sick)).verdicts;
+        let failed = (!sick.is_empty()).then_some(Outcome::Failed).or(expected);
+        assert_eq!(verdicts.first().map(|verdict| verdict.outcome), failed, "{sick:?}");
+    }
+}
+
+#[test]
+fn an_old_pod_that_is_not_ready_keeps_scaling_from_having_helped() {
+    let mut world = verifying(Scope::AllPods, vec![Target { ready: false, ..of_many("old", -600, 3) }]);
+    let verdicts = world.look_from_to(10, 120, &Answer::Answered(vec![])).verdicts;
+    assert_eq!(verdicts.first().map(|verdict| verdict.outcome), Some(Outcome::Failed));
+}

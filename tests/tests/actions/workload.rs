@@ -1,0 +1,93 @@
+//! The app as a Deployment or a `StatefulSet`, and policies that act on it as a whole.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use prunella_e2e::{PATIENCE, Room, eventually};
+use serde_json::{Value, json};
+use testbed::audit::Event;
+
+/// The policy of each test here.
+pub(crate) const POLICY: &str = "gauge";
+
+/// A workload of the app.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Workload {
+    /// As kubectl names it.
+    pub(crate) kind: &'static str,
+    /// Its resource, as the API server's log names it.
+    pub(crate) resource: &'static str,
+    /// Its name, which its pods carry in the label `app`.
+    pub(crate) name: &'static str,
+    manifest: &'static str,
+}
+
+pub(crate) const DEPLOYMENT: Workload = Workload {
+    kind: "Deployment",
+    resource: "deployments",
+    name: "sample-app",
+    manifest: "sample-app/deployment.yaml",
+};
+
+pub(crate) const STATEFUL_SET: Workload = Workload {
+    kind: "StatefulSet",
+    resource: "statefulsets",
+    name: "sample-app-stateful",
+    manifest: "sample-app/statefulset/statefulset.yaml",
+};
+
+impl Workload {
+    /// Lays it out with so many replicas; its pods when all are ready.
+    pub(crate) async fn deploy(&self, room: &Room<'_>, replicas: usize) -> Result<Vec<Pod>> {
+        let mut manifest = room.example(self.manifest)?;
+        manifest["spec"]["replicas"] = json!(replicas);
+        // Nobody is to wait for a pod that is on its way out.
+        manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
+        manifest["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] = json!(1);
+        room.apply(&manifest).await?;
+        self.ready_pods(room, replicas).await
+    }
+
+    /// Waits until it has so many pods and all are ready.
+    pub(crate) async fn ready_pods(&self, room: &Room<'_>, count: usize) -> Result<Vec<Pod>> {
+        eventually(PATIENCE, &format!("{count} ready pods of {}", self.name), async || {
+            let chosen = ListParams::default().labels(&format!("app={}", self.name));
+            let mut pods = room.api::<Pod>().list(&chosen).await?.items;
+            pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+            let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+            ensure!((ready, pods.len()) == (count, count), "{ready} of {} are ready", pods.len());
+            pods.sort_by_key(kube::ResourceExt::name_any);
+            Ok(pods)
+        })
+        .await
+    }
+
+    /// A policy with one step for its pods whose gauge is above 5.
+    pub(crate) fn policy(&self, room: &Room<'_>, action: &Value) -> Value {
+        let query = format!(r#"sample_app_gauge{{namespace="{}", pod=~"{}-.*"}} > 5"#, room.name(), self.name);
+        let mut policy = room.policy(POLICY, &query);
+        let spec = &mut policy["spec"];
+        spec["target"]["selector"]["matchLabels"] = json!({"app": self.name});
+        spec["steps"] = json!([{"action": action, "verify": {"within": "2m"}}]);
+        policy
+    }
+}
+
+/// The one change of somebody's workload that the controller asked for.
+pub(crate) fn one_write(room: &Room<'_>) -> Result<Event> {
+    let mut writes = room.healing_writes()?;
+    ensure!(writes.len() == 1, "the controller asked for {writes:#?}");
+    writes.pop().context("no write")
+}
+
+/// `resource/subresource name` of a request.
+pub(crate) fn what(request: &Event) -> String {
+    let object = &request.object_ref;
+    let resource = [object.resource.as_str(), object.subresource.as_str()].join("/");
+    format!("{} {} {}", request.verb, resource.trim_end_matches('/'), object.name)
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
