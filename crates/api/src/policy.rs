@@ -38,6 +38,8 @@ use crate::{Action, Duration};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('1h')").message("interval must lie between 1s and 1h"),
+    validation = Rule::new("self.target.kind == 'Pod' || self.steps.all(step, !has(step.action.deletePod))").message("deletePod is for pods alone: choose rolloutRestart or scale, or make target.kind Pod"),
+    validation = Rule::new("self.target.kind != 'DaemonSet' || self.steps.all(step, !has(step.action.scale))").message("a DaemonSet has no number of replicas to scale: choose rolloutRestart"),
     validation = Rule::new("self.steps.all(step, !has(step.verify) || !has(step.verify.within) || !has(self.condition.clearFor) || duration(step.verify.within) >= duration(self.condition.clearFor) + duration(self.interval))").message("verify.within must be at least clearFor + interval, or no action could ever be seen to help: lengthen it or leave it out")
 )]
 pub struct HealingPolicySpec {
@@ -172,7 +174,7 @@ pub enum SourceKind {
     validation = Rule::new("duration(self.minAge) <= duration('24h')").message("minAge must be at most 24h")
 )]
 pub struct TargetSpec {
-    /// The kind of object that is healed; Pod is the only one.
+    /// The kind of object that is healed: Pod, or a whole Deployment, StatefulSet or DaemonSet. A workload is named by a series with its own label, or with the label pod of one of its pods.
     pub kind: TargetKind,
     /// Which objects may be healed, by their labels. It must not be empty.
     #[schemars(schema_with = "selector_schema")]
@@ -205,6 +207,25 @@ fn default_min_age() -> Duration {
 pub enum TargetKind {
     /// A pod with a controller that makes another one.
     Pod,
+    /// A Deployment with all its pods.
+    Deployment,
+    /// A StatefulSet with all its pods.
+    StatefulSet,
+    /// A DaemonSet with all its pods.
+    DaemonSet,
+}
+
+impl TargetKind {
+    /// The kind as the Kubernetes API writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
 }
 
 /// How a series names its target.

@@ -113,6 +113,7 @@ impl<T: Clone> Cache<T> {
                     self.write().remove(&key);
                     changed(&key);
                 }
+                Err(error) if is_unknown_kind(&error) => warn!(kind = self.kind, "{}", UNKNOWN_KIND),
                 Err(error) => warn!(kind = self.kind, %error, "watch failed, trying again"),
             }
         }
@@ -127,6 +128,23 @@ impl<T: Clone> Cache<T> {
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Key, T>> {
         self.slots.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is wrong when the API server does not know a kind, and how it is mended.
+pub const UNKNOWN_KIND: &str = "the API server does not know this kind: apply the CustomResourceDefinitions (kubectl apply -k crds); it is looked for again until then";
+
+/// Whether a watch failed because the API server does not know the kind.
+#[must_use]
+pub fn is_unknown_kind(error: &watcher::Error) -> bool {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    let status = match error {
+        InitialListFailed(kube::Error::Api(status))
+        | WatchStartFailed(kube::Error::Api(status))
+        | WatchFailed(kube::Error::Api(status)) => status,
+        WatchError(status) => status,
+        _ => return false,
+    };
+    status.is_not_found()
 }
 
 /// How everything is watched.

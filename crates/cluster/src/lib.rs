@@ -14,8 +14,9 @@ pub mod live;
 pub mod marks;
 pub mod perform;
 pub mod pod;
+pub mod rollout;
 pub mod targets;
-pub mod workloads;
+mod workloads;
 
 /// Why nothing can be said of the cluster.
 #[derive(Debug, thiserror::Error)]

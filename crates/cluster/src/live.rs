@@ -18,11 +18,52 @@ use serde::de::DeserializeOwned;
 use crate::pod::SlimPod;
 use crate::{ClusterError, REQUEST_DEADLINE, within};
 
+/// The target, by uid: a namesake is not the target.
+///
+/// # Errors
+/// When the API server does not say.
+pub async fn target(
+    client: &Client,
+    namespace: &str,
+    target: &Object,
+    selector: Option<&Selector>,
+) -> Result<LiveTarget, ClusterError> {
+    match target.kind.as_str() {
+        "Deployment" => workload_target::<Deployment>(client, namespace, target, selector).await,
+        "StatefulSet" => workload_target::<StatefulSet>(client, namespace, target, selector).await,
+        "DaemonSet" => workload_target::<DaemonSet>(client, namespace, target, selector).await,
+        _ => pod(client, namespace, target, selector).await,
+    }
+}
+
+async fn workload_target<K>(
+    client: &Client,
+    namespace: &str,
+    target: &Object,
+    selector: Option<&Selector>,
+) -> Result<LiveTarget, ClusterError>
+where
+    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let found = within(REQUEST_DEADLINE, api.get_metadata_opt(&target.name)).await?;
+    let Some(found) = found.filter(|found| found.uid().as_deref() == Some(target.uid.as_str())) else {
+        return Ok(LiveTarget::Gone);
+    };
+    Ok(if found.metadata.deletion_timestamp.is_some() {
+        LiveTarget::Terminating
+    } else if selector.is_some_and(|selector| !selector.matches(found.labels())) {
+        LiveTarget::NotSelected
+    } else {
+        LiveTarget::Present
+    })
+}
+
 /// The target pod, by uid: a namesake is not the target.
 ///
 /// # Errors
 /// When the API server does not say.
-pub async fn pod(
+async fn pod(
     client: &Client,
     namespace: &str,
     target: &Object,

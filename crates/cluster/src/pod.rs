@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use prunella_core::target::{NotHealable, Object, OptOut, Target};
@@ -25,6 +25,7 @@ pub struct SlimPod {
     opted_out: Option<OptOut>,
     not_healable: Option<NotHealable>,
     system_critical: bool,
+    grace: Option<SignedDuration>,
 }
 
 /// The priority classes of what a cluster cannot do without.
@@ -51,6 +52,11 @@ impl SlimPod {
             opted_out: opt_out(pod),
             not_healable: not_healable(pod, controller.as_ref()),
             controller,
+            grace: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.termination_grace_period_seconds)
+                .map(SignedDuration::from_secs),
             system_critical: pod
                 .spec
                 .as_ref()
@@ -63,6 +69,12 @@ impl SlimPod {
     #[must_use]
     pub fn is_system_critical(&self) -> bool {
         self.system_critical
+    }
+
+    /// The pod itself.
+    #[must_use]
+    pub fn object(&self) -> &Object {
+        &self.object
     }
 
     /// The pod's labels.
@@ -109,6 +121,7 @@ impl SlimPod {
             opted_out: self.opted_out,
             not_healable: self.not_healable,
             pods: Vec::new(),
+            grace: self.grace,
             workload: None,
         }
     }

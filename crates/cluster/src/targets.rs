@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::core::{PartialObjectMeta, Selector, SelectorExt};
@@ -90,13 +91,13 @@ impl Targets {
     /// out, in the order of their names. Those the cluster cannot do without are marked,
     /// unless they are meant.
     #[must_use]
-    pub fn pods(&self, namespace: &str, selector: &Selector, system_critical: bool) -> Vec<Target> {
+    pub fn pods(&self, namespace: &str, selector: &Selector, system_critical: bool, now: Timestamp) -> Vec<Target> {
         let chosen = self
             .pods
             .select(namespace, |pod| (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| pod.clone()));
         let strangers = self.owners_of_others(namespace, selector);
         let marked = |pod: &SlimPod| {
-            let mut target = self.target(namespace, pod, &strangers);
+            let mut target = self.target(namespace, pod, &strangers, now);
             if pod.is_system_critical() && !system_critical {
                 target.not_healable.get_or_insert(NotHealable::SystemCritical);
             }
@@ -105,12 +106,29 @@ impl Targets {
         chosen.iter().map(marked).collect()
     }
 
+    /// The workloads of a kind, `Deployment`, `StatefulSet` or `DaemonSet`, that
+    /// `selector` chooses, each with its pods.
+    #[must_use]
+    pub fn workloads(&self, namespace: &str, kind: &str, selector: &Selector, now: Timestamp) -> Vec<Target> {
+        let mut targets = self.workloads.targets(namespace, kind, selector, now);
+        let pods = self.pods.select(namespace, |pod| (!pod.is_terminating()).then(|| pod.clone()));
+        let owned: Vec<(Object, Object)> =
+            pods.iter().filter_map(|pod| Some((self.top_controller(namespace, pod)?, pod.object().clone()))).collect();
+        let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
+        for target in &mut targets {
+            let own = owned.iter().filter(|(owner, _)| owner.uid == target.object.uid);
+            target.pods = own.map(|(_, pod)| pod.clone()).collect();
+            target.opted_out = longer(target.opted_out, of_namespace);
+        }
+        targets
+    }
+
     /// One pod as a target of a policy with this selector, as far as the caches know it.
     #[must_use]
-    pub fn pod(&self, namespace: &str, name: &str, selector: Option<&Selector>) -> Option<Target> {
+    pub fn pod(&self, namespace: &str, name: &str, selector: Option<&Selector>, now: Timestamp) -> Option<Target> {
         let pod = self.pods.get(namespace, name)?;
         let strangers = selector.map(|selector| self.owners_of_others(namespace, selector)).unwrap_or_default();
-        Some(self.target(namespace, &pod, &strangers))
+        Some(self.target(namespace, &pod, &strangers, now))
     }
 
     /// The top controllers of the pods that `selector` does not choose: what is done to
@@ -123,7 +141,7 @@ impl Targets {
         self.pods.select(namespace, owner).into_iter().collect()
     }
 
-    fn target(&self, namespace: &str, pod: &SlimPod, strangers: &BTreeSet<Uid>) -> Target {
+    fn target(&self, namespace: &str, pod: &SlimPod, strangers: &BTreeSet<Uid>, now: Timestamp) -> Target {
         let top = self.top_controller(namespace, pod);
         let owner_unknown = top.is_none() && pod.controller().is_some();
         let mut target = pod.target(top);
@@ -131,7 +149,7 @@ impl Targets {
             target.not_healable.get_or_insert(NotHealable::OwnerUnknown);
         }
         let all_selected = !strangers.contains(&target.subject.uid);
-        target.workload = self.workloads.get(namespace, &target.subject, all_selected);
+        target.workload = self.workloads.get(namespace, &target.subject, all_selected, now);
         let of_owners =
             longer(self.controller_opt_out(namespace, pod), self.workloads.opt_out(namespace, &target.subject));
         let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);

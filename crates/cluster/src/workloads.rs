@@ -1,19 +1,24 @@
 //! What decisions read of workloads and of the autoscalers above them, and nothing else.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Instant;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::core::NamespaceResourceScope;
+use kube::core::{NamespaceResourceScope, Selector, SelectorExt};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use prunella_core::target::{Autoscaler, Object, OptOut, Uid, Workload};
+use prunella_core::target::{Autoscaler, NotHealable, Object, OptOut, Target, Workload};
+use prunella_core::time::before;
 use serde::de::DeserializeOwned;
 
 use crate::cache::{Cache, watch_config};
 use crate::marks::opt_out;
 use crate::pod::controller_of;
+use crate::rollout::{self, Rollout, Rollouts};
 
 /// The update strategy by which a pod is replaced only when somebody deletes it.
 const ON_DELETE: &str = "OnDelete";
@@ -27,12 +32,17 @@ pub(crate) struct Workloads {
     stateful_sets: Arc<Cache<SlimWorkload>>,
     daemon_sets: Arc<Cache<SlimWorkload>>,
     autoscalers: Arc<Cache<SlimAutoscaler>>,
+    rollouts: Rollouts,
 }
 
 /// What is kept of a watched workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SlimWorkload {
-    uid: Uid,
+    object: Object,
+    labels: BTreeMap<String, String>,
+    created: Timestamp,
+    ready: bool,
+    terminating: bool,
     replicas: Option<i32>,
     rolls_out: bool,
     opted_out: Option<OptOut>,
@@ -54,6 +64,7 @@ impl Workloads {
             stateful_sets: Cache::new("StatefulSet"),
             daemon_sets: Cache::new("DaemonSet"),
             autoscalers: Cache::new("HorizontalPodAutoscaler"),
+            rollouts: Rollouts::default(),
         }
     }
 
@@ -62,11 +73,19 @@ impl Workloads {
     /// Needs a client.
     pub(crate) async fn follow(&self, client: &Client) {
         tokio::join!(
-            follow(&self.deployments, client, deployment),
-            follow(&self.stateful_sets, client, stateful_set),
-            follow(&self.daemon_sets, client, daemon_set),
+            follow(&self.deployments, client, |one| self.noted(deployment(one), rollout::of_deployment(one))),
+            follow(&self.stateful_sets, client, |one| self.noted(stateful_set(one), rollout::of_stateful_set(one))),
+            follow(&self.daemon_sets, client, |one| self.noted(daemon_set(one), rollout::of_daemon_set(one))),
             follow(&self.autoscalers, client, autoscaler),
         );
+    }
+
+    /// Takes note of a workload's rollout on its way into the cache.
+    fn noted(&self, slim: Option<SlimWorkload>, rollout: Option<Rollout>) -> Option<SlimWorkload> {
+        if let Some(slim) = &slim {
+            self.rollouts.note(&slim.object.uid, rollout, Instant::now());
+        }
+        slim
     }
 
     /// Waits until everything was listed once.
@@ -92,14 +111,21 @@ impl Workloads {
 
     /// A workload as decisions need it; `None` while nothing is known of it, or for a
     /// kind that cannot be changed.
-    pub(crate) fn get(&self, namespace: &str, workload: &Object, all_selected: bool) -> Option<Workload> {
-        let slim = self.slim(namespace, workload).filter(|slim| slim.uid == workload.uid)?;
+    pub(crate) fn get(
+        &self,
+        namespace: &str,
+        workload: &Object,
+        all_selected: bool,
+        now: Timestamp,
+    ) -> Option<Workload> {
+        let slim = self.slim(namespace, workload).filter(|slim| slim.object.uid == workload.uid)?;
+        let progress = self.rollouts.progress(&workload.uid).map(|progress| progress.elapsed());
         Some(Workload {
             replicas: slim.replicas,
             rolls_out: slim.rolls_out,
             all_selected,
             autoscaler: self.autoscaler_of(namespace, workload),
-            rollout_progress: None,
+            rollout_progress: progress.map(|ago| before(now, SignedDuration::try_from(ago).unwrap_or_default())),
         })
     }
 
@@ -112,18 +138,42 @@ impl Workloads {
         owners.into_iter().next()
     }
 
-    fn slim(&self, namespace: &str, workload: &Object) -> Option<SlimWorkload> {
-        let cache = match workload.kind.as_str() {
-            "Deployment" => &self.deployments,
-            "StatefulSet" => &self.stateful_sets,
-            "DaemonSet" => &self.daemon_sets,
-            _ => return None,
+    /// The workloads of a kind that `selector` chooses, without their pods.
+    pub(crate) fn targets(&self, namespace: &str, kind: &str, selector: &Selector, now: Timestamp) -> Vec<Target> {
+        let Some(cache) = self.of_kind(kind) else { return Vec::new() };
+        let chosen = cache.select(namespace, |one| selector.matches(&one.labels).then(|| one.clone()));
+        let target = |slim: SlimWorkload| Target {
+            workload: self.get(namespace, &slim.object, true, now),
+            subject: slim.object.clone(),
+            created: slim.created,
+            ready: slim.ready,
+            terminating: slim.terminating,
+            // One that was made anew carries the name of the one before.
+            stable_name: true,
+            opted_out: slim.opted_out,
+            not_healable: slim.terminating.then_some(NotHealable::Terminating),
+            pods: Vec::new(),
+            grace: None,
+            object: slim.object,
         };
-        cache.get(namespace, &workload.name)
+        chosen.into_iter().map(target).collect()
+    }
+
+    fn slim(&self, namespace: &str, workload: &Object) -> Option<SlimWorkload> {
+        self.of_kind(&workload.kind)?.get(namespace, &workload.name)
+    }
+
+    fn of_kind(&self, kind: &str) -> Option<&Cache<SlimWorkload>> {
+        match kind {
+            "Deployment" => Some(&self.deployments),
+            "StatefulSet" => Some(&self.stateful_sets),
+            "DaemonSet" => Some(&self.daemon_sets),
+            _ => None,
+        }
     }
 }
 
-async fn follow<K, T: Clone>(cache: &Arc<Cache<T>>, client: &Client, slim: fn(&K) -> Option<T>)
+async fn follow<K, T: Clone>(cache: &Arc<Cache<T>>, client: &Client, slim: impl Fn(&K) -> Option<T>)
 where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + 'static,
@@ -135,7 +185,9 @@ where
 fn deployment(object: &Deployment) -> Option<SlimWorkload> {
     let spec = object.spec.as_ref()?;
     // An absent number is one.
-    slim(object, Some(spec.replicas.unwrap_or(1)), spec.paused != Some(true))
+    let replicas = spec.replicas.unwrap_or(1);
+    let ready = object.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) >= replicas;
+    slim("Deployment", object, Some(replicas), ready, spec.paused != Some(true))
 }
 
 fn stateful_set(object: &StatefulSet) -> Option<SlimWorkload> {
@@ -143,17 +195,35 @@ fn stateful_set(object: &StatefulSet) -> Option<SlimWorkload> {
     let strategy = spec.update_strategy.as_ref();
     let on_delete = strategy.and_then(|strategy| strategy.type_.as_deref()) == Some(ON_DELETE);
     let partition = strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).unwrap_or(0);
-    slim(object, Some(spec.replicas.unwrap_or(1)), !on_delete && partition == 0)
+    let replicas = spec.replicas.unwrap_or(1);
+    let ready = object.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) >= replicas;
+    slim("StatefulSet", object, Some(replicas), ready, !on_delete && partition == 0)
 }
 
 fn daemon_set(object: &DaemonSet) -> Option<SlimWorkload> {
     let strategy = object.spec.as_ref()?.update_strategy.as_ref();
     let on_delete = strategy.and_then(|strategy| strategy.type_.as_deref()) == Some(ON_DELETE);
-    slim(object, None, !on_delete)
+    let ready = object.status.as_ref().is_some_and(|status| status.number_ready >= status.desired_number_scheduled);
+    slim("DaemonSet", object, None, ready, !on_delete)
 }
 
-fn slim(object: &impl ResourceExt, replicas: Option<i32>, rolls_out: bool) -> Option<SlimWorkload> {
-    Some(SlimWorkload { uid: object.uid()?.into(), replicas, rolls_out, opted_out: opt_out(object) })
+fn slim(
+    kind: &str,
+    object: &impl ResourceExt,
+    replicas: Option<i32>,
+    ready: bool,
+    rolls_out: bool,
+) -> Option<SlimWorkload> {
+    Some(SlimWorkload {
+        object: Object { kind: kind.to_owned(), name: object.name_any(), uid: object.uid()?.into() },
+        labels: object.labels().clone(),
+        created: object.creation_timestamp()?.0,
+        ready,
+        terminating: object.meta().deletion_timestamp.is_some(),
+        replicas,
+        rolls_out,
+        opted_out: opt_out(object),
+    })
 }
 
 fn autoscaler(object: &HorizontalPodAutoscaler) -> Option<SlimAutoscaler> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::reflector::ObjectRef;
-use prunella_api::{HealingAction, HealingPolicy};
+use prunella_api::{HealingAction, HealingPolicy, TargetKind};
 use prunella_cluster::targets::Targets;
 use prunella_core::decide::Decision;
 use prunella_core::ledger::State;
@@ -91,9 +91,13 @@ impl Context {
     /// The objects that a policy selects, each with what forbids to heal it.
     pub(crate) fn targets(&self, compiled: &Compiled) -> Vec<Target> {
         let namespace = &compiled.policy.key.namespace;
-        let mut targets = self.world.pods(namespace, &compiled.selector, compiled.system_critical);
+        let now = self.now();
+        let mut targets = match compiled.kind {
+            TargetKind::Pod => self.world.pods(namespace, &compiled.selector, compiled.system_critical, now),
+            kind => self.world.workloads(namespace, kind.as_str(), &compiled.selector, now),
+        };
         if *namespace == self.namespace {
-            let own = self.world.pod(namespace, &self.own_pod, None).map(|own| own.subject.uid);
+            let own = self.world.pod(namespace, &self.own_pod, None, now).map(|own| own.subject.uid);
             for target in targets.iter_mut().filter(|target| Some(&target.subject.uid) == own.as_ref()) {
                 target.not_healable.get_or_insert(NotHealable::OwnPod);
             }

@@ -2,6 +2,7 @@
 //! an action's status, by compare-and-set, and takes one step a pass.
 
 mod act;
+mod orphan;
 mod patience;
 mod record;
 mod survey;
@@ -61,7 +62,7 @@ pub(crate) async fn reconcile(action: Arc<GuardedAction>, context: Arc<Context>)
 
 async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, ExecuteError> {
     if matches!(ledger::state(action)?, State::Finished(_)) && !record::is_held(action) {
-        return Ok(Requeue::await_change());
+        return orphan::collect(action, context).await.map_err(ExecuteError::Write);
     }
     // What the watch shows may be old: the record itself is read live as well.
     let Some(action) = survey::action(action, context).await.map_err(ExecuteError::Survey)? else {

@@ -32,6 +32,7 @@ use tracing::{debug, error, warn};
 
 use crate::board::Posting;
 use crate::context::Context;
+pub(crate) use collect::COUNTED_AT_MOST;
 pub(crate) use compile::Compiled;
 use pace::Pace;
 use record::Urgency;

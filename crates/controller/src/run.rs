@@ -18,7 +18,7 @@ use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Client, Config};
 use prunella_api::{ClusterPrometheusSource, HealingAction, HealingPolicy};
-use prunella_cluster::cache::watch_config;
+use prunella_cluster::cache::{UNKNOWN_KIND, is_unknown_kind, watch_config};
 use prunella_cluster::targets::Targets;
 use prunella_core::policy::{PolicyKey, SubjectCap};
 use tokio::sync::{mpsc, watch};
@@ -264,6 +264,10 @@ async fn drain<K, E>(
                 // Deleted while its turn was queued.
                 debug!(controller = name, %object, "gone");
                 gone(&context, object.namespace.unwrap_or_default(), object.name);
+            }
+            Err(controller::Error::QueueError(error)) if is_unknown_kind(&error) => {
+                context.metrics.failed(name);
+                warn!(controller = name, "{UNKNOWN_KIND}");
             }
             Err(error) => {
                 context.metrics.failed(name);

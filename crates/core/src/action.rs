@@ -166,7 +166,10 @@ impl ActionSpec {
     pub fn resolve(&self, target: &Target) -> Result<Action, Inapplicable> {
         let kind = target.subject.kind.as_str();
         match self {
-            Self::DeletePod { disruption, grace } => Ok(Action::DeletePod { disruption: *disruption, grace: *grace }),
+            // Written down even where the pod's own is meant: the time to settle goes by it.
+            Self::DeletePod { disruption, grace } => {
+                Ok(Action::DeletePod { disruption: *disruption, grace: grace.or(target.grace) })
+            }
             Self::RolloutRestart if !matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet") => {
                 Err(Inapplicable::OwnerKind)
             }

@@ -233,6 +233,9 @@ pub enum Question {
     Freshness {
         /// The target.
         target: Object,
+        /// The labels by which its breached series names it: what a selector is narrowed
+        /// down to it by.
+        pins: Labels,
     },
 }
 

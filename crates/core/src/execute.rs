@@ -30,6 +30,8 @@ pub const EXECUTE_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 const VERDICT_WITHIN: SignedDuration = SignedDuration::from_mins(20);
 /// How often the world is looked at while it is about to change.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_millis(500);
+/// How often while only a verdict is waited for: that one wakes whoever waits.
+const LOOK_WHILE_VERIFYING: SignedDuration = SignedDuration::from_secs(10);
 /// How often an eviction that a disruption budget refuses is tried again.
 const TRY_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
@@ -397,7 +399,7 @@ fn from_verifying(facts: &Facts, world: World, now: Timestamp) -> Step {
     if deadline.is_some_and(|deadline| now >= deadline) {
         return finish(Outcome::Inconclusive, OutcomeReason::SourceUnknown);
     }
-    Step::Wait(LOOK_AGAIN)
+    Step::Wait(LOOK_WHILE_VERIFYING)
 }
 
 /// How long to wait before an effect that was refused or failed is tried again.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// An object's identity over its whole life; a recreated object has another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +68,8 @@ pub struct Target {
     pub not_healable: Option<NotHealable>,
     /// The pods of a workload, by which a series may name it; empty for a pod.
     pub pods: Vec<Object>,
+    /// How long it may take to end once it is told to; `None` where it does not say.
+    pub grace: Option<SignedDuration>,
     /// What actions on the subject as a whole depend on; `None` where it is no workload
     /// that can be changed, or nothing is known of it yet.
     pub workload: Option<Workload>,

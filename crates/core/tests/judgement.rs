@@ -305,5 +305,6 @@ fn freshness_is_asked_last_and_for_those_alone_that_would_be_acted_on() {
     world.targets[1].opted_out = Some(OptOut { until: None });
     world.look_from_to(0, 20, &breached(&["a", "b"]));
     let asked = world.decide(second(30), &observation(second(30), &breached(&["a", "b"]))).questions;
-    assert_eq!(asked, [Question::Freshness { target: world.targets[0].object.clone() }]);
+    let pins = series("a", 0.0).labels;
+    assert_eq!(asked, [Question::Freshness { target: world.targets[0].object.clone(), pins }]);
 }

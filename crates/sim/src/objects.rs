@@ -51,6 +51,7 @@ impl Pod {
             opted_out: None,
             not_healable: None,
             pods: Vec::new(),
+            grace: None,
             workload: None,
         }
     }

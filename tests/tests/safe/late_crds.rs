@@ -55,7 +55,8 @@ async fn without_kinds(room: &Room<'_>, testbed: &Testbed) -> Result<Pod> {
         let log = testbed.kubectl(&["logs", "--namespace", NAMESPACE, DEPLOYMENT, "--tail=200"]).await?;
         for kind in ["HealingAction", "sources"] {
             let told = log.lines().find(|line| line.contains("WARN") && line.contains(kind));
-            println!("{}", told.with_context(|| format!("no word of {kind}: {log}"))?);
+            let told = told.with_context(|| format!("no word of {kind}: {log}"))?;
+            ensure!(told.contains("apply the CustomResourceDefinitions"), "no word of the mend: {told}");
         }
         Ok(())
     })

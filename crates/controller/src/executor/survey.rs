@@ -8,7 +8,7 @@ use prunella_cluster::{ClusterError, REQUEST_DEADLINE, live, within};
 use prunella_core::action::{Action, Scope};
 use prunella_core::execute::{Facts, LiveField, LiveSubject, LiveTarget, PolicyStanding, World};
 use prunella_core::ledger::State;
-use prunella_core::target::{NotHealable, Target};
+use prunella_core::target::{NotHealable, Object, Target};
 
 use crate::context::Context;
 use crate::ledger;
@@ -34,8 +34,7 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
     };
     let selector = policy.map(|policy| Selector::try_from(policy.spec.target.selector));
     let chosen_by = selector.as_ref().and_then(|selector| selector.as_ref().ok());
-    let known = context.world.pod(&namespace, &target.name, chosen_by);
-    let known = known.filter(|known| known.object.uid == target.uid);
+    let known = known(&namespace, &target, chosen_by, context);
     let scope = facts.action.scope();
     let live_target = match facts.state {
         // Once executed, the target is gone for good or going, or it is one of many: its
@@ -44,7 +43,7 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
         State::Settling if scope.is_workload() => LiveTarget::Gone,
         // A selector that is none chooses nothing.
         _ if matches!(selector, Some(Err(_))) => LiveTarget::NotSelected,
-        _ => match live::pod(&context.reads, &namespace, &target, chosen_by).await? {
+        _ => match live::target(&context.reads, &namespace, &target, chosen_by).await? {
             LiveTarget::Present => marked(known.as_ref(), scope, context),
             other => other,
         },
@@ -72,6 +71,20 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
         firing: context.board.is_firing(&key, &action.spec.policy.uid, &target.uid, context.now()),
         verdict: context.board.verdict(&key, &action.name_any()),
     })
+}
+
+/// The target as the caches know it.
+fn known(namespace: &str, target: &Object, chosen_by: Option<&Selector>, context: &Context) -> Option<Target> {
+    let now = context.now();
+    let known = match (target.kind.as_str(), chosen_by) {
+        ("Pod", _) => context.world.pod(namespace, &target.name, chosen_by, now),
+        (kind, Some(selector)) => {
+            let all = context.world.workloads(namespace, kind, selector, now);
+            all.into_iter().find(|one| one.object.name == target.name)
+        }
+        (_, None) => None,
+    };
+    known.filter(|known| known.object.uid == target.uid)
 }
 
 /// What is not written on the pod itself, or not readable from it: its owners' word, its

@@ -18,7 +18,7 @@ use crate::writes::DEADLINE;
 
 /// How long a record that spent budget is kept at least: no window, cooldown or ladder
 /// of any policy reaches further back.
-const COUNTED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
+pub(crate) const COUNTED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 /// How long one that spent nothing is kept.
 const TOLD_FOR: SignedDuration = SignedDuration::from_hours(1);
 

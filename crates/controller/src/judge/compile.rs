@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use kube::core::Selector;
 use prunella_api::{
     AutoscalerRule, Duration, DurationError, HealingPolicy, OnNoData, OnStorm, RESET_ANNOTATION, RolloutRestart, Scale,
+    TargetKind,
 };
 use prunella_core::action::{ActionSpec, ScaleSpec, Towards};
 use prunella_core::policy::{self, Limits, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap, Unhealthy};
@@ -31,6 +32,7 @@ pub(crate) struct Compiled {
     pub(crate) policy: Policy,
     pub(crate) query: Query,
     pub(crate) selector: Selector,
+    pub(crate) kind: TargetKind,
     /// Whether system-critical pods may be healed, too.
     pub(crate) system_critical: bool,
     pub(crate) source: String,
@@ -155,7 +157,7 @@ pub(crate) fn compile(
         series: match (&spec.target.series.global, &spec.target.series.label) {
             (Some(_), _) => SeriesMatch::Global,
             (None, Some(label)) => SeriesMatch::Label(label.clone()),
-            (None, None) => SeriesMatch::Label("pod".to_owned()),
+            (None, None) => SeriesMatch::Label(spec.target.kind.as_str().to_lowercase()),
         },
         namespace_label: label.clone(),
         pinned: scope == Scope::Pinned,
@@ -182,8 +184,9 @@ pub(crate) fn compile(
     };
     let selector = Selector::try_from(spec.target.selector.clone())?;
     let system_critical = spec.target.system_critical;
+    let kind = spec.target.kind;
     let source = promql.source.name.clone();
-    Ok(Compiled { policy, query, selector, system_critical, source, hash, warnings })
+    Ok(Compiled { policy, query, selector, kind, system_critical, source, hash, warnings })
 }
 
 fn step(

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use prunella_core::decide::Question;
-use prunella_core::observation::{Answer, Freshness, History, Observation, Unknown, UnknownReason};
-use prunella_core::policy::SeriesMatch;
-use prunella_core::target::Object;
+use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Unknown, UnknownReason};
 
 use super::Compiled;
 use crate::context::Context;
@@ -33,8 +31,8 @@ pub(super) async fn answer(compiled: &Compiled, question: Question, observation:
         Question::History { since } => {
             observation.history = Some(history(compiled, since, observation.at, context).await);
         }
-        Question::Freshness { target } => {
-            let fresh = freshness(compiled, &target, context).await;
+        Question::Freshness { target, pins } => {
+            let fresh = freshness(compiled, &pins, context).await;
             observation.freshness.insert(target.uid, fresh);
         }
     }
@@ -52,13 +50,8 @@ async fn history(compiled: &Compiled, since: Timestamp, until: Timestamp, contex
 }
 
 /// Asks each selector that the breach needs whether it has a sample right now.
-async fn freshness(compiled: &Compiled, target: &Object, context: &Context) -> Freshness {
-    let own = match &compiled.policy.series {
-        SeriesMatch::Label(label) => Some((label.as_str(), target.name.as_str())),
-        SeriesMatch::Global => None,
-    };
-    let place = (compiled.policy.namespace_label.as_str(), compiled.policy.key.namespace.as_str());
-    let pins: Vec<_> = own.into_iter().chain([place]).collect();
+async fn freshness(compiled: &Compiled, pins: &Labels, context: &Context) -> Freshness {
+    let pins: Vec<_> = pins.iter().map(|(label, value)| (label.as_str(), value.as_str())).collect();
     for leaf in compiled.query.leaves() {
         match ask(compiled, &leaf.instant_query(&pins), context).await {
             Answer::Answered(series) if series.is_empty() => return Freshness::Stale,

@@ -11,13 +11,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ladder::{self, Place, Try};
+use super::matching::POD_LABEL;
 use super::storm::{self, Gate};
-use super::{Inputs, Matching, Memory, Phase, Refused, Reservation, Sight, Skipped, Storm, Timer};
+use super::{Inputs, Matching, Memory, Phase, Question, Refused, Reservation, Sight, Skipped, Storm, Timer};
 use crate::ledger::{Ledger, Record, State};
-use crate::observation::{Freshness, Series};
-use crate::policy::Mode;
+use crate::observation::{Freshness, Labels, Series};
+use crate::policy::{Mode, Policy, SeriesMatch};
 use crate::refusal::{Reason, Refusal};
-use crate::target::{NotHealable, Object, Target, Uid};
+use crate::target::{NotHealable, Target, Uid};
 use crate::time::{after, elapsed, times};
 use jiff::Timestamp;
 
@@ -32,7 +33,7 @@ pub(super) struct Released {
     /// What is held back, and why.
     pub(super) refusals: Vec<Refused>,
     /// What would be done if its samples were known to be fresh.
-    pub(super) unproven: Vec<Object>,
+    pub(super) unproven: Vec<Question>,
 }
 
 /// What is released, oldest sickness first, and what is held back and why.
@@ -68,7 +69,8 @@ pub(super) fn release(
             Some(Freshness::Unknown) => Some(Refusal::open(Reason::ObservationUnknown)),
             None => {
                 if unproven.len() < ASKED_AT_ONCE {
-                    unproven.push(target.object.clone());
+                    let pins = pins(inputs.policy, matching, target);
+                    unproven.push(Question::Freshness { target: target.object.clone(), pins });
                 }
                 Some(Refusal::open(Reason::ObservationUnknown))
             }
@@ -159,6 +161,19 @@ fn first_refusal(
         return Some(Refusal::open(Reason::MaxConcurrent));
     }
     None
+}
+
+/// The labels by which the breached series of a target names it and its namespace: its
+/// own, or for a workload the pod's, and none where a series speaks of all.
+fn pins(policy: &Policy, matching: &Matching, target: &Target) -> Labels {
+    let Some(series) = matching.breached.get(&target.object.uid) else { return Labels::new() };
+    let own = match &policy.series {
+        SeriesMatch::Label(label) if series.labels.contains_key(label) => Some(label.as_str()),
+        SeriesMatch::Label(_) => Some(POD_LABEL),
+        SeriesMatch::Global => None,
+    };
+    let names = own.into_iter().chain([policy.namespace_label.as_str()]);
+    names.filter_map(|name| series.labels.get_key_value(name)).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 /// Until when a rollout that makes progress is let alone: one that has made none for as

@@ -9,7 +9,7 @@ use crate::ledger::State;
 use crate::observation::Answer;
 use crate::policy::Mode;
 use crate::refusal::Reason;
-use crate::target::{Object, Uid};
+use crate::target::Uid;
 use crate::time::{after, elapsed};
 
 /// The shortest time between two looks: a deadline that has just passed must
@@ -26,7 +26,7 @@ pub(super) fn questions(
     inputs: Inputs<'_>,
     sights: &BTreeMap<Uid, Sight>,
     matching: &Matching,
-    unproven_targets: Vec<Object>,
+    freshness: Vec<Question>,
 ) -> Vec<Question> {
     let unproven = sights.values().any(|sight| *sight == Sight::Unproven);
     let wanted = unproven || reach_is_unknown(inputs, matching);
@@ -39,7 +39,6 @@ pub(super) fn questions(
         .map(|(_, timer)| timer.since)
         .min();
     let history = taken_over.filter(|_| inputs.observation.history.is_none());
-    let freshness = unproven_targets.into_iter().map(|target| Question::Freshness { target });
     evidence.into_iter().chain(history.map(|since| Question::History { since })).chain(freshness).collect()
 }
 

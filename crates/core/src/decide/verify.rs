@@ -80,6 +80,10 @@ pub(super) fn in_any_scope(inputs: Inputs<'_>, target: &Target) -> bool {
 }
 
 fn in_scope(record: &Record, target: &Target) -> bool {
+    // A workload that is a target itself is judged by its own series.
+    if record.scope.is_workload() && record.target.uid == target.object.uid && record.subject.uid == record.target.uid {
+        return !target.terminating;
+    }
     let successor = target.object.uid != record.target.uid && target.created >= record.created;
     let same_subject = target.subject.uid == record.subject.uid;
     let judged_by = match record.scope {

@@ -95,6 +95,7 @@ pub fn pod(name: &str, created: i64) -> Target {
         opted_out: None,
         not_healable: None,
         pods: Vec::new(),
+        grace: None,
         workload: None,
     }
 }
@@ -195,7 +196,7 @@ impl World {
                 match question {
                     Question::Evidence => observation.evidence = Some(self.evidence.clone()),
                     Question::History { .. } => observation.history = Some(self.history.clone()),
-                    Question::Freshness { target } => {
+                    Question::Freshness { target, .. } => {
                         let stale = self.stale.contains(&target.name);
                         let fresh = if stale { Freshness::Stale } else { Freshness::Fresh };
                         observation.freshness.insert(target.uid, fresh);

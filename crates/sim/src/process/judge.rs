@@ -122,7 +122,7 @@ impl Process {
                     Question::History { since } => {
                         observation.history = Some(source.history(condition, since, at, policy.rule.interval));
                     }
-                    Question::Freshness { target } => {
+                    Question::Freshness { target, .. } => {
                         observation.freshness.insert(target.uid, source.freshness(&target.name, evaluated));
                     }
                 }
