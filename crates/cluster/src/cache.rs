@@ -137,14 +137,13 @@ pub const UNKNOWN_KIND: &str = "the API server does not know this kind: apply th
 #[must_use]
 pub fn is_unknown_kind(error: &watcher::Error) -> bool {
     use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
-    let status = match error {
+    match error {
         InitialListFailed(kube::Error::Api(status))
         | WatchStartFailed(kube::Error::Api(status))
-        | WatchFailed(kube::Error::Api(status)) => status,
-        WatchError(status) => status,
-        _ => return false,
-    };
-    status.is_not_found()
+        | WatchFailed(kube::Error::Api(status))
+        | WatchError(status) => status.is_not_found(),
+        _ => false,
+    }
 }
 
 /// How everything is watched.
