@@ -231,6 +231,10 @@ fn scaling_by_one_climbs_to_its_maximum_and_then_the_ladder_goes_on() {
 fn a_dry_run_tells_of_the_first_step_that_applies() {
     for (steps, expected) in [(vec![up(), restart()], "2/1"), (vec![up()], "Exhausted")] {
         let mut world = world(steps, vec![of_many("a", -600, 5)]);
+        // What was done in earnest before the policy was taken back to a dry run.
+        let mut past = record("past", 1, &of_many("a", -600, 5), -100, State::Finished(Outcome::Failed));
+        past.rung = 2;
+        world.ledger.records.push(past);
         world.policy.mode = Mode::DryRun;
         assert_eq!(place(&world.look_from_to(0, 30, &breached(&["a"]))).0, expected);
     }
