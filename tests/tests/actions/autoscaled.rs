@@ -67,7 +67,7 @@ async fn controller(room: &Room<'_>) -> Result<Value> {
 async fn passed_over(room: &Room<'_>, why: &str) -> Result<()> {
     eventually(PATIENCE, &format!("the step to be passed over: {why}"), async || {
         let blocked = room.until_condition(POLICY, "Blocked", "True", "Exhausted").await?;
-        ensure!(blocked.message.contains(&format!("step 1, Scale: {why})")), "{}", blocked.message);
+        ensure!(blocked.message.contains(&format!("step 1, Scale: {why}")), "{}", blocked.message);
         Ok(())
     })
     .await
