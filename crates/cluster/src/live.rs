@@ -242,3 +242,110 @@ fn replica_set(object: &ReplicaSet) -> Seen {
 fn mark(template: &PodTemplateSpec) -> Option<String> {
     template.metadata.as_ref()?.annotations.as_ref()?.get(RESTARTED_BY_ANNOTATION).cloned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::DeepMerge;
+    use serde_json::{Value, json};
+
+    /// A rollout that is complete, with `change` merged into it.
+    fn seen<K>(complete: Value, change: Value, read: fn(&K) -> Seen) -> Seen
+    where
+        K: DeserializeOwned + DeepMerge,
+    {
+        let mut object: K = serde_json::from_value(complete).unwrap();
+        object.merge_from(serde_json::from_value(change).unwrap());
+        read(&object)
+    }
+
+    #[track_caller]
+    fn check<K>(complete: &Value, read: fn(&K) -> Seen, pending: &[Value])
+    where
+        K: DeserializeOwned + DeepMerge,
+    {
+        assert!(seen(complete.clone(), complete.clone(), read).is_rolled_out);
+        for change in pending {
+            let mut change = change.clone();
+            // What the types ask for.
+            change["spec"]["selector"] = complete["spec"]["selector"].clone();
+            change["spec"]["template"] = complete["spec"]["template"].clone();
+            assert!(!seen(complete.clone(), change.clone(), read).is_rolled_out, "{change}");
+        }
+    }
+
+    fn spec(replicas: i32) -> Value {
+        json!({"replicas": replicas, "selector": {}, "serviceName": "web", "template": {
+            "metadata": {"annotations": {RESTARTED_BY_ANNOTATION: "uid-action"}},
+        }})
+    }
+
+    #[test]
+    fn a_deployment_is_rolled_out_when_no_old_pod_is_left_and_every_new_one_is_available() {
+        let complete = json!({
+            "metadata": {"generation": 4}, "spec": spec(3),
+            "status": {"observedGeneration": 4, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3},
+        });
+        check::<Deployment>(
+            &complete,
+            deployment,
+            &[
+                json!({"metadata": {"generation": 5}}),
+                json!({"status": {"replicas": 4}}),
+                json!({"status": {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}}),
+                json!({"status": {"updatedReplicas": 2}}),
+                json!({"status": {"availableReplicas": 2}}),
+            ],
+        );
+        let seen = seen(
+            complete,
+            json!({"spec": {"selector": {}, "template": {}, "progressDeadlineSeconds": 900}}),
+            deployment,
+        );
+        assert_eq!((seen.wanted, seen.ready, seen.mark.as_deref()), (3, 3, Some("uid-action")));
+        assert_eq!(seen.progress_deadline, Some(SignedDuration::from_mins(15)));
+    }
+
+    #[test]
+    fn a_stateful_set_is_rolled_out_when_its_newest_revision_is_its_current_one() {
+        let complete = json!({
+            "metadata": {"generation": 4}, "spec": spec(2),
+            "status": {"observedGeneration": 4, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2,
+                       "availableReplicas": 2, "currentRevision": "b", "updateRevision": "b"},
+        });
+        check::<StatefulSet>(
+            &complete,
+            stateful_set,
+            &[
+                json!({"metadata": {"generation": 5}}),
+                json!({"status": {"replicas": 2, "currentRevision": "a"}}),
+                json!({"status": {"replicas": 2, "updatedReplicas": 1}}),
+                json!({"status": {"replicas": 2, "availableReplicas": 1}}),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_daemon_set_is_rolled_out_when_every_node_has_a_new_pod_that_is_available() {
+        let counts = json!({"currentNumberScheduled": 3, "numberMisscheduled": 0, "desiredNumberScheduled": 3, "numberReady": 3});
+        let status = |change: Value| {
+            let mut status = counts.clone();
+            change.as_object().unwrap().iter().for_each(|(key, value)| status[key] = value.clone());
+            status
+        };
+        let complete = json!({
+            "metadata": {"generation": 4}, "spec": spec(0),
+            "status": status(json!({"observedGeneration": 4, "updatedNumberScheduled": 3, "numberAvailable": 3})),
+        });
+        check::<DaemonSet>(
+            &complete,
+            daemon_set,
+            &[
+                json!({"metadata": {"generation": 5}}),
+                json!({"status": status(json!({"updatedNumberScheduled": 2}))}),
+                json!({"status": status(json!({"numberAvailable": 2}))}),
+                json!({"status": status(json!({"desiredNumberScheduled": 4}))}),
+            ],
+        );
+    }
+}

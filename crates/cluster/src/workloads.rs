@@ -246,3 +246,60 @@ fn autoscaler(object: &HorizontalPodAutoscaler) -> Option<SlimAutoscaler> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read<K: DeserializeOwned>(spec: &Value) -> K {
+        serde_json::from_value(json!({"metadata": {"name": "web", "uid": "uid-web"}, "spec": spec})).unwrap()
+    }
+
+    fn workload(change: Value) -> Value {
+        let mut spec = json!({"selector": {}, "template": {}, "serviceName": "web"});
+        if let Value::Object(change) = change {
+            change.into_iter().for_each(|(key, value)| spec[key] = value);
+        }
+        spec
+    }
+
+    #[test]
+    fn a_restart_comes_about_only_where_all_pods_are_replaced_by_themselves() {
+        let rolls_out = |slim: Option<SlimWorkload>| slim.unwrap().rolls_out;
+        let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
+        let partition =
+            |at: i32| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": at}}});
+        for (change, expected) in
+            [(json!({}), true), (json!({"paused": false}), true), (json!({"paused": true}), false)]
+        {
+            assert_eq!(rolls_out(deployment(&read(&workload(change.clone())))), expected, "{change}");
+        }
+        for (change, expected) in
+            [(json!({}), true), (partition(0), true), (partition(1), false), (on_delete.clone(), false)]
+        {
+            assert_eq!(rolls_out(stateful_set(&read(&workload(change.clone())))), expected, "{change}");
+        }
+        for (change, expected) in [(json!({}), true), (on_delete, false)] {
+            assert_eq!(rolls_out(daemon_set(&read(&workload(change.clone())))), expected, "{change}");
+        }
+    }
+
+    #[test]
+    fn an_absent_number_is_one_and_a_daemon_set_has_none() {
+        let replicas = |slim: Option<SlimWorkload>| slim.unwrap().replicas;
+        assert_eq!(replicas(deployment(&read(&workload(json!({}))))), Some(1));
+        assert_eq!(replicas(stateful_set(&read(&workload(json!({"replicas": 0}))))), Some(0));
+        assert_eq!(replicas(daemon_set(&read(&workload(json!({}))))), None);
+    }
+
+    #[test]
+    fn an_autoscaler_owns_what_it_names_and_nothing_of_another_group() {
+        let scaler = |target: Value| autoscaler(&read(&json!({"scaleTargetRef": target, "maxReplicas": 9})));
+        let owner = scaler(json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"})).unwrap();
+        assert_eq!(owner.scales, ("Deployment".to_owned(), "web".to_owned()));
+        let Autoscaler { minimum, maximum, controlled, .. } = owner.autoscaler;
+        assert_eq!((minimum, maximum, controlled), (1, 9, false));
+        assert_eq!(scaler(json!({"apiVersion": "example.org/v1", "kind": "Deployment", "name": "web"})), None);
+    }
+}

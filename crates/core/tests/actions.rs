@@ -8,7 +8,7 @@ use prunella_core::Decision;
 use prunella_core::action::{Action, ActionSpec, Inapplicable, ScaleSpec, Scope, Towards};
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::Answer;
-use prunella_core::policy::{Mode, StepSpec};
+use prunella_core::policy::{Mode, StepSpec, Unhealthy};
 use prunella_core::target::{Autoscaler, Object, Target, Workload};
 use support::*;
 
@@ -229,11 +229,50 @@ fn scaling_by_one_climbs_to_its_maximum_and_then_the_ladder_goes_on() {
 
 #[test]
 fn a_dry_run_tells_of_the_first_step_that_applies() {
-    for (steps, expected) in [(vec![up(), restart()], "2/1"), (vec![up()], "Exhausted")] {
-        let mut world = world(steps, vec![of_many("a", -600, 5)]);
+    for (steps, replicas, expected) in [
+        (vec![up(), restart()], 5, "2/1"),
+        (vec![up()], 5, "Exhausted"),
+        // What was done in earnest, before the policy was taken back to a dry run.
+        (vec![restart(), up()], 3, "1/1"),
+        (vec![restart()], 3, "Exhausted"),
+    ] {
+        let mut world = world(steps, vec![of_many("a", -600, replicas)]);
+        let past = record("past", 1, &of_many("a", -600, replicas), -100, State::Finished(Outcome::Failed));
+        world.ledger.records.push(past);
         world.policy.mode = Mode::DryRun;
         assert_eq!(place(&world.look_from_to(0, 30, &breached(&["a"]))).0, expected);
     }
+}
+
+// In a storm
+
+/// `target` and another pod, both sick, when the probe on the first, an eviction, has
+/// failed; what is decided for it.
+fn after_the_probe(target: Target, above: Vec<StepSpec>) -> String {
+    let probe = record("probe", 1, &target, 15, State::Finished(Outcome::Failed));
+    let mut world = world([vec![support::step(5)], above].concat(), vec![target, of_many("b", -600, 3)]);
+    world.policy.limits.max_unhealthy = Unhealthy::Percent(50);
+    world.look_from_to(0, 10, &breached(&["a", "b"]));
+    world.ledger.records.push(probe);
+    let decision = world.look_from_to(20, 40, &breached(&["a", "b"]));
+    assert!(decision.memory.storm.is_some());
+    match decision.reservations.first() {
+        Some(one) => format!("{} {}/{}", one.target.name, one.rung, one.attempt),
+        None => refused(&decision)["a"].to_owned(),
+    }
+}
+
+#[test]
+fn in_a_storm_the_probe_that_failed_climbs_past_what_does_not_apply() {
+    assert_eq!(after_the_probe(of_many("a", -600, 5), vec![up(), restart()]), "a 3/1");
+    assert_eq!(after_the_probe(of_many("a", -600, 5), vec![up()]), "Storm");
+}
+
+#[test]
+fn in_a_storm_pods_that_nobody_selected_are_as_safe() {
+    let mut target = of_many("a", -600, 3);
+    target.workload = Some(Workload { all_selected: false, ..workload(3) });
+    assert_eq!(after_the_probe(target, vec![restart()]), "NotHealable");
 }
 
 #[test]

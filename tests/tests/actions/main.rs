@@ -1,4 +1,9 @@
-//! What is done to a whole workload: it is restarted, or scaled.
+//! What is done to a whole workload: it is restarted, or scaled, or its autoscaler is
+//! told to.
 
+mod autoscaled;
+mod crash;
 mod restart;
+mod scale;
+mod strangers;
 mod workload;

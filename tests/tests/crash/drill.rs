@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::{join_all, try_join_all};
-use prunella_e2e::{Room, eventually, uid_of};
+use prunella_e2e::{Place, Room, StandIn, eventually, uid_of};
 use testbed::{Proxy, ProxyOptions};
 
 use crate::flow::Trouble;
 use crate::lane::{Lane, evictions};
-use crate::stand_in::{Place, StandIn};
 
 /// For as many kills as there are troubles at most, with the machine shared.
 const LIMIT: Duration = Duration::from_mins(8);

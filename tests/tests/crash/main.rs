@@ -8,15 +8,13 @@
 mod drill;
 mod flow;
 mod lane;
-mod stand_in;
 mod twins;
 
 use anyhow::{Result, ensure};
 use drill::{drill, proxy};
 use flow::{Trouble, Write};
 use lane::Lane;
-use prunella_e2e::{PATIENCE, Room, alone, eventually};
-use stand_in::{Place, in_its_place};
+use prunella_e2e::{PATIENCE, Place, Room, alone, eventually, in_its_place};
 use twins::twins;
 
 /// As many lanes as two slow cores can heal beside each other.

@@ -3,13 +3,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::{join_all, try_join_all};
-use prunella_e2e::{PATIENCE, Room, eventually, uid_of};
+use prunella_e2e::{PATIENCE, Place, Room, eventually, uid_of};
 use testbed::proxy::{Fate, Rule};
 
 use crate::drill::{proxy, tell};
 use crate::flow::Write;
 use crate::lane::{Lane, evictions};
-use crate::stand_in::Place;
 
 /// How many actions a policy may begin: so many rounds are healed, and one more is not.
 const BUDGET: usize = 3;

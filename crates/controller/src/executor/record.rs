@@ -7,7 +7,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use prunella_api::{ConditionType, FINALIZER, HealingAction, HealingActionStatus, Write, set_condition};
 use prunella_cluster::{ClusterError, perform, within};
-use prunella_core::action::Action;
+use prunella_core::action::{Action, Scope};
 use prunella_core::execute::{Facts, OutcomeReason, Transition, effect_of};
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::target::Object;
@@ -148,7 +148,7 @@ fn apply(
             status.finished_at = Some(now.clone());
             status.outcome = Some(outcome.as_str().to_owned());
             status.outcome_reason = Some(reason.as_str().to_owned());
-            format!("{}: {}", outcome.as_str(), sentence(reason))
+            format!("{}: {}", outcome.as_str(), sentence(reason, facts.action.scope()))
         }
     }
 }
@@ -184,12 +184,13 @@ fn settled(action: &Action, subject: &Object) -> String {
     }
 }
 
-fn sentence(reason: OutcomeReason) -> &'static str {
-    match reason {
-        OutcomeReason::Cleared => "the new pods were clear, with evidence, for clearFor",
-        OutcomeReason::StillBreached => "the new pods were still breached at the end of verify.within",
-        OutcomeReason::NotReady => "the new pods were not ready at the end of verify.within",
-        OutcomeReason::NoData => "there was no data about the new pods at the end of verify.within",
+fn sentence(reason: OutcomeReason, scope: Scope) -> String {
+    let judged = if scope == Scope::AllPods { "its pods" } else { "the new pods" };
+    let text = match reason {
+        OutcomeReason::Cleared => return format!("{judged} were clear, with evidence, for clearFor"),
+        OutcomeReason::StillBreached => return format!("{judged} were still breached at the end of verify.within"),
+        OutcomeReason::NotReady => return format!("{judged} were not ready at the end of verify.within"),
+        OutcomeReason::NoData => return format!("there was no data about {judged} at the end of verify.within"),
         OutcomeReason::SourceUnknown => "the source gave no answer to rely on until the end",
         OutcomeReason::Recovered => "the breach ended by itself before the action was begun",
         OutcomeReason::PolicyGone => "the policy is gone",
@@ -210,7 +211,8 @@ fn sentence(reason: OutcomeReason) -> &'static str {
             "somebody else has changed what this action would change, which stays as it is"
         }
         OutcomeReason::RecordedOnly => "the policy's mode is DryRun, so this was decided and recorded only",
-    }
+    };
+    text.to_owned()
 }
 
 fn news(action: &HealingAction, transition: Transition, message: &str) -> News {

@@ -37,14 +37,19 @@ pub(super) struct Try {
 
 /// Where a target that is sick since `since` stands.
 pub(super) fn place(policy: &Policy, ledger: &Ledger, target: &Target, since: Timestamp) -> Place {
-    place_above(policy, ledger, target, since, 0)
+    let place = place_above(policy, ledger, target, since, 0);
+    // A dry run is held back as if it acted, but it cannot know whether a rung would have
+    // helped: it tells of the first.
+    if policy.mode == Mode::DryRun && place.next.is_some() { climb(policy, target, &[], 0) } else { place }
 }
 
 /// The same, but for the rungs up to one.
 pub(super) fn place_above(policy: &Policy, ledger: &Ledger, target: &Target, since: Timestamp, rung: u32) -> Place {
-    let above = rung;
-    // A dry run cannot know whether a rung would have helped: it tells of the first.
-    let counted = if policy.mode == Mode::DryRun { Vec::new() } else { counted(policy, ledger, target, since) };
+    climb(policy, target, &counted(policy, ledger, target, since), rung)
+}
+
+/// The first rung above one that applies and that these attempts have not used up.
+fn climb(policy: &Policy, target: &Target, counted: &[&Record], above: u32) -> Place {
     let highest = counted.iter().map(|record| record.rung).max().unwrap_or(1);
     let tried = counted.iter().filter(|record| record.rung == highest).count();
     let tried = u32::try_from(tried).unwrap_or(u32::MAX);

@@ -10,9 +10,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod, PodSpec};
 use kube::api::{DeleteParams, ListParams, LogParams, ObjectMeta, PostParams};
 use kube::{Api, ResourceExt as _};
-use prunella_e2e::{NAMESPACE, PATIENCE, Room, eventually};
 use testbed::Proxy;
 use tokio::time::sleep;
+
+use crate::install::{self, NAMESPACE};
+use crate::room::Room;
+use crate::wait::{PATIENCE, eventually};
 
 const NAME: &str = "prunella";
 const LABEL: &str = "stand-in";
@@ -20,7 +23,7 @@ const LABEL: &str = "stand-in";
 const POLL: Duration = Duration::from_millis(20);
 
 /// Where controllers are started in the place of the installed one.
-pub(crate) struct Place<'a> {
+pub struct Place<'a> {
     room: &'a Room<'a>,
     pods: Api<Pod>,
     like: PodSpec,
@@ -28,20 +31,20 @@ pub(crate) struct Place<'a> {
 
 /// One controller.
 #[derive(Debug)]
-pub(crate) struct StandIn {
+pub struct StandIn {
     /// Its pod.
-    pub(crate) pod: String,
+    pub pod: String,
     /// Its process.
-    pub(crate) process: Process,
+    pub process: Process,
 }
 
 /// A process of the host.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Process(pub(crate) i32);
+pub struct Process(pub i32);
 
 impl Process {
     /// Waits for its end, however long it lives.
-    pub(crate) async fn until_dead(self) {
+    pub async fn until_dead(self) {
         let stat = Path::new("/proc").join(self.0.to_string()).join("stat");
         while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
             sleep(POLL).await;
@@ -51,7 +54,10 @@ impl Process {
 
 /// Does something with the installed controller away, and brings it back whatever
 /// comes of it.
-pub(crate) async fn in_its_place(room: &Room<'_>, body: impl AsyncFnOnce(&Place<'_>) -> Result<()>) -> Result<()> {
+///
+/// # Errors
+/// The body's, and that of bringing it back.
+pub async fn in_its_place(room: &Room<'_>, body: impl AsyncFnOnce(&Place<'_>) -> Result<()>) -> Result<()> {
     let client = room.ground.client.clone();
     let deployment = Api::<Deployment>::namespaced(client.clone(), NAMESPACE).get(NAME).await?;
     let like = deployment.spec.and_then(|spec| spec.template.spec).context("the Deployment has no pods")?;
@@ -73,7 +79,10 @@ pub(crate) async fn in_its_place(room: &Room<'_>, body: impl AsyncFnOnce(&Place<
 
 impl Place<'_> {
     /// Ends all of them.
-    pub(crate) async fn clear(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When the API server does not answer.
+    pub async fn clear(&self) -> Result<()> {
         let (at_once, stand_ins) = (DeleteParams::default().grace_period(0), ListParams::default().labels(LABEL));
         self.pods.delete_collection(&at_once, &stand_ins).await?;
         Ok(())
@@ -81,7 +90,10 @@ impl Place<'_> {
 
     /// Starts a controller whose API server is the proxy. It has no rival, so that the
     /// next one need not wait for a Lease to run out.
-    pub(crate) async fn start(&self, proxy: &Proxy) -> Result<StandIn> {
+    ///
+    /// # Errors
+    /// When its process does not come up.
+    pub async fn start(&self, proxy: &Proxy) -> Result<StandIn> {
         let mut spec = self.like.clone();
         spec.restart_policy = Some("Never".into());
         let container = spec.containers.first_mut().context("the Deployment has no container")?;
@@ -108,13 +120,13 @@ impl Place<'_> {
     }
 
     /// All that a controller said.
-    pub(crate) async fn said(&self, controller: &StandIn) -> String {
+    pub async fn said(&self, controller: &StandIn) -> String {
         let log = self.pods.logs(&controller.pod, &LogParams::default()).await;
         log.unwrap_or_else(|error| format!("no log: {error:#}"))
     }
 
     async fn scale(&self, copies: usize) -> Result<()> {
-        let (testbed, deployment) = (self.room.ground.testbed, prunella_e2e::DEPLOYMENT);
+        let (testbed, deployment) = (self.room.ground.testbed, install::DEPLOYMENT);
         let replicas = format!("--replicas={copies}");
         testbed.kubectl(&["scale", deployment, "--namespace", NAMESPACE, &replicas]).await?;
         testbed.kubectl(&["rollout", "status", deployment, "--namespace", NAMESPACE, "--timeout=2m"]).await?;

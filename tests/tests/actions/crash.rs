@@ -1,0 +1,108 @@
+//! A change of a workload is made once, whoever is killed while it is made, and never
+//! over what somebody else wrote.
+
+use anyhow::{Context as _, Result, ensure};
+use prunella_e2e::{PATIENCE, Place, Room, alone, eventually, in_its_place};
+use serde_json::{Value, json};
+use testbed::proxy::{Fate, On, Rule};
+use testbed::{Proxy, ProxyOptions};
+
+use crate::workload::{DEPLOYMENT, POLICY, STATEFUL_SET, Workload, one_write, what};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn killed_when_a_restart_was_written_and_before_it_was_told_it_is_written_once() -> Result<()> {
+    alone("restart-killed", async |room| {
+        let resource = DEPLOYMENT.resource.to_owned();
+        in_its_place(room, async |place| {
+            Box::pin(killed(room, place, DEPLOYMENT, &json!({"rolloutRestart": {}}), resource)).await
+        })
+        .await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn killed_when_a_scaling_was_written_and_before_it_was_told_it_is_written_once() -> Result<()> {
+    alone("scale-killed", async |room| {
+        let action = json!({"scale": {"by": 1, "max": 9}});
+        let resource = format!("{}/scale", STATEFUL_SET.resource);
+        in_its_place(room, async |place| Box::pin(killed(room, place, STATEFUL_SET, &action, resource)).await).await
+    })
+    .await
+}
+
+/// Kills the controller when the change has taken effect, before the answer reaches it.
+async fn killed(
+    room: &Room<'_>,
+    place: &Place<'_>,
+    workload: Workload,
+    action: &Value,
+    resource: String,
+) -> Result<()> {
+    let proxy = proxy(room).await?;
+    let sick = workload.deploy(room, 1).await?.swap_remove(0);
+    let first = place.start(&proxy).await?;
+    let written = On { method: Some("PATCH".into()), resource: Some(resource.clone()), ..On::default() };
+    let kill = proxy.arm(Rule::new(written, Fate::ApplyThenDrop).killing(first.process.0));
+    room.apply(&workload.policy(room, action)).await?;
+    room.until_judged(POLICY).await?;
+    room.simulate(&sick, "gauge?value=9").await?;
+    first.process.until_dead().await;
+    ensure!(proxy.hits(kill) == 1, "it died of something else");
+    let record = room.actions(POLICY).await?.pop().context("nothing is on record")?;
+    ensure!(prunella_e2e::state(&record) == "Running", "it was told: {}", prunella_e2e::state(&record));
+
+    place.start(&proxy).await?;
+    verifying(room).await?;
+    // Where the sick pod is still there, the load on it is shared now.
+    let _ = room.simulate(&sick, "gauge?value=1").await;
+    room.until_outcome(POLICY, 1, "Succeeded").await?;
+    let write = one_write(room)?;
+    ensure!(what(&write) == format!("patch {resource} {}", workload.name), "{}", what(&write));
+    ensure!(room.actions(POLICY).await?.len() == 1, "a second action was reserved");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_number_that_somebody_else_has_changed_meanwhile_stays() -> Result<()> {
+    alone("scale-other", async |room| {
+        in_its_place(room, async |place| {
+            let proxy = proxy(room).await?;
+            let sick = DEPLOYMENT.deploy(room, 1).await?.swap_remove(0);
+            place.start(&proxy).await?;
+            let on = On { method: Some("PATCH".into()), resource: Some("deployments/scale".into()), ..On::default() };
+            let held = proxy.arm(Rule::new(on, Fate::Stall { millis: None }));
+            room.apply(&DEPLOYMENT.policy(room, &json!({"scale": {"by": 1, "max": 9}}))).await?;
+            room.until_judged(POLICY).await?;
+            room.simulate(&sick, "gauge?value=9").await?;
+            proxy.until_hit(held).await;
+            room.kubectl(&["scale", "deployment", DEPLOYMENT.name, "--replicas=3"]).await?;
+            proxy.release();
+            let action = room.until_outcome(POLICY, 1, "Inconclusive").await?;
+            let reason = action.status.and_then(|status| status.outcome_reason);
+            ensure!(reason.as_deref() == Some("ChangedByOthers"), "{reason:?}");
+            let write = one_write(room)?;
+            ensure!(write.response_status.code == 422, "it was answered {:?}", write.response_status);
+            DEPLOYMENT.ready_pods(room, 3).await.map(drop)
+        })
+        .await
+    })
+    .await
+}
+
+async fn proxy(room: &Room<'_>) -> Result<Proxy> {
+    let uncounted = ["leases", "events"].map(String::from).into();
+    room.ground.testbed.proxy(ProxyOptions { uncounted, ..ProxyOptions::default() }).await
+}
+
+async fn verifying(room: &Room<'_>) -> Result<()> {
+    eventually(PATIENCE, "the action to be verified", async || {
+        let state = room.actions(POLICY).await?.first().map(prunella_e2e::state).unwrap_or_default();
+        ensure!(["Verifying", "Succeeded"].contains(&state.as_str()), "it is {state:?}");
+        Ok(())
+    })
+    .await
+}
