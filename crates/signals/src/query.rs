@@ -9,6 +9,7 @@
 //! differently and does not know the newest syntax. Only what is derived, the
 //! evidence and the leaves, is printed from the tree.
 
+mod branches;
 mod build;
 mod carried;
 mod error;
@@ -16,8 +17,10 @@ mod evidence;
 mod filter;
 mod guard;
 mod leaf;
+mod missing;
 mod parse;
 mod ratio;
+mod recent;
 mod tree;
 mod window;
 
