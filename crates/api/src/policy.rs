@@ -120,6 +120,9 @@ pub enum OnNoData {
 /// A condition in PromQL.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.signalWindow) || duration(self.signalWindow) <= duration('24h')").message("signalWindow must be at most 24h: give how far back the query looks")
+)]
 pub struct Promql {
     /// The expression, written like that of an alert: it must filter by a comparison, so that a returned series means breached. At most 4096 characters.
     #[schemars(length(min = 1, max = 4096))]
@@ -128,6 +131,9 @@ pub struct Promql {
     #[schemars(length(min = 1, max = 4096))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
+    /// How far back the query looks, at most 24h: so long a cured target may still seem sick, and verify waits. Read from the ranges in the query when left out, and never shorter than those. Needed, together with evidence, for a query that only the server understands; useful where a recording rule hides its range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal_window: Option<Duration>,
     /// The server that is asked: by default the ClusterPrometheusSource named default.
     #[serde(default)]
     pub source: SourceReference,
