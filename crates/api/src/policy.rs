@@ -146,7 +146,7 @@ pub struct SourceReference {
     /// The kind of the source; ClusterPrometheusSource is the only one and the default.
     #[serde(default)]
     pub kind: SourceKind,
-    /// The name of the source, default by default.
+    /// The name of the source, default by default, at most 253 characters.
     #[serde(default = "default_source")]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
@@ -381,7 +381,7 @@ pub struct HealingPolicyStatus {
     pub observed_generation: Option<i64>,
     /// Ready, Stalled, Observed, Healthy, Healing and Blocked, each with a reason and a message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "crate::condition::conditions_schema")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<StatusCondition>,
     /// How many targets are in which state.
@@ -526,7 +526,7 @@ fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                     "description": "A requirement on one label.",
                     "required": ["key", "operator"],
                     "properties": {
-                        "key": {"type": "string", "maxLength": 317, "description": "The label that the requirement is about."},
+                        "key": {"type": "string", "maxLength": 317, "description": "The label that the requirement is about, at most 317 characters."},
                         "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"], "description": "How the label's value relates to the given values."},
                         "values": {
                             "type": "array",

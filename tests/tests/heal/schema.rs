@@ -87,7 +87,8 @@ async fn sources(room: &Room<'_>) -> Result<()> {
     for (path, value, expected) in [
         ("/spec/url", json!("ftp://prometheus"), "spec.url"),
         ("/spec/url", json!("http://user:secret@prometheus"), "spec.url"),
-        ("/spec/scrapeInterval", json!("100ms"), "scrapeInterval must be at least 1s"),
+        ("/spec/scrapeInterval", json!("100ms"), "scrapeInterval must lie between 1s and 1h"),
+        ("/spec/scrapeInterval", json!("2h"), "scrapeInterval must lie between 1s and 1h"),
     ] {
         let mut bad = good.clone();
         set(&mut bad, path, value.clone())?;
