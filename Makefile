@@ -34,7 +34,7 @@ build: ## Build everything
 .PHONY: test
 test: ## Everything below up to test-e2e, the cheap first; needs root for test-e2e
 	@begun=$$SECONDS; [ "$$(id -u)" = 0 ] || { echo 'make test ends with test-e2e, which needs root: become root, or run make test-unit'; exit 1; }; \
-	$(MAKE) fmt-check crds-check lint build test-unit test-e2e; \
+	$(MAKE) fmt-check crds-check lint docs-check test-unit test-e2e; \
 	printf '\n== test: everything passed in %d s\n' $$((SECONDS - begun))
 
 .PHONY: test-unit
@@ -73,6 +73,14 @@ crds: ## Write crds/ from crates/api
 .PHONY: crds-check
 crds-check: ## Check that crds/ is what crates/api says
 	$(call stage,crds-check,cargo xtask crds --check)
+
+.PHONY: docs
+docs: build ## Write docs/metrics.md from crates/controller
+	cargo xtask docs
+
+.PHONY: docs-check
+docs-check: build ## Check that docs/metrics.md is what crates/controller says
+	$(call stage,docs-check,cargo xtask docs --check)
 
 .PHONY: cluster-up
 cluster-up: ## A real two-node Kubernetes with Prometheus on this machine; root, Linux

@@ -148,6 +148,26 @@ async fn every_example_is_valid_to_the_letter() -> Result<()> {
     .await
 }
 
+/// The table says what is derived from alerts as people write them. Some of them join
+/// what this Prometheus really has, so that a match that is not unique shows as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn the_server_understands_whatever_is_derived_from_public_alerts() -> Result<()> {
+    in_room("alerts", async |room| {
+        let table = std::fs::read_to_string(repository("crates/signals/tests/query/alerts.txt"))?;
+        let understood = table.split("\n\n").filter(|block| block.contains("\nevidence "));
+        let lines = understood.flat_map(str::lines).filter_map(|line| line.split_once(' '));
+        let mut asked = 0;
+        for (_, query) in lines.filter(|(word, _)| ["query", "evidence", "fresh"].contains(word)) {
+            room.ground.ask(query.trim()).await?;
+            asked += 1;
+        }
+        ensure!(asked > 150, "only {asked} queries");
+        Ok(())
+    })
+    .await
+}
+
 fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {

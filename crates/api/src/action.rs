@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::core::{ListMerge, Rule};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{DeletePod, Duration, Mode, RolloutRestart};
 
@@ -42,14 +43,16 @@ pub struct HealingActionSpec {
     pub policy: PolicyReference,
     /// Whether the action may be carried out: DryRun is a record only, Enforce acts.
     pub mode: Mode,
-    /// The number of the action within its policy, from 1.
+    /// The number of the action within its policy, at least 1.
     #[schemars(range(min = 1))]
     pub sequence: i64,
     /// The object that is sick, and that is acted on unless the action is one on its workload.
+    #[schemars(schema_with = "target_schema")]
     pub target: ActionTarget,
     /// The stable object behind the target, to which histories are laid and on which actions on workloads act: the top controller of a pod, else the target itself.
+    #[schemars(schema_with = "subject_schema")]
     pub subject: ActionTarget,
-    /// The kind of action, like DeletePod.
+    /// The kind of action, like DeletePod, at most 32 characters.
     #[schemars(length(max = 32))]
     pub action_name: String,
     /// What is done, with absolute parameters.
@@ -58,12 +61,12 @@ pub struct HealingActionSpec {
     #[schemars(length(max = 10))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<SkippedStep>,
-    /// How long, after its replacement stands, the target may take to be clear.
+    /// How long, after its replacement stands, the target may take to be clear, as the policy says or by default.
     pub verify_within: Duration,
-    /// Which step of the ladder this is, from 1.
+    /// Which step of the ladder this is, from 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub rung: i32,
-    /// Which attempt on that step this is, from 1.
+    /// Which attempt on that step this is, from 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub attempt: i32,
     /// What was seen that led to the decision.
@@ -76,15 +79,15 @@ pub struct HealingActionSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyReference {
-    /// The name of the policy, which lies in the same namespace.
+    /// The name of the policy, which lies in the same namespace, at most 40 characters.
     #[schemars(length(max = 40))]
     pub name: String,
-    /// The uid of the policy.
+    /// The uid of the policy, at most 64 characters.
     #[schemars(length(max = 64))]
     pub uid: String,
     /// The generation of the policy's spec at the time of the decision.
     pub generation: i64,
-    /// A digest of the policy's condition, target and steps at the time of the decision.
+    /// A digest of the policy's condition, target and steps at the time of the decision, at most 64 characters.
     #[schemars(length(max = 64))]
     pub hash: String,
 }
@@ -95,7 +98,7 @@ pub struct PolicyReference {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.deletePod), has(self.rolloutRestart), has(self.scale)].filter(given, given).size() == 1").message("exactly one kind of action must be given: deletePod, rolloutRestart or scale"))]
 pub struct RecordedAction {
-    /// Removes the target.
+    /// Removes the target, so that its controller makes another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_pod: Option<DeletePod>,
     /// Replaces all pods of the subject. It is done when its pod template bears this action's uid in the annotation prunella.dev/restarted-by.
@@ -111,13 +114,14 @@ pub struct RecordedAction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedScale {
-    /// The number when it was decided: the subject's spec.replicas, or the autoscaler's spec.minReplicas.
+    /// The number when it was decided, from 0 to 100000: the subject's spec.replicas, or the autoscaler's spec.minReplicas.
     #[schemars(range(min = 0, max = 100_000))]
     pub from: i32,
-    /// The number to be written.
+    /// The number to be written, from 1 to 100000.
     #[schemars(range(min = 1, max = 100_000))]
     pub to: i32,
     /// The HorizontalPodAutoscaler whose minimum is raised; absent when the subject itself is scaled.
+    #[schemars(schema_with = "autoscaler_schema")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub autoscaler: Option<ActionTarget>,
 }
@@ -126,43 +130,66 @@ pub struct RecordedScale {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SkippedStep {
-    /// Which step of the ladder, from 1.
+    /// Which step of the ladder was passed over, from 1 to 100.
     #[schemars(range(min = 1, max = 100))]
     pub rung: i32,
-    /// The kind of action, like Scale.
+    /// The kind of action, like Scale, at most 32 characters.
     #[schemars(length(max = 32))]
     pub action_name: String,
-    /// Why it does not apply, in one word, like AtMaximum.
+    /// Why it does not apply, in one word like AtMaximum, at most 64 characters.
     #[schemars(length(max = 64))]
     pub reason: String,
 }
 
 /// An object, so that a namesake cannot be taken for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActionTarget {
     /// The kind of the object.
-    #[schemars(length(max = 63))]
     pub kind: String,
     /// The name of the object.
-    #[schemars(length(max = 253))]
     pub name: String,
     /// The uid of the object.
-    #[schemars(length(max = 64))]
     pub uid: String,
+}
+
+fn target_schema(_: &mut SchemaGenerator) -> Schema {
+    object_schema("target")
+}
+
+fn subject_schema(_: &mut SchemaGenerator) -> Schema {
+    object_schema("subject")
+}
+
+fn autoscaler_schema(_: &mut SchemaGenerator) -> Schema {
+    object_schema("autoscaler")
+}
+
+/// The schema of an [`ActionTarget`]. Written out, because a derived one tells of target
+/// and subject in the same words.
+fn object_schema(whose: &str) -> Schema {
+    let text = |what: &str, longest: u16| {
+        let description = format!("The {what} of the {whose}, at most {longest} characters.");
+        json!({"type": "string", "maxLength": longest, "description": description})
+    };
+    json_schema!({
+        "type": "object",
+        "required": ["kind", "name", "uid"],
+        "properties": {"kind": text("kind", 63), "name": text("name", 253), "uid": text("uid", 64)},
+    })
 }
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ActionEvidence {
-    /// The query that was asked.
+    /// The query that was asked, at most 4096 characters.
     #[schemars(length(max = 4096))]
     pub query: String,
-    /// The value of the worst series that named the target, as a decimal number.
+    /// The value of the worst series that named the target, as a decimal number of at most 32 characters.
     #[schemars(length(max = 32))]
     pub value: String,
-    /// The labels of that series.
+    /// The labels of that series, at most 64.
     #[schemars(extend("maxProperties" = 64))]
     pub labels: BTreeMap<String, String>,
     /// Since when the target had been sick.
@@ -177,7 +204,7 @@ pub struct ActionEvidence {
 pub struct HealingActionStatus {
     /// Progressing, whose reason is the state: Pending, Running, Settling, Verifying, or the outcome.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "crate::condition::conditions_schema")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// When the action was begun, before the first effect.

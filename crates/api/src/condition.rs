@@ -2,6 +2,7 @@
 //! `lastTransitionTime`.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// The conditions of a `HealingPolicy`, a `HealingAction` and a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,55 @@ impl ConditionType {
             Self::Progressing => "Progressing",
         }
     }
+}
+
+/// The schema of a list of conditions, with the bounds that the Kubernetes API sets and
+/// in sentences like all others: those of the API's own type begin in lower case.
+pub(crate) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {
+            "type": "object",
+            "description": "One thing that can be said of the object, true or not.",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": {
+                    "type": "string",
+                    "maxLength": 316,
+                    "description": "What is said of the object, like Ready."
+                },
+                "status": {
+                    "type": "string",
+                    "enum": ["True", "False", "Unknown"],
+                    "description": "Whether it is so: True, False or Unknown."
+                },
+                "observedGeneration": {
+                    "type": "integer",
+                    "format": "int64",
+                    "minimum": 0,
+                    "description": "The generation of the spec of which this is said."
+                },
+                "lastTransitionTime": {
+                    "type": "string",
+                    "format": "date-time",
+                    "description": "Since when the status has been what it is."
+                },
+                "reason": {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": 1024,
+                    "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+                    "description": "Why, in a word that programs may rely on."
+                },
+                "message": {
+                    "type": "string",
+                    "maxLength": 32768,
+                    "description": "Why, in words for people, with what to do about it."
+                }
+            }
+        }
+    })
 }
 
 /// Sets one condition. The transition time is kept unless the status changed, so

@@ -122,6 +122,9 @@ pub enum OnNoData {
 /// A condition in PromQL.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.signalWindow) || duration(self.signalWindow) <= duration('24h')").message("signalWindow must be at most 24h: give how far back the query looks")
+)]
 pub struct Promql {
     /// The expression, written like that of an alert: it must filter by a comparison, so that a returned series means breached. At most 4096 characters.
     #[schemars(length(min = 1, max = 4096))]
@@ -130,6 +133,9 @@ pub struct Promql {
     #[schemars(length(min = 1, max = 4096))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
+    /// How far back the query looks, at most 24h: so long a cured target may still seem sick, and verify waits. Read from the ranges in the query when left out, and never shorter than those. Needed, together with evidence, for a query that only the server understands; useful where a recording rule hides its range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal_window: Option<Duration>,
     /// The server that is asked: by default the ClusterPrometheusSource named default.
     #[serde(default)]
     pub source: SourceReference,
@@ -142,7 +148,7 @@ pub struct SourceReference {
     /// The kind of the source; ClusterPrometheusSource is the only one and the default.
     #[serde(default)]
     pub kind: SourceKind,
-    /// The name of the source, default by default.
+    /// The name of the source, default by default, at most 253 characters.
     #[serde(default = "default_source")]
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
@@ -396,7 +402,7 @@ pub struct HealingPolicyStatus {
     pub observed_generation: Option<i64>,
     /// Ready, Stalled, Observed, Healthy, Healing and Blocked, each with a reason and a message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "crate::condition::conditions_schema")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<StatusCondition>,
     /// How many targets are in which state.
@@ -541,7 +547,7 @@ fn selector_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                     "description": "A requirement on one label.",
                     "required": ["key", "operator"],
                     "properties": {
-                        "key": {"type": "string", "maxLength": 317, "description": "The label that the requirement is about."},
+                        "key": {"type": "string", "maxLength": 317, "description": "The label that the requirement is about, at most 317 characters."},
                         "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist"], "description": "How the label's value relates to the given values."},
                         "values": {
                             "type": "array",

@@ -63,7 +63,7 @@ pub struct Scale {
     #[schemars(range(min = -1000, max = 1000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<i32>,
-    /// The number of replicas that the workload is to have, between min and max. Exactly one of by and to must be given.
+    /// The number of replicas that the workload is to have, from 1 to 10000 and between min and max. Exactly one of by and to must be given.
     #[schemars(range(min = 1, max = 10000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<i32>,

@@ -26,13 +26,13 @@ use crate::Duration;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.scrapeInterval) || duration(self.scrapeInterval) >= duration('1s')").message("scrapeInterval must be at least 1s: give the interval at which the server scrapes, or leave it out")
+    validation = Rule::new("!has(self.scrapeInterval) || (duration(self.scrapeInterval) >= duration('1s') && duration(self.scrapeInterval) <= duration('1h'))").message("scrapeInterval must lie between 1s and 1h: give the interval at which the server scrapes, or leave it out")
 )]
 pub struct ClusterPrometheusSourceSpec {
     /// The base URL of the server's HTTP API, without `/api/v1`. Only http and https, no user information, at most 1024 characters.
     #[schemars(regex(pattern = r"^https?://[^@\s]+$"), length(min = 8, max = 1024))]
     pub url: String,
-    /// The interval at which this server scrapes its targets. It decides how old a sample may be to count as fresh. Read from the server's configuration when left out, or else taken for 1m.
+    /// The interval at which this server scrapes its targets, from 1s to 1h. It decides how old a sample may be to count as fresh. Read from the server's configuration when left out, or else taken for 1m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape_interval: Option<Duration>,
 }
@@ -46,7 +46,7 @@ pub struct ClusterPrometheusSourceStatus {
     pub observed_generation: Option<i64>,
     /// The conditions of the source; Ready tells whether it answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "crate::condition::conditions_schema")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }

@@ -19,6 +19,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Run the controller until it is told to stop (SIGTERM or Ctrl-C).
     Run(RunOptions),
+    /// Print what there is to see at /metrics, as a page in Markdown.
+    Metrics,
 }
 
 /// How the controller runs.

@@ -23,10 +23,19 @@ use clap::Parser;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Args, Command, LogFormat};
+use crate::args::{Args, Command, LogFormat, RunOptions};
 
 fn main() -> ExitCode {
-    let Args { command: Command::Run(options) } = Args::parse();
+    match Args::parse().command {
+        Command::Run(options) => run(options),
+        Command::Metrics => {
+            print!("{}", metrics::page());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn run(options: RunOptions) -> ExitCode {
     let filter = EnvFilter::try_new(&options.log).unwrap_or_else(|_| EnvFilter::new("info,kube=warn"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match options.log_format {

@@ -1,6 +1,9 @@
 //! Metrics, with bounded label sets: a policy's namespace and name, and words of
 //! the vocabulary; never a target's name.
 
+pub(crate) mod catalogue;
+mod document;
+
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,9 +12,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 use prunella_core::policy::PolicyKey;
 use prunella_core::refusal::Reason;
+
+use catalogue::{Entry, Kind};
+pub(crate) use document::page;
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -102,28 +108,36 @@ impl Metrics {
             up: Gauge::default(),
         };
         metrics.up.set(1.0);
-        let registry = &mut metrics.registry;
-        registry.register("up", "1 while the controller runs", metrics.up.clone());
-        registry.register("leader", "1 while this replica leads", metrics.leader.clone());
-        registry.register("targets", "Targets of a policy in a state", metrics.targets.clone());
-        registry.register("blocked_targets", "Sick targets held back by a brake", metrics.blocked.clone());
-        registry.register("actions", "Actions that ended, by outcome", metrics.actions.clone());
-        registry.register("reservations", "Actions reserved", metrics.reserved.clone());
-        registry.register(
-            "recoveries",
-            "Targets that recovered, by themselves or by an action",
-            metrics.recovered.clone(),
-        );
-        registry.register("evaluations", "Looks at a source, by result", metrics.evaluations.clone());
-        registry.register_with_unit(
-            "evaluation_duration",
-            "How long a look at a source took",
-            Unit::Seconds,
-            metrics.evaluation_seconds.clone(),
-        );
-        registry.register("reconcile_errors", "Passes that failed", metrics.errors.clone());
-        registry.register("lost_events", "Events that could not be written", metrics.lost_events.clone());
+        metrics.register();
         metrics
+    }
+
+    fn register(&mut self) {
+        let Self {
+            registry,
+            targets,
+            blocked,
+            actions,
+            reserved,
+            recovered,
+            evaluations,
+            evaluation_seconds,
+            errors,
+            lost_events,
+            leader,
+            up,
+        } = self;
+        add(registry, &catalogue::UP, up.clone());
+        add(registry, &catalogue::LEADER, leader.clone());
+        add(registry, &catalogue::TARGETS, targets.clone());
+        add(registry, &catalogue::BLOCKED, blocked.clone());
+        add(registry, &catalogue::ACTIONS, actions.clone());
+        add(registry, &catalogue::RESERVATIONS, reserved.clone());
+        add(registry, &catalogue::RECOVERIES, recovered.clone());
+        add(registry, &catalogue::EVALUATIONS, evaluations.clone());
+        add(registry, &catalogue::EVALUATION_SECONDS, evaluation_seconds.clone());
+        add(registry, &catalogue::RECONCILE_ERRORS, errors.clone());
+        add(registry, &catalogue::LOST_EVENTS, lost_events.clone());
     }
 
     /// The metrics in the `OpenMetrics` text format.
@@ -176,7 +190,7 @@ impl Metrics {
     /// Drops the series of a policy that is gone.
     pub(crate) fn forget(&self, policy: &PolicyKey) {
         let PolicyLabels { namespace, policy } = policy.into();
-        for state in STATES {
+        for state in catalogue::STATES {
             self.targets.remove(&TargetLabels { namespace: namespace.clone(), policy: policy.clone(), state });
         }
         for reason in Reason::ALL.map(Reason::as_str) {
@@ -185,5 +199,96 @@ impl Metrics {
     }
 }
 
-/// The states in which targets are counted.
-pub(crate) const STATES: [&str; 5] = ["Selected", "Pending", "Firing", "Verifying", "Exhausted"];
+fn add(registry: &mut Registry, entry: &Entry, metric: impl Metric) {
+    match entry.kind {
+        Kind::Gauge | Kind::Counter => registry.register(entry.name, entry.help, metric),
+        Kind::Histogram => registry.register_with_unit(entry.name, entry.help, Unit::Seconds, metric),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use catalogue::{Label, Words};
+    use prunella_signals::Query;
+
+    use super::*;
+
+    /// Every metric, with every word that it may hold.
+    fn full() -> Metrics {
+        let metrics = Metrics::new();
+        let policy = PolicyKey { namespace: "shop".into(), name: "web".into() };
+        for entry in catalogue::ALL {
+            for word in entry.labels.iter().flat_map(words) {
+                match entry.name {
+                    "targets" => metrics.set_targets(&policy, word, 1),
+                    "blocked_targets" => metrics.set_blocked(&policy, word, 1),
+                    "actions" => metrics.finished(&policy, "DeletePod", word),
+                    "evaluations" => drop(metrics.evaluations.get_or_create_owned(&ResultLabels { result: word })),
+                    "reconcile_errors" => metrics.failed(word),
+                    name => panic!("{name} has words: how is it counted?"),
+                }
+            }
+        }
+        metrics.reserved(&policy);
+        metrics.recovered(&policy);
+        metrics
+    }
+
+    fn words(label: &Label) -> Vec<&'static str> {
+        match label.words {
+            Words::Name(_) => Vec::new(),
+            Words::Of(words) => words(),
+        }
+    }
+
+    #[test]
+    fn what_is_exposed_is_what_the_catalogue_says() {
+        let text = full().render().unwrap();
+        let types: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let told = catalogue::ALL.map(|entry| match entry.kind {
+            Kind::Gauge => format!("{} gauge", entry.exposed()),
+            Kind::Counter => format!("{} counter", entry.exposed().trim_end_matches("_total")),
+            Kind::Histogram => format!("{} histogram", entry.exposed()),
+        });
+        assert_eq!(types, told.iter().map(String::as_str).collect());
+        for entry in catalogue::ALL {
+            let series = text.lines().find(|line| line.starts_with(&entry.exposed())).unwrap();
+            let labels = series.split_once('{').map_or("", |(_, rest)| rest.split('}').next().unwrap());
+            let labels: Vec<_> = labels.split(',').filter_map(|pair| pair.split('=').next()).collect();
+            let told: Vec<_> = entry.labels.iter().map(|label| label.name).collect();
+            assert!(labels == told || (labels == [""] && told.is_empty()) || entry.kind == Kind::Histogram, "{series}");
+        }
+    }
+
+    /// Each is an alert that a policy could have as its condition.
+    #[test]
+    fn examples_are_queries_about_their_metric_in_its_words() {
+        for entry in catalogue::ALL {
+            Query::compile(entry.example, None).unwrap_or_else(|error| panic!("{}: {error}", entry.example));
+            assert!(entry.example.contains(&entry.exposed()), "{}", entry.example);
+            let known: BTreeMap<_, _> = entry.labels.iter().map(|label| (label.name, words(label))).collect();
+            for (before, after) in entry.example.match_indices("=\"").map(|(at, _)| entry.example.split_at(at)) {
+                let label = before.rsplit(['{', ',', ' ']).next().unwrap().trim_end_matches('!');
+                let word = after.split('"').nth(1).unwrap();
+                assert!(known[label].contains(&word), "{}: {label} never is {word}", entry.example);
+            }
+        }
+    }
+
+    #[test]
+    fn the_committed_page_is_this_one() {
+        let committed = include_str!("../../../docs/metrics.md").split_once("\n\n").unwrap().1;
+        assert_eq!(committed, page(), "run `make docs` and commit docs/metrics.md");
+    }
+
+    #[test]
+    fn a_policy_that_is_gone_leaves_no_gauge() {
+        let metrics = full();
+        metrics.forget(&PolicyKey { namespace: "shop".into(), name: "web".into() });
+        let text = metrics.render().unwrap();
+        let left: Vec<_> = text.lines().filter(|line| line.contains("targets{")).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

@@ -182,7 +182,7 @@ async fn probe(entry: &Entry) -> (bool, &'static str, String) {
         Err(message) => (false, "InvalidSpec", message.clone()),
         Ok(client) => match client.instant(PROBE, PROBE_DEADLINE).await {
             Answer::Answered(_) => {
-                (true, "Answered", format!("the server answers; samples count for {:?}", client.lookback()))
+                (true, Answer::ANSWERED, format!("the server answers; samples count for {:?}", client.lookback()))
             }
             Answer::Unknown(unknown) => (false, unknown.reason.as_str(), unknown.message),
         },

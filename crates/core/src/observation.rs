@@ -30,10 +30,22 @@ pub enum Answer {
 }
 
 impl Answer {
+    /// The word for a whole answer, where else stands the reason why there is none.
+    pub const ANSWERED: &str = "Answered";
+
     /// An answer that may not be relied on, for `reason`.
     #[must_use]
     pub fn unknown(reason: UnknownReason, message: impl Into<String>) -> Self {
         Self::Unknown(Unknown { reason, message: message.into() })
+    }
+
+    /// The word used in conditions, metrics and logs alike.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Answered(_) => Self::ANSWERED,
+            Self::Unknown(unknown) => unknown.reason.as_str(),
+        }
     }
 }
 

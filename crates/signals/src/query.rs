@@ -9,6 +9,7 @@
 //! differently and does not know the newest syntax. Only what is derived, the
 //! evidence and the leaves, is printed from the tree.
 
+mod branches;
 mod build;
 mod carried;
 mod error;
@@ -16,8 +17,10 @@ mod evidence;
 mod filter;
 mod guard;
 mod leaf;
+mod missing;
 mod parse;
 mod ratio;
+mod recent;
 mod tree;
 mod window;
 
@@ -61,7 +64,7 @@ impl Query {
     /// Compiles `query`, deriving the evidence query unless `evidence` is given.
     ///
     /// # Errors
-    /// [`QueryError`], whose message tells the mend. [`QueryError::Syntax`] is
+    /// [`QueryError`], whose message tells the mend. [`QueryError::is_unread`] is
     /// not the last word: a server may know more than our parser, see
     /// [`Query::unread`].
     pub fn compile(query: &str, evidence: Option<&str>) -> Result<Self, QueryError> {
@@ -88,8 +91,8 @@ impl Query {
 
     /// A query that our parser refuses but the server may accept. Nothing can be
     /// derived from it: the user says who has data (`evidence`) and how far back
-    /// the expression looks (`signal_window`). It has no leaves and pins no
-    /// namespace.
+    /// the expression looks (`signal_window`). It has no leaves, so that the window
+    /// is how long a silent exporter stays unnoticed, and pins no namespace.
     ///
     /// # Errors
     /// Only for what is empty or too long.
@@ -103,6 +106,13 @@ impl Query {
             widest_range: signal_window,
             selectors: None,
         })
+    }
+
+    /// Looks back at least as far as the user says: a recording rule hides its range.
+    #[must_use]
+    pub fn with_signal_window(mut self, signal_window: Duration) -> Self {
+        self.widest_range = self.widest_range.max(signal_window);
+        self
     }
 
     /// The user's text, unchanged: this is what is sent.
@@ -128,8 +138,8 @@ impl Query {
     }
 
     /// How far back a sample can lie and still be seen by the expression:
-    /// ranges, subqueries and offsets, added up along the widest path. Zero for
-    /// plain instant selectors; the lookback comes on top.
+    /// ranges, subqueries and offsets, added up along the widest path, or what the
+    /// user says. Zero for plain instant selectors; the lookback comes on top.
     #[must_use]
     pub fn widest_range(&self) -> Duration {
         self.widest_range

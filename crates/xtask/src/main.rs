@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -16,35 +17,66 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write the pages of docs/ that are generated: docs/metrics.md.
+    Docs {
+        /// Write nothing; fail when a committed page differs from what would be written.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 fn main() -> Result<()> {
     match Task::parse() {
         Task::Crds { check } => crds(check),
+        Task::Docs { check } => docs(check),
     }
 }
 
-const HEADER: &str = "# Generated from crates/api by `make crds`. Do not edit.\n";
-
 fn crds(check: bool) -> Result<()> {
-    let folder = repository().join("crds");
     let mut stale = Vec::new();
     for (name, crd) in prunella_api::crds() {
-        let path = folder.join(name);
-        let wanted = format!("{HEADER}{}", serde_yaml::to_string(&crd)?);
-        if fs::read_to_string(&path).ok().as_deref() == Some(&wanted) {
-            continue;
-        }
-        if check {
-            stale.push(name);
-        } else {
-            fs::create_dir_all(&folder)?;
-            fs::write(&path, wanted).with_context(|| format!("cannot write {}", path.display()))?;
-            println!("wrote crds/{name}");
-        }
+        let header = "# Generated from crates/api by `make crds`. Do not edit.\n";
+        let wanted = format!("{header}{}", serde_yaml::to_string(&crd)?);
+        stale.extend(put(&format!("crds/{name}"), &wanted, check)?);
     }
     ensure!(stale.is_empty(), "crds/ is not what crates/api says: run `make crds` and commit {}", stale.join(", "));
     Ok(())
+}
+
+fn docs(check: bool) -> Result<()> {
+    let header = "<!-- Generated from crates/controller by `make docs`. Do not edit. -->\n\n";
+    let stale = put("docs/metrics.md", &format!("{header}{}", metrics()?), check)?;
+    ensure!(stale.is_none(), "docs/metrics.md is not what crates/controller says: run `make docs` and commit it");
+    Ok(())
+}
+
+/// What the controller says of its metrics. The program is asked, for nobody may depend
+/// on its crate; and the one that `make build` put beside this one, for `cargo run` would
+/// build it anew with the features of it alone.
+fn metrics() -> Result<String> {
+    let program = std::env::current_exe().context("cannot find this program")?.with_file_name("prunella");
+    let asked = Command::new(&program).arg("metrics").output();
+    let output = asked.with_context(|| format!("cannot run {}: `make build` first", program.display()))?;
+    ensure!(output.status.success(), "`prunella metrics` failed: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).context("`prunella metrics` prints no text")
+}
+
+/// Writes a file of the checkout unless it is as wanted; when only checking, names it
+/// instead.
+fn put(name: &str, wanted: &str, check: bool) -> Result<Option<String>> {
+    let path = repository().join(name);
+    if fs::read_to_string(&path).ok().as_deref() == Some(wanted) {
+        return Ok(None);
+    }
+    if check {
+        return Ok(Some(name.to_owned()));
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(&path, wanted).with_context(|| format!("cannot write {}", path.display()))?;
+    println!("wrote {name}");
+    Ok(None)
 }
 
 fn repository() -> PathBuf {

@@ -39,6 +39,8 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/condition", json!({}), "exactly one kind of condition must be given: promql"),
         ("/spec/condition/promql/query", json!(""), "at least 1 chars long"),
         ("/spec/condition/promql/query", json!("x".repeat(4097)), "may not be more than 4096"),
+        ("/spec/condition/promql/signalWindow", json!("25h"), "signalWindow must be at most 24h"),
+        ("/spec/condition/promql/signalWindow", json!("1d"), "spec.condition.promql.signalWindow"),
         ("/spec/condition/for", json!("25h"), "for must be at most 24h"),
         ("/spec/condition/clearFor", json!("25h"), "clearFor must be at most 24h"),
         ("/spec/target/kind", json!("Node"), "Unsupported value"),
@@ -94,7 +96,8 @@ async fn sources(room: &Room<'_>) -> Result<()> {
     for (path, value, expected) in [
         ("/spec/url", json!("ftp://prometheus"), "spec.url"),
         ("/spec/url", json!("http://user:secret@prometheus"), "spec.url"),
-        ("/spec/scrapeInterval", json!("100ms"), "scrapeInterval must be at least 1s"),
+        ("/spec/scrapeInterval", json!("100ms"), "scrapeInterval must lie between 1s and 1h"),
+        ("/spec/scrapeInterval", json!("2h"), "scrapeInterval must lie between 1s and 1h"),
     ] {
         let mut bad = good.clone();
         set(&mut bad, path, value.clone())?;

@@ -44,6 +44,42 @@ async fn a_bad_policy_says_what_is_wrong_hurts_only_itself_and_works_when_mended
     .await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn what_only_the_server_can_read_heals_and_what_it_cannot_read_either_is_a_bad_query() -> Result<()> {
+    in_room("unread", async |room| {
+        let pods = room.deploy(1).await?;
+        let evidence = format!("sample_app_gauge{{namespace={:?}}}", room.name());
+        let unread = |name: &str, query: &str| {
+            let mut policy = room.policy(name, query);
+            policy["spec"]["condition"]["promql"]["evidence"] = json!(evidence);
+            policy
+        };
+        // A byte to the server, a character to our parser, which therefore refuses it.
+        let bytes = format!(r#"sample_app_gauge{{namespace="{}", pod!="\xff"}} > 5"#, room.name());
+        let neither = format!(r#"sample_app_gauge{{namespace="{}"}} >> 5"#, room.name());
+        room.apply(&unread("bytes", &bytes)).await?;
+        stalled(room, "bytes", "BadQuery", "set `evidence` and `signalWindow`").await?;
+
+        let mut given = unread("bytes", &bytes);
+        given["spec"]["condition"]["promql"]["signalWindow"] = json!("0s");
+        room.apply(&given).await?;
+        let mut bad = unread("neither", &neither);
+        bad["spec"]["condition"]["promql"]["signalWindow"] = json!("1m");
+        room.apply(&bad).await?;
+        room.until_condition("bytes", "Observed", "True", "Answered").await?;
+        room.until_condition("neither", "Stalled", "False", "Compiled").await?;
+        let observed = room.until_condition("neither", "Observed", "False", "BadQuery").await?;
+        ensure!(observed.message.contains("refuses the query"), "{}", observed.message);
+
+        room.simulate(pods.first().context("no pod")?, "gauge?value=10").await?;
+        room.until_outcome("bytes", 1, "Succeeded").await?;
+        ensure!(room.actions("neither").await?.is_empty(), "a query that nobody understands acted");
+        Ok(())
+    })
+    .await
+}
+
 async fn stalled(room: &Room<'_>, policy: &str, reason: &str, mend: &str) -> Result<()> {
     room.until_condition(policy, "Ready", "False", reason).await?;
     let stalled = room.until_condition(policy, "Stalled", "True", reason).await?;

@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 use kube::core::Selector;
 use prunella_api::{
-    AutoscalerRule, Duration, DurationError, HealingPolicy, OnNoData, OnStorm, RESET_ANNOTATION, RolloutRestart, Scale,
-    TargetKind,
+    AutoscalerRule, Duration, DurationError, HealingPolicy, OnNoData, OnStorm, Promql, RESET_ANNOTATION,
+    RolloutRestart, Scale, TargetKind,
 };
 use prunella_core::action::{ActionSpec, ScaleSpec, Towards};
 use prunella_core::policy::{self, Limits, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap, Unhealthy};
@@ -104,7 +104,7 @@ pub(crate) fn compile(
     let spec = &object.spec;
     let key = PolicyKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
     let promql = spec.condition.promql.as_ref().ok_or(CompileError::NoCondition)?;
-    let query = Query::compile(&promql.query, promql.evidence.as_deref())?;
+    let query = query(promql)?;
     let label = &spec.target.namespace_label;
     let scope = query.scope(label, &key.namespace);
     if scope == Scope::Lost {
@@ -187,6 +187,19 @@ pub(crate) fn compile(
     let kind = spec.target.kind;
     let source = promql.source.name.clone();
     Ok(Compiled { policy, query, selector, kind, system_critical, source, hash, warnings })
+}
+
+/// What our parser does not know the server may: then all that is derived elsewhere must
+/// be given, and whether it is a query at all the server will say.
+fn query(promql: &Promql) -> Result<Query, CompileError> {
+    let window = promql.signal_window.as_ref().map(|given| duration("condition.promql.signalWindow", given));
+    let window = window.transpose()?.map(|window| window.try_into().unwrap_or_default());
+    match (Query::compile(&promql.query, promql.evidence.as_deref()), &promql.evidence, window) {
+        (Err(error), Some(evidence), Some(window)) if error.is_unread() => {
+            Ok(Query::unread(&promql.query, evidence, window)?)
+        }
+        (query, _, window) => Ok(query?.with_signal_window(window.unwrap_or_default())),
+    }
 }
 
 fn step(
@@ -318,6 +331,11 @@ mod tests {
             (json!({"limits": {"maxUnhealthy": 0}}), "InvalidSpec", "maxUnhealthy"),
             (json!({"limits": {"maxUnhealthy": "101%"}}), "InvalidSpec", "maxUnhealthy"),
             (
+                json!({"condition": {"promql": {"query": "sum by (pod) (up{namespace=\"shop\"}) > 5", "evidence": "up"}}}),
+                "NamespaceNotPinned",
+                "to every selector in it and in the evidence",
+            ),
+            (
                 json!({"condition": {"clearFor": "30s"}, "interval": "10s",
                        "steps": [{"action": {"deletePod": {}}, "verify": {"within": "39s"}}]}),
                 "VerifyTooShort",
@@ -350,6 +368,42 @@ mod tests {
         assert_eq!((policy.limits.max_actions, policy.limits.max_concurrent), (3, 1));
         let short = compiled(&json!({})).unwrap().policy;
         assert_eq!((short.clear_for, short.steps[0].verify_within), (SignedDuration::from_secs(30), minutes(2)));
+    }
+
+    /// Only a server with a feature switched on knows `anchored`.
+    fn unread(namespace: &str, more: &serde_json::Value) -> serde_json::Value {
+        let selector = format!("up{{namespace={namespace:?}}}[5m] anchored");
+        let mut condition = json!({"query": format!("increase({selector}) > 5")});
+        merge(&mut condition, more);
+        json!({"condition": {"promql": condition}})
+    }
+
+    #[test]
+    fn what_only_the_server_can_read_needs_evidence_and_signal_window() {
+        for more in [json!({}), json!({"evidence": "up"}), json!({"signalWindow": "5m"})] {
+            let error = compiled(&unread("shop", &more)).map(|_| ()).unwrap_err();
+            assert_eq!(error.reason(), "BadQuery", "{more}: {error}");
+            assert!(error.to_string().contains("set `evidence` and `signalWindow`"), "{more}: {error}");
+        }
+        let given = json!({"evidence": "increase(up[5m] anchored)", "signalWindow": "6m"});
+        let Compiled { policy, query, .. } = compiled(&unread("shop", &given)).unwrap();
+        assert_eq!(query.text(), "increase(up{namespace=\"shop\"}[5m] anchored) > 5");
+        assert_eq!(query.evidence(), "increase(up[5m] anchored)");
+        assert_eq!(policy.clear_for, SignedDuration::from_mins(6));
+        assert!(!policy.pinned, "every series must tell its namespace");
+    }
+
+    #[test]
+    fn a_signal_window_lengthens_what_verify_waits_for() {
+        let window = |window| {
+            let promql = json!({"query": "rate(up{namespace=\"shop\"}[5m]) > 5", "signalWindow": window});
+            compiled(&json!({"condition": {"promql": promql}})).unwrap().policy
+        };
+        assert_eq!(window("1m").clear_for, SignedDuration::from_mins(5));
+        let wide = window("1h");
+        assert_eq!(wide.clear_for, SignedDuration::from_mins(60));
+        assert_eq!(wide.steps[0].verify_within, SignedDuration::from_mins(121));
+        assert!(wide.pinned);
     }
 
     #[test]

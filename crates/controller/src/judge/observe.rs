@@ -69,11 +69,7 @@ async fn ask(compiled: &Compiled, query: &str, context: &Context) -> Answer {
         Err(message) => Answer::unknown(UnknownReason::SourceNotReady, message),
     };
     context.metrics.evaluation_seconds.observe(begun.elapsed().as_secs_f64());
-    let result = match &answer {
-        Answer::Answered(_) => "Answered",
-        Answer::Unknown(unknown) => unknown.reason.as_str(),
-    };
-    context.metrics.evaluations.get_or_create_owned(&ResultLabels { result }).inc();
+    context.metrics.evaluations.get_or_create_owned(&ResultLabels { result: answer.as_str() }).inc();
     answer
 }
 

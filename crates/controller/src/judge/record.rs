@@ -143,7 +143,7 @@ fn log(policy: &HealingPolicy, earlier: Option<&HealingPolicyStatus>, status: &H
 fn count(compiled: &Compiled, decision: &Decision, blocked: &BTreeMap<Reason, usize>, context: &Context) {
     let key = &compiled.policy.key;
     let counts = decision.counts;
-    for (state, count) in crate::metrics::STATES.into_iter().zip([
+    for (state, count) in crate::metrics::catalogue::STATES.into_iter().zip([
         counts.selected,
         counts.pending,
         counts.firing,

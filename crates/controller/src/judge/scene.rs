@@ -107,7 +107,7 @@ impl Scene<'_> {
                 }
                 match self.astray() {
                     Some((reason, message)) => set(Observed, Some(false), reason, message),
-                    None => set(Observed, Some(true), "Answered", self.answered()),
+                    None => set(Observed, Some(true), Answer::ANSWERED, self.answered()),
                 }
                 true
             }

@@ -72,6 +72,17 @@ impl QueryError {
         }
     }
 
+    /// Whether our parser does not know the syntax, of query or evidence: then a server
+    /// may still know it.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        match self {
+            Self::Syntax { .. } => true,
+            Self::Evidence(inner) => inner.is_unread(),
+            _ => false,
+        }
+    }
+
     pub(super) fn of_evidence(self) -> Self {
         Self::Evidence(Box::new(self))
     }

@@ -5,15 +5,18 @@
 //! | expression | evidence |
 //! |---|---|
 //! | `A > 5`, `5 < A` | `A` |
+//! | `count(A == 1) < 3` | `count(A == 1)`: see [`missing`] |
 //! | `A > bool 5` | itself: it filters nothing |
 //! | `A > B` | `A + B`: both must be there, and `NaN` stays `NaN` |
 //! | `A / B` | `B > 0`, or both: see [`ratio`] |
 //! | `(A == 1) * B` | `A and B`, same matching: see [`of_match`] |
+//! | `A > 5 and B` | `A unless (A > 5 unless B)`: see [`of_conjunction`] |
 //! | `A and B` | `A and B`, same matching |
 //! | `A unless B`, `A and absent(B)` | `A` |
-//! | `A or B` | `A or B`; a branch without selectors is dropped |
+//! | `A or B` | `A or B` where they are scraped together, else both: see [`branches`] |
 //! | `absent(A)` | `A` |
 //! | `topk(3, A)` | `A`: it chooses, and what is not chosen is no less there |
+//! | `rate(A[5m])` | `rate(A[5m]) and A`: see [`recent`] |
 //! | all else | itself, around what is inside |
 
 use promql_parser::parser::token::{T_ADD, T_LAND, T_LOR, T_LUNLESS, T_MAX, TokenType};
@@ -22,8 +25,13 @@ use promql_parser::parser::{
     AggregateExpr, BinModifier, BinaryExpr, Call, Expr, Function, FunctionArgs, ParenExpr, VectorMatchCardinality,
 };
 
+use super::branches::{self, Branches};
 use super::tree::{is_vector, matches_vectors, peeled, selectors};
-use super::{build, filter, ratio};
+use super::{build, filter, missing, ratio, recent};
+
+/// The most selectors of a condition that [`of_conjunction`] repeats. A chain of
+/// `and` repeats its beginning once per link.
+const MAX_REPEATED: usize = 6;
 
 /// The evidence for `expr`, or why there is none.
 pub(super) fn derive(expr: &Expr) -> Result<Expr, &'static str> {
@@ -34,7 +42,12 @@ pub(super) fn derive(expr: &Expr) -> Result<Expr, &'static str> {
     if selectors(&derived).is_empty() {
         return Err("for without its filters the query selects no series");
     }
-    Ok(derived)
+    if branches::any_torn(&derived) {
+        return Err(
+            "for the branches of its `or` are not scraped together, so one can fall silent while another goes on",
+        );
+    }
+    Ok(recent::held(&derived))
 }
 
 fn evidence(expr: &Expr) -> Expr {
@@ -81,19 +94,30 @@ fn of_binary(binary: &BinaryExpr) -> Expr {
     let (lhs, rhs) = (binary.lhs.as_ref(), binary.rhs.as_ref());
     match binary.op.id() {
         T_LUNLESS => evidence(lhs),
-        T_LAND if is_absence(rhs) => evidence(lhs),
-        T_LAND => build::binary(evidence(lhs), binary.op, evidence(rhs), binary.modifier.clone()),
+        T_LAND => of_conjunction(binary),
         T_LOR => of_branches(binary),
         _ if !filter::compares(binary) => ratio::proof(binary).unwrap_or_else(|| of_match(binary, binary.op)),
         // A comparison without the comparison. `+` keeps what decides: matching
         // and labels are the comparison's own, and `NaN` on either side is `NaN`.
         // `and` would lose the labels of `group_left`, `bool` make a number of
         // `NaN`.
+        _ if missing::may_hide_breach(binary) => of_whole(binary),
         _ => match (is_vector(lhs), is_vector(rhs)) {
             (true, false) if selectors(rhs).is_empty() => evidence(lhs),
             (false, true) if selectors(lhs).is_empty() => evidence(rhs),
             _ => of_match(binary, TokenType::new(T_ADD)),
         },
+    }
+}
+
+/// A comparison without the comparison and with every filter inside: what is missing
+/// for them is not known to be healthy.
+fn of_whole(binary: &BinaryExpr) -> Expr {
+    let (lhs, rhs) = (binary.lhs.as_ref(), binary.rhs.as_ref());
+    match (is_vector(lhs), is_vector(rhs)) {
+        (true, false) if selectors(rhs).is_empty() => lhs.clone(),
+        (false, true) if selectors(lhs).is_empty() => rhs.clone(),
+        _ => build::binary(lhs.clone(), TokenType::new(T_ADD), rhs.clone(), binary.modifier.clone()),
     }
 }
 
@@ -133,8 +157,25 @@ fn of_match(binary: &BinaryExpr, op: TokenType) -> Expr {
     }
 }
 
-/// A series from any branch is evidence, but not from one that is always there,
-/// as in `… or vector(0)`.
+/// `A and B` is refuted by either of them. So where `A` filters, it is enough that `A`
+/// is there, unless it breaches and nothing is known of `B`. That matters where `B` has
+/// no series in good health: `… and kube_pod_container_status_last_terminated_reason`.
+fn of_conjunction(binary: &BinaryExpr) -> Expr {
+    let (lhs, rhs) = (binary.lhs.as_ref(), binary.rhs.as_ref());
+    if is_absence(rhs) || selectors(rhs).is_empty() {
+        return evidence(lhs);
+    }
+    if !filter::filters(lhs) || selectors(lhs).len() > MAX_REPEATED {
+        return build::binary(evidence(lhs), binary.op, evidence(rhs), binary.modifier.clone());
+    }
+    let unless = TokenType::new(T_LUNLESS);
+    let card = VectorMatchCardinality::ManyToMany;
+    let same_labels = BinModifier { card, ..BinModifier::default() };
+    let unknown = build::binary(peeled(lhs).clone(), unless, evidence(rhs), binary.modifier.clone());
+    build::binary(evidence(lhs), unless, unknown, Some(same_labels))
+}
+
+/// What is always there, as in `… or vector(0)`, proves nothing.
 fn of_branches(binary: &BinaryExpr) -> Expr {
     let (lhs, rhs) = (evidence(&binary.lhs), evidence(&binary.rhs));
     if selectors(&rhs).is_empty() || peeled(&lhs) == peeled(&rhs) {
@@ -143,7 +184,10 @@ fn of_branches(binary: &BinaryExpr) -> Expr {
     if selectors(&lhs).is_empty() {
         return rhs;
     }
-    build::binary(lhs, binary.op, rhs, binary.modifier.clone())
+    match branches::of(&lhs, &rhs) {
+        Branches::Alike => build::binary(lhs, TokenType::new(T_LAND), rhs, binary.modifier.clone()),
+        Branches::Together | Branches::Torn => build::binary(lhs, binary.op, rhs, binary.modifier.clone()),
+    }
 }
 
 /// `absent(B)`, also compared with a number: as the right side of `and` it is an

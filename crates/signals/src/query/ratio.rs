@@ -12,9 +12,9 @@ use promql_parser::label::Labels;
 use promql_parser::parser::token::{T_DIV, T_GTR, T_MAX, TokenType};
 use promql_parser::parser::{AggregateExpr, BinaryExpr, Expr, LabelModifier, NumberLiteral, VectorMatchCardinality};
 
-use super::build;
 use super::filter::{compares, fills, filters};
 use super::tree::{children, is_vector, matches_vectors, metric_name, peeled, selectors};
+use super::{build, recent};
 
 /// `B > 0` for such a ratio, `None` for every other expression.
 pub(super) fn proof(binary: &BinaryExpr) -> Option<Expr> {
@@ -24,6 +24,7 @@ pub(super) fn proof(binary: &BinaryExpr) -> Option<Expr> {
     }
     let denominator = with_labels_of_result(unfiltered(&binary.rhs)?, binary)?;
     let zero = Expr::NumberLiteral(NumberLiteral::new(0.0));
+    let denominator = recent::held(&denominator);
     Some(build::binary(denominator, TokenType::new(T_GTR), zero, None))
 }
 

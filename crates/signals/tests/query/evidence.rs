@@ -4,7 +4,7 @@ use prunella_signals::Query;
 
 /// `want` is the evidence, or the reason of the refusal after an exclamation mark.
 #[track_caller]
-fn check(query: &str, want: &str) {
+pub(super) fn check(query: &str, want: &str) {
     let got = match Query::compile(query, None) {
         Ok(compiled) => {
             assert_eq!(compiled.text(), query, "the user's text is what is sent");
@@ -31,18 +31,21 @@ fn a_comparison_with_a_number_is_dropped() {
     check("- (a + b) < 0", "-(a + b)");
     check(
         r#"sum by (pod) (rate(log_lines_total{level=~"error|fatal"}[5m])) > 1"#,
-        r#"sum by (pod) (rate(log_lines_total{level=~"error|fatal"}[5m]))"#,
+        r#"sum by (pod) (rate(log_lines_total{level=~"error|fatal"}[5m]) and log_lines_total{level=~"error|fatal"})"#,
     );
     check(
         "increase(kube_pod_container_status_restarts_total[15m]) > 3",
-        "increase(kube_pod_container_status_restarts_total[15m])",
+        "increase(kube_pod_container_status_restarts_total[15m]) and kube_pod_container_status_restarts_total",
     );
-    check("changes(process_start_time_seconds[30m]) > 2", "changes(process_start_time_seconds[30m])");
+    check(
+        "changes(process_start_time_seconds[30m]) > 2",
+        "changes(process_start_time_seconds[30m]) and process_start_time_seconds",
+    );
     check(
         "predict_linear(node_filesystem_avail_bytes[6h], 4 * 3600) < 0",
-        "predict_linear(node_filesystem_avail_bytes[6h], 4 * 3600)",
+        "predict_linear(node_filesystem_avail_bytes[6h], 4 * 3600) and node_filesystem_avail_bytes",
     );
-    check("deriv(heap_bytes[1h]) > 1e6", "deriv(heap_bytes[1h])");
+    check("deriv(heap_bytes[1h]) > 1e6", "deriv(heap_bytes[1h]) and heap_bytes");
     check("queue_depth offset 5m > 10", "queue_depth offset 5m");
     check("queue_depth @ end() > 10", "queue_depth @ end()");
 }
@@ -50,7 +53,7 @@ fn a_comparison_with_a_number_is_dropped() {
 #[test]
 fn aggregations_and_label_functions_stay_around_what_is_inside() {
     check("count by (node) (up == 0) > 2", "count by (node) (up)");
-    check("sum without (cpu) (rate(x_total[1m]) > 0.5)", "sum without (cpu) (rate(x_total[1m]))");
+    check("sum without (cpu) (rate(x_total[1m]) > 0.5)", "sum without (cpu) (rate(x_total[1m]) and x_total)");
     check("sum by () (x) > 1", "sum(x)");
     check("quantile by (pod) (0.9, latency_seconds > 0) > 2", "quantile by (pod) (0.9, latency_seconds)");
     check(r#"count_values("version", build_info) > 10"#, r#"count_values("version", build_info)"#);
@@ -63,7 +66,7 @@ fn aggregations_and_label_functions_stay_around_what_is_inside() {
     check("sort_desc(lag_seconds > 30)", "sort_desc(lag_seconds)");
     check(
         "histogram_quantile(0.99, sum by (le, pod) (rate(http_request_duration_seconds_bucket[5m]))) > 1.5",
-        "histogram_quantile(0.99, sum by (le, pod) (rate(http_request_duration_seconds_bucket[5m])))",
+        "histogram_quantile(0.99, sum by (le, pod) (rate(http_request_duration_seconds_bucket[5m]) and http_request_duration_seconds_bucket))",
     );
 }
 
@@ -78,44 +81,62 @@ fn choosing_is_filtering() {
 fn a_ratio_of_counters_is_proven_by_its_denominator() {
     check(
         r#"sum by (pod) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (pod) (rate(http_requests_total[5m])) > 0.05"#,
-        "sum by (pod) (rate(http_requests_total[5m])) > 0",
+        "sum by (pod) (rate(http_requests_total[5m]) and http_requests_total) > 0",
     );
-    check("rate(errors_total[5m]) / rate(requests_total[5m]) > 0.1", "rate(requests_total[5m]) > 0");
+    check(
+        "rate(errors_total[5m]) / rate(requests_total[5m]) > 0.1",
+        "(rate(requests_total[5m]) and requests_total) > 0",
+    );
     check(
         "100 * increase(container_cpu_cfs_throttled_periods_total[5m]) / increase(container_cpu_cfs_periods_total[5m]) > 25",
-        "increase(container_cpu_cfs_periods_total[5m]) > 0",
+        "(increase(container_cpu_cfs_periods_total[5m]) and container_cpu_cfs_periods_total) > 0",
     );
-    check("rate(ok_total[5m]) / rate(all_total[5m]) * 100 < 99", "(rate(all_total[5m]) > 0) * 100");
-    check("1 - rate(ok_total[5m]) / rate(all_total[5m]) > 0.01", "1 - (rate(all_total[5m]) > 0)");
+    check(
+        "rate(ok_total[5m]) / rate(all_total[5m]) * 100 < 99",
+        "(rate(ok_total[5m]) and ok_total) / (rate(all_total[5m]) and all_total) * 100",
+    );
+    check(
+        "1 - rate(ok_total[5m]) / rate(all_total[5m]) > 0.01",
+        "1 - (rate(ok_total[5m]) and ok_total) / (rate(all_total[5m]) and all_total)",
+    );
     check(
         "(sum(rate(errors_total[5m])) or vector(0)) / sum(rate(requests_total[5m])) > 0.1",
-        "sum(rate(requests_total[5m])) > 0",
+        "sum(rate(requests_total[5m]) and requests_total) > 0",
     );
-    check("rate(errors_total[5m]) / (rate(requests_total[5m]) > 10) > 0.1", "rate(requests_total[5m]) > 0");
+    check(
+        "rate(errors_total[5m]) / (rate(requests_total[5m]) > 10) > 0.1",
+        "(rate(requests_total[5m]) and requests_total) > 0",
+    );
     check(
         "rate(errors_total[5m]) / sum by (pod) (rate(requests_total[5m]) > 1) > 0.1",
-        "sum by (pod) (rate(requests_total[5m])) > 0",
+        "sum by (pod) (rate(requests_total[5m]) and requests_total) > 0",
     );
     check(
         "rate(e_total[5m]) / (rate(a_total[5m]) + rate(b_total[5m])) > 0.1",
-        "rate(a_total[5m]) + rate(b_total[5m]) > 0",
+        "(rate(a_total[5m]) and a_total) + (rate(b_total[5m]) and b_total) > 0",
     );
 }
 
 #[test]
 fn the_proof_of_a_ratio_has_the_labels_of_its_result() {
-    check("rate(e_total[5m]) / on (pod) rate(r_total[5m]) > 0.1", "max by (pod) (rate(r_total[5m])) > 0");
+    check("rate(e_total[5m]) / on (pod) rate(r_total[5m]) > 0.1", "max by (pod) (rate(r_total[5m]) and r_total) > 0");
     check(
         "rate(e_total[5m]) / on (pod, ns) sum by (ns, pod) (rate(r_total[5m])) > 0.1",
-        "sum by (ns, pod) (rate(r_total[5m])) > 0",
+        "sum by (ns, pod) (rate(r_total[5m]) and r_total) > 0",
     );
-    check("rate(e_total[5m]) / ignoring (code) rate(r_total[5m]) > 0.1", "max without (code) (rate(r_total[5m])) > 0");
-    check("rate(e_total[5m]) / on () min by () ((rate(r_total[5m]))) > 0.1", "max(min((rate(r_total[5m])))) > 0");
+    check(
+        "rate(e_total[5m]) / ignoring (code) rate(r_total[5m]) > 0.1",
+        "max without (code) (rate(r_total[5m]) and r_total) > 0",
+    );
+    check(
+        "rate(e_total[5m]) / on () min by () ((rate(r_total[5m]))) > 0.1",
+        "max(min((rate(r_total[5m]) and r_total))) > 0",
+    );
     check("e_total / ignoring () r_total > 1", "e_total / r_total");
-    check("rate(e_total[5m]) / on (job) group_right () rate(r_total[5m]) > 0.1", "rate(r_total[5m]) > 0");
+    check("rate(e_total[5m]) / on (job) group_right () rate(r_total[5m]) > 0.1", "(rate(r_total[5m]) and r_total) > 0");
     check(
         "rate(e_total[5m]) / on (job) group_left () rate(r_total[5m]) > 0.1",
-        "rate(e_total[5m]) / on (job) group_left () rate(r_total[5m])",
+        "(rate(e_total[5m]) and e_total) / on (job) group_left () (rate(r_total[5m]) and r_total)",
     );
 }
 
@@ -127,13 +148,13 @@ fn a_ratio_of_two_exporters_needs_both() {
     );
     check(
         "sum by (pod) (rate(container_cpu_usage_seconds_total[5m])) / sum by (pod) (kube_pod_container_resource_limits) > 0.8",
-        "sum by (pod) (rate(container_cpu_usage_seconds_total[5m])) / sum by (pod) (kube_pod_container_resource_limits)",
+        "sum by (pod) (rate(container_cpu_usage_seconds_total[5m]) and container_cpu_usage_seconds_total) / sum by (pod) (kube_pod_container_resource_limits)",
     );
     // An hour ago is another place in time.
     check("jvm_used / jvm_used offset 1h > 2", "jvm_used / jvm_used offset 1h");
     check(
         "rate(a_total[5m]) / max_over_time(rate(a_total[5m])[1h:] offset 1d) > 2",
-        "rate(a_total[5m]) / max_over_time(rate(a_total[5m])[1h:] offset 1d)",
+        "(rate(a_total[5m]) and a_total) / max_over_time(rate(a_total[5m])[1h:] offset 1d)",
     );
 }
 
@@ -189,10 +210,8 @@ fn joins_are_kept() {
 
 #[test]
 fn set_operators_keep_their_matching() {
-    check("a > 5 and b < 3", "a and b");
-    check("a > 5 and on (pod) b == 1", "a and on (pod) b");
     check("a and ignoring (code) (b > 1)", "a and ignoring (code) b");
-    check("lag > 30 and on () hour() > 8", "lag and on () hour()");
+    check("lag > 30 and on () hour() > 8", "lag");
     check(
         r#"kube_pod_status_ready{condition="false"} == 1 unless on (namespace, pod) kube_pod_deletion_timestamp"#,
         r#"kube_pod_status_ready{condition="false"}"#,
@@ -200,12 +219,6 @@ fn set_operators_keep_their_matching() {
     check("kube_pod_info unless on (pod) app_heartbeat", "kube_pod_info");
     check("lag > 30 and on () absent(maintenance)", "lag");
     check("lag > 30 and on () (absent(maintenance) == 1)", "lag");
-    check("a > 5 or b > 5", "a or b");
-    check("a > 5 or on (pod) b > 5 or c > 1", "a or on (pod) b or c");
-    check("a > 100 or a < 1", "a");
-    check("(a > 5 or b > 5) and c > 1", "(a or b) and c");
-    check("sum(x > 5) or vector(0) > 3", "sum(x)");
-    check("vector(1) > 2 or x > 1", "x");
 }
 
 #[test]
@@ -218,10 +231,13 @@ fn absence_is_proven_wrong_by_presence() {
 
 #[test]
 fn subqueries_lose_their_filters_too() {
-    check("max_over_time(rate(x_total[1m])[30m:]) > 5", "max_over_time(rate(x_total[1m])[30m:])");
-    check("count_over_time((lag > 30)[10m:1m]) > 5", "count_over_time(lag[10m:1m])");
-    check("avg_over_time((used > limit)[10m:1m]) > 5", "avg_over_time((used + limit)[10m:1m])");
-    check("min_over_time((up == bool 0)[5m:30s]) == 1", "min_over_time((up == bool 0)[5m:30s])");
+    check(
+        "max_over_time(rate(x_total[1m])[30m:]) > 5",
+        "max_over_time(rate(x_total[1m])[30m:]) and (rate(x_total[1m]) and x_total)",
+    );
+    check("count_over_time((lag > 30)[10m:1m]) > 5", "count_over_time(lag[10m:1m]) and lag");
+    check("avg_over_time((used > limit)[10m:1m]) > 5", "avg_over_time((used + limit)[10m:1m]) and (used + limit)");
+    check("min_over_time((up == bool 0)[5m:30s]) == 1", "min_over_time((up == bool 0)[5m:30s]) and (up == bool 0)");
     check("max_over_time((a / b)[5m:] offset 1h) > 5", "max_over_time((a / b)[5m:] offset 1h)");
 }
 

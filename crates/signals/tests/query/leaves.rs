@@ -82,7 +82,7 @@ fn one_branch_of_an_or_is_enough() {
         "lag > 1 or depth > 2",
         &[r#"count(lag{namespace="shop",pod="web-1"}) or count(depth{namespace="shop",pod="web-1"})"#],
     );
-    let compiled = Query::compile("a > b or c > d", None).unwrap();
+    let compiled = Query::compile("a > b or c > d", Some("up")).unwrap();
     let got: Vec<_> = compiled.leaves().iter().map(|leaf| leaf.instant_query(&[])).collect();
     assert_eq!(got, ["count(a) or count(c)", "count(a) or count(d)", "count(b) or count(c)", "count(b) or count(d)"]);
 }
@@ -91,6 +91,6 @@ fn one_branch_of_an_or_is_enough() {
 fn branches_do_not_multiply_without_end() {
     let branch = |prefix: &str| (0..8).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>().join(" + ");
     let query = format!("{} > 1 or {} > 1", branch("a"), branch("b"));
-    let compiled = Query::compile(&query, None).unwrap();
+    let compiled = Query::compile(&query, Some("up")).unwrap();
     assert_eq!(compiled.leaves().len(), 1);
 }

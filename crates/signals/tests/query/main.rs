@@ -2,7 +2,9 @@
 //! what is refused.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod alerts;
 mod evidence;
 mod guard;
 mod leaves;
+mod proof;
 mod window;

@@ -52,9 +52,21 @@ fn a_namespace_is_pinned_by_every_selector_carried_or_lost() {
 }
 
 #[test]
+fn a_window_of_ones_own_only_lengthens() {
+    let range = |minutes| {
+        let query = Query::compile("rate(x[5m]) > 1", None).unwrap();
+        query.with_signal_window(Duration::from_mins(minutes)).widest_range()
+    };
+    assert_eq!((range(1), range(60)), (Duration::from_mins(5), Duration::from_hours(1)));
+}
+
+#[test]
 fn what_the_parser_does_not_know_says_of_itself_what_it_must() {
     let newest = "rate(x[5m] anchored) > 1";
     assert!(matches!(Query::compile(newest, None), Err(QueryError::Syntax { .. })));
+    assert!(Query::compile(newest, None).unwrap_err().is_unread());
+    assert!(Query::compile("x > 1", Some("rate(x[5m] anchored)")).unwrap_err().is_unread());
+    assert!(!Query::compile("x", None).unwrap_err().is_unread());
     let query = Query::unread(newest, "rate(x[5m] anchored)", Duration::from_mins(5)).unwrap();
     assert_eq!((query.text(), query.evidence()), (newest, "rate(x[5m] anchored)"));
     assert_eq!((query.widest_range(), query.leaves().len()), (Duration::from_mins(5), 0));

@@ -47,7 +47,9 @@ fn every_file_that_the_documents_name_is_there() {
         let text = fs::read_to_string(&document).unwrap();
         let words =
             text.split(|c: char| c.is_whitespace() || "`()|,:;".contains(c)).map(|word| word.trim_end_matches('.'));
-        let ours = |word: &&str| ["crates/", "crds/", "deploy/", "examples/"].iter().any(|root| word.starts_with(root));
+        let ours = |word: &&str| {
+            ["crates/", "crds/", "deploy/", "docs/", "examples/"].iter().any(|root| word.starts_with(root))
+        };
         // A crate's own folder is for the test above.
         for path in words.filter(ours).filter(|path| !path.starts_with("crates/") || path.matches('/').count() > 1) {
             assert!(repository().join(path).exists(), "{} names {path}, which is not there", document.display());
@@ -59,7 +61,7 @@ fn every_file_that_the_documents_name_is_there() {
 fn documents() -> Vec<PathBuf> {
     let top = repository().read_dir().unwrap().map(|entry| entry.unwrap().path());
     let top = top.filter(|path| path.extension().is_some_and(|one| one == "md"));
-    top.chain(files("examples", "md")).collect()
+    top.chain(files("examples", "md")).chain(files("docs", "md")).collect()
 }
 
 /// What is set as code: between backticks, or on lines of their own within a fence.

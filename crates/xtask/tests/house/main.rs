@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod documents;
+mod explain;
 mod generated;
 mod layers;
 mod sizes;

@@ -1,0 +1,49 @@
+//! Alerts as people write them, and what is made of each. The table is the file
+//! `alerts.txt`: the end-to-end suites put the same queries to a real server.
+
+use prunella_signals::Query;
+
+const TABLE: &str = include_str!("alerts.txt");
+
+/// Narrows the proofs of freshness, as a policy in `shop` would for its pod `web-1`.
+const TARGET: [(&str, &str); 2] = [("namespace", "shop"), ("pod", "web-1")];
+
+/// What is made of `query`, in the words of the table.
+fn made_of(query: &str) -> String {
+    match Query::compile(query, None) {
+        Ok(compiled) => {
+            let mut lines = vec![format!("evidence  {}", compiled.evidence())];
+            lines.extend(compiled.leaves().iter().map(|leaf| format!("fresh     {}", leaf.instant_query(&TARGET))));
+            lines.push(format!("range     {}s", compiled.widest_range().as_secs()));
+            lines.join("\n")
+        }
+        Err(error) => format!("refused   {}: {error}", error.reason()),
+    }
+}
+
+/// A block of the table: its title, the query, and the rest.
+fn blocks() -> Vec<(&'static str, &'static str, String)> {
+    let blocks = TABLE.trim_end().split("\n\n").filter(|block| block.starts_with("# "));
+    let parts = blocks.map(|block| {
+        let mut lines = block.lines();
+        let title = lines.next().unwrap();
+        let query = lines.next().and_then(|line| line.strip_prefix("query     ")).unwrap();
+        (title, query, lines.collect::<Vec<_>>().join("\n"))
+    });
+    parts.collect()
+}
+
+#[test]
+fn alerts_of_public_collections_have_the_evidence_that_the_table_says() {
+    let blocks = blocks();
+    let refused = blocks.iter().filter(|(_, _, want)| want.starts_with("refused")).count();
+    assert!(blocks.len() - refused >= 30 && refused >= 5, "{} alerts, {refused} refused", blocks.len());
+    for (title, query, want) in blocks {
+        let got = made_of(query);
+        // Of a refusal the table has the reason and as much of the words as matters.
+        match want.strip_suffix(" …") {
+            Some(beginning) => assert!(got.starts_with(beginning), "{title}\n{got}"),
+            None => assert_eq!(got, want, "{title}"),
+        }
+    }
+}

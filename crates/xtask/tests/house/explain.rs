@@ -1,0 +1,155 @@
+//! `kubectl explain` reads as a manual: every property of every kind is described in a
+//! sentence of its own, with what may be written there and what holds when nothing is.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// How a text tells what holds when a property is not written.
+const ELSE: [&str; 3] = ["default", "left out", "Exactly one of"];
+
+/// A property, with the schema of the object that it belongs to.
+struct Property<'a> {
+    /// From the kind down, like `HealingPolicy.spec.limits.cooldown`.
+    path: String,
+    name: &'a str,
+    schema: &'a Value,
+    parent: &'a Value,
+}
+
+impl Property<'_> {
+    fn description(&self) -> &str {
+        self.schema["description"].as_str().unwrap_or_default()
+    }
+
+    fn is_of_a_spec(&self) -> bool {
+        self.path.contains(".spec.")
+    }
+
+    fn is_one_value(&self) -> bool {
+        !matches!(self.schema["type"].as_str(), Some("object" | "array"))
+    }
+
+    fn is_duration(&self) -> bool {
+        self.schema["pattern"].as_str().is_some_and(|pattern| pattern.contains("ms)"))
+    }
+
+    fn is_required(&self) -> bool {
+        self.parent["required"].as_array().is_some_and(|names| names.iter().any(|name| name == self.name))
+    }
+
+    /// What the text must say because the schema does.
+    fn must_say(&self) -> Vec<String> {
+        let counts = ["minimum", "maximum", "maxItems", "maxProperties"].map(|word| &self.schema[word]);
+        let counts = counts.into_iter().filter_map(Value::as_f64).map(|count| count.to_string());
+        // Every duration is bounded by a rule; the length of its text says nothing.
+        let length = self.schema["maxLength"].as_u64().filter(|_| !self.is_duration()).map(|length| length.to_string());
+        let default = match &self.schema["default"] {
+            Value::Null | Value::Object(_) | Value::Array(_) => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
+        };
+        counts.chain(length).chain(default).chain(self.rules().flat_map(durations)).collect()
+    }
+
+    /// The rules of the object around it that are about this property.
+    fn rules(&self) -> impl Iterator<Item = &str> {
+        let rules = self.parent["x-kubernetes-validations"].as_array().into_iter().flatten();
+        let written = [format!("duration(self.{})", self.name), format!("duration(self.__{}__)", self.name)];
+        let rules = rules.filter_map(|rule| rule["rule"].as_str());
+        rules.filter(move |rule| written.iter().any(|one| rule.contains(one)))
+    }
+}
+
+/// The bounds in a rule: `24h` of `duration('24h')`.
+fn durations(rule: &str) -> impl Iterator<Item = String> {
+    rule.split("duration('").skip(1).filter_map(|rest| rest.split('\'').next()).map(str::to_owned)
+}
+
+#[test]
+fn every_property_is_described_in_a_sentence() {
+    let mut bad = Vec::new();
+    check(|property| {
+        let text = property.description();
+        let begins = text.chars().next().is_some_and(char::is_uppercase);
+        if !begins || !text.ends_with('.') || text.split_whitespace().count() < 4 {
+            bad.push(format!("{}: {text:?}", property.path));
+        }
+    });
+    assert!(bad.is_empty(), "no sentences (Capital, four words, full stop):\n{}", bad.join("\n"));
+}
+
+#[test]
+fn no_two_properties_of_a_kind_are_described_alike() {
+    let mut seen: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    check(|property| {
+        let kind = property.path.split('.').next().unwrap().to_owned();
+        seen.entry((kind, property.description().to_owned())).or_default().push(property.path.clone());
+    });
+    let alike: Vec<_> = seen.into_iter().filter(|(_, paths)| paths.len() > 1).collect();
+    assert!(alike.is_empty(), "the same words for different things: {alike:#?}");
+}
+
+#[test]
+fn what_may_be_written_is_told_with_bounds_and_default() {
+    let mut bad = Vec::new();
+    check(|property| {
+        if !property.is_of_a_spec() {
+            return;
+        }
+        let text = property.description();
+        let said = |number: &String| {
+            text.split(|c: char| !c.is_alphanumeric() && !"%-".contains(c)).any(|word| word == number)
+        };
+        for missing in property.must_say().iter().filter(|number| !said(number)) {
+            bad.push(format!("{} does not say {missing}: {text:?}", property.path));
+        }
+        if property.is_one_value() && !property.is_required() && !text.contains("default") && !text.contains("left out")
+        {
+            bad.push(format!("{} does not say what holds when it is left out: {text:?}", property.path));
+        }
+    });
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+#[test]
+fn every_duration_that_users_write_is_bounded() {
+    // The controller writes records, and takes the duration from a policy.
+    check(|property| {
+        if property.is_duration() && property.is_of_a_spec() && !property.path.starts_with("HealingAction.") {
+            let bounds = property.rules().flat_map(durations).count();
+            assert!(bounds > 0, "{} has no rule that bounds it", property.path);
+        }
+    });
+}
+
+/// Applies `check` to every property of every kind.
+fn check(mut check: impl FnMut(&Property<'_>)) {
+    let mut count = 0;
+    for (_, crd) in prunella_api::crds() {
+        let crd = serde_json::to_value(crd).unwrap();
+        let kind = crd["spec"]["names"]["kind"].as_str().unwrap();
+        for version in crd["spec"]["versions"].as_array().unwrap() {
+            let schema = &version["schema"]["openAPIV3Schema"];
+            assert!(
+                schema["description"].as_str().is_some_and(|text| text.ends_with('.')),
+                "{kind} has no description"
+            );
+            walk(kind, schema, &mut |property| {
+                count += 1;
+                check(property);
+            });
+        }
+    }
+    assert!(count > 100, "only {count} properties");
+}
+
+fn walk(path: &str, parent: &Value, check: &mut impl FnMut(&Property<'_>)) {
+    for (name, schema) in parent["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        check(&Property { path: path.clone(), name, schema, parent });
+        walk(&path, schema, check);
+        walk(&format!("{path}[]"), &schema["items"], check);
+        walk(&format!("{path}{{}}"), &schema["additionalProperties"], check);
+    }
+}
