@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use prunella_core::decide::{Decision, Memory};
 use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::{Answer, UnknownReason};
+use prunella_core::policy::{Mode, Unhealthy};
 use prunella_core::target::Uid;
 use support::{World, pod, second, seconds, series};
 
@@ -203,12 +204,58 @@ fn history(rounds: &[Round], max_concurrent: u32) -> Result<usize, TestCaseError
     Ok(acted)
 }
 
+/// A policy that acts and its twin that only records, over the same history, up to the
+/// first action; what other policies did is on record for both.
+fn twins(rounds: &[Round], others: &[(usize, u8, i64)]) -> Result<bool, TestCaseError> {
+    let world = |mode| {
+        let mut world = World::new(PODS.map(|name| pod(name, -10_000)).to_vec());
+        world.policy.mode = mode;
+        world.policy.limits.max_unhealthy = Unhealthy::Percent(50);
+        for (sequence, (place, state, created)) in (1..).zip(others) {
+            let target = pod(PODS[place % PODS.len()], -10_000);
+            let mut other = support::record("r", sequence, &target, *created, State::Pending);
+            other.policy.name = "another".into();
+            (0..state % 5).for_each(|dice| go_on(&mut other, dice, second(0)));
+            world.ledger.records.push(other);
+        }
+        world
+    };
+    let (mut acts, mut records) = (world(Mode::Enforce), world(Mode::DryRun));
+    let mut clock = second(0);
+    for round in rounds {
+        clock += seconds(round.pass);
+        if round.restart {
+            (acts.memory, records.memory) = (Memory::default(), Memory::default());
+        }
+        let breach = answer(round.breached.as_ref());
+        for world in [&mut acts, &mut records] {
+            world.evidence = answer(round.evidence.as_ref());
+        }
+        let (acted, recorded) = (acts.look_at(clock, &breach), records.look_at(clock, &breach));
+        prop_assert_eq!(acted.reservations.first(), recorded.reservations.first());
+        if !acted.reservations.is_empty() {
+            return Ok(true);
+        }
+        prop_assert_eq!(acted, recorded);
+    }
+    Ok(false)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn promises_hold_over_any_history(rounds in proptest::collection::vec(round(), 1..80), max_concurrent in 1..4u32) {
         history(&rounds, max_concurrent)?;
+    }
+
+    /// What a dry run decides is what would be done, up to the first action.
+    #[test]
+    fn a_dry_run_decides_as_if_it_acted(
+        rounds in proptest::collection::vec(round(), 1..60),
+        others in proptest::collection::vec((0..4usize, any::<u8>(), -4000..0i64), 0..4),
+    ) {
+        twins(&rounds, &others)?;
     }
 
     /// HP-13: with a breach that holds, fresh evidence and no brake, an action is
