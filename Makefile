@@ -49,6 +49,10 @@ test-e2e: build ## Suites on real clusters, taken down at the end (KEEP=1 leaves
 test-crash: build ## The controller killed, lied to and doubled at every write; root, Linux
 	$(call stage,test-crash,trap '$(BIN)/testbed down --name crash' EXIT; TESTBED_NAME=crash cargo test -p prunella-e2e --features crash --test crash --locked -- --ignored)
 
+.PHONY: break-it
+break-it: ## Break each promise and each brake in a copy, and see the test that protects it fail
+	$(call stage,break-it,cargo xtask break-it $(ARGS))
+
 .PHONY: lint
 lint: ## Clippy over everything; a warning is an error
 	$(call stage,lint,cargo clippy --workspace --all-targets --locked -- -D warnings)

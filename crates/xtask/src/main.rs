@@ -1,4 +1,7 @@
-//! Generates what is committed as generated, and checks it for drift.
+//! Generates what is committed as generated, and checks it for drift; breaks the code to
+//! see the tests fail.
+
+mod break_it;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,12 +26,20 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Break each promise and each brake in a copy of the checkout, as tests/break-it tells,
+    /// and see that the named test fails.
+    BreakIt {
+        /// Only those whose description contains this.
+        #[arg(default_value = "", hide_default_value = true)]
+        only: String,
+    },
 }
 
 fn main() -> Result<()> {
     match Task::parse() {
         Task::Crds { check } => crds(check),
         Task::Docs { check } => docs(check),
+        Task::BreakIt { only } => break_it::all(&repository(), &only),
     }
 }
 

@@ -3,7 +3,7 @@
 //! a quiet policy makes no write. Needs the client for writes.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, ResourceExt};
@@ -90,14 +90,15 @@ async fn write(
     urgency: Urgency,
     context: &Context,
 ) -> Result<(), ClusterError> {
-    standing.unwritten = None;
-    if standing.written.as_ref().or(policy.status.as_ref()) == Some(&status) {
-        return Ok(());
-    }
     let now = Instant::now();
     let pace = standing.pace.get_or_insert_with(|| Pace::new(now));
-    if let Some(wait) = pace.wait(now).filter(|_| urgency == Urgency::InItsTurn) {
-        standing.unwritten = Some(wait);
+    let earlier = standing.written.as_ref().or(policy.status.as_ref());
+    let due = due(earlier, &status, urgency, pace.wait(now));
+    standing.unwritten = match due {
+        Due::Later(wait) => Some(wait),
+        Due::Now | Due::Never => None,
+    };
+    if due != Due::Now {
         return Ok(());
     }
     pace.spend();
@@ -115,6 +116,29 @@ async fn write(
             standing.written = None;
             Err(error)
         }
+    }
+}
+
+/// When a status is to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Now,
+    /// After this time, with what else changes until then.
+    Later(Duration),
+    /// It says what is written already.
+    Never,
+}
+
+fn due(
+    earlier: Option<&HealingPolicyStatus>,
+    status: &HealingPolicyStatus,
+    urgency: Urgency,
+    wait: Option<Duration>,
+) -> Due {
+    match (urgency, wait) {
+        _ if earlier == Some(status) => Due::Never,
+        (Urgency::InItsTurn, Some(wait)) => Due::Later(wait),
+        (Urgency::Now, _) | (Urgency::InItsTurn, None) => Due::Now,
     }
 }
 
@@ -155,5 +179,27 @@ fn count(compiled: &Compiled, decision: &Decision, blocked: &BTreeMap<Reason, us
     for word in Reason::ALL.map(Reason::as_str) {
         let count = blocked.iter().filter(|(reason, _)| reason.as_str() == word).map(|(_, count)| count).sum();
         context.metrics.set_blocked(key, word, count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_already_is_never_written_again_and_what_is_urgent_never_waits() {
+        let quiet = HealingPolicyStatus { observed_generation: Some(1), ..HealingPolicyStatus::default() };
+        let other = HealingPolicyStatus { observed_generation: Some(2), ..HealingPolicyStatus::default() };
+        let wait = Duration::from_secs(4);
+        for (earlier, urgency, left, expected) in [
+            (Some(&quiet), Urgency::InItsTurn, None, Due::Never),
+            (Some(&quiet), Urgency::Now, Some(wait), Due::Never),
+            (Some(&other), Urgency::InItsTurn, None, Due::Now),
+            (Some(&other), Urgency::InItsTurn, Some(wait), Due::Later(wait)),
+            (Some(&other), Urgency::Now, Some(wait), Due::Now),
+            (None, Urgency::InItsTurn, None, Due::Now),
+        ] {
+            assert_eq!(due(earlier, &quiet, urgency, left), expected, "{urgency:?} {left:?}");
+        }
     }
 }

@@ -113,8 +113,9 @@ fn first_refusal(
         Sight::Young(_) => return Some(Refusal::until(Reason::TooYoung, after(target.created, policy.min_age))),
         Sight::Namesake => return Some(Refusal::until(Reason::TooYoung, after(target.created, policy.signal_window))),
         Sight::Quiet | Sight::Clear => return Some(Refusal::open(Reason::NotYetFor)),
-        Sight::Breached(_) => timer.breach?,
+        Sight::Breached(_) => timer.breach,
     };
+    let Some(breach_held) = breach_held else { return Some(Refusal::open(Reason::NotYetFor)) };
     // Old news must not be acted on: the next look is due or the clock has jumped.
     let age = elapsed(inputs.observation.at, now);
     if age > times(policy.interval, 2) || age.is_negative() {

@@ -1,0 +1,130 @@
+//! Are the tests evidence? Each promise and each brake is broken, one at a time, in a copy
+//! of the checkout, and the test that protects it must fail there. A change that cannot be
+//! made any more, or a test that passes all the same, is an error.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+/// Where the changes are told.
+const FOLDER: &str = "tests/break-it";
+/// Not copied: what is built, and what is not code.
+const LEFT_OUT: [&str; 2] = ["target", ".git"];
+
+/// One change that breaks something.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Break {
+    /// What it breaks.
+    breaks: String,
+    /// The file, from the checkout on.
+    file: PathBuf,
+    /// What is there once and no more.
+    from: String,
+    /// What is put in its place.
+    to: String,
+    /// The package of the test.
+    package: String,
+    /// The name of the test, without its modules.
+    test: String,
+}
+
+/// Tries every change whose description contains `only`.
+pub(crate) fn all(checkout: &Path, only: &str) -> Result<()> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from);
+    let room = target.join("break-it");
+    let copy = room.join("checkout");
+    if copy.exists() {
+        fs::remove_dir_all(&copy).with_context(|| format!("cannot remove {}", copy.display()))?;
+    }
+    copy_folder(checkout, &copy)?;
+    let wanted: Vec<Break> = read(checkout)?.into_iter().filter(|one| one.breaks.contains(only)).collect();
+    ensure!(!wanted.is_empty(), "nothing in {FOLDER} is called like {only:?}");
+    let mut unnoticed = Vec::new();
+    for one in &wanted {
+        let begun = Instant::now();
+        let told = match attempt(one, &copy, &room.join("target")) {
+            Ok(()) => "noticed",
+            Err(error) => {
+                unnoticed.push(format!("{}: {error:#}", one.breaks));
+                "NOT NOTICED"
+            }
+        };
+        println!("{told:<12} {:>3} s  {} ({})", begun.elapsed().as_secs(), one.breaks, one.test);
+    }
+    ensure!(unnoticed.is_empty(), "{} of {} went wrong:\n{}", unnoticed.len(), wanted.len(), unnoticed.join("\n"));
+    println!("all {} were noticed", wanted.len());
+    Ok(())
+}
+
+fn read(checkout: &Path) -> Result<Vec<Break>> {
+    let mut all = Vec::new();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(checkout.join(FOLDER))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.sort_unstable_by_key(|file| std::cmp::Reverse(file.clone()));
+    for file in files {
+        let text = fs::read_to_string(&file)?;
+        let breaks: Vec<Break> =
+            serde_yaml::from_str(&text).with_context(|| format!("{} makes no sense", file.display()))?;
+        all.extend(breaks);
+    }
+    Ok(all)
+}
+
+/// Makes the change, runs the test, and takes the change back.
+fn attempt(one: &Break, copy: &Path, target: &Path) -> Result<()> {
+    let path = copy.join(&one.file);
+    let sound = fs::read_to_string(&path).with_context(|| format!("cannot read {}", one.file.display()))?;
+    let found = sound.matches(&one.from).count();
+    ensure!(found == 1, "{} has {found} times, not once: {:?}", one.file.display(), one.from);
+    fs::write(&path, sound.replace(&one.from, &one.to))?;
+    let outcome = notices(one, copy, target);
+    fs::write(&path, sound)?;
+    outcome
+}
+
+fn notices(one: &Break, copy: &Path, target: &Path) -> Result<()> {
+    let output = Command::new(env!("CARGO"))
+        .args(["test", "--locked", "--no-fail-fast", "--package", &one.package, &one.test])
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", target)
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .context("cannot run cargo")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let of_test = |end: &str| {
+        let line = |line: &&str| line.starts_with("test ") && line.contains(&*one.test) && line.ends_with(end);
+        said.lines().any(|text| line(&text))
+    };
+    if of_test("... FAILED") {
+        return Ok(());
+    }
+    if of_test("... ok") {
+        bail!("{} passes all the same", one.test);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let error = errors.lines().find(|line| line.starts_with("error")).unwrap_or("it did not run");
+    bail!("{}: {error}", one.test)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if LEFT_OUT.iter().any(|left_out| name == *left_out) {
+            continue;
+        }
+        let (from, to) = (entry.path(), to.join(&name));
+        if entry.file_type()?.is_dir() {
+            copy_folder(&from, &to)?;
+        } else {
+            fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+        }
+    }
+    Ok(())
+}
