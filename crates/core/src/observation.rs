@@ -78,15 +78,13 @@ pub enum UnknownReason {
     PartialAnswer,
     /// Not the JSON that the source's API promises.
     Malformed,
-    /// The samples are older than they look: the exporter is silent.
-    Stale,
     /// The source object is missing or not usable yet.
     SourceNotReady,
 }
 
 impl UnknownReason {
     /// Every reason, for tables and metrics that must be complete.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 9] = [
         Self::Unreachable,
         Self::Timeout,
         Self::Unauthorized,
@@ -95,7 +93,6 @@ impl UnknownReason {
         Self::WrongType,
         Self::PartialAnswer,
         Self::Malformed,
-        Self::Stale,
         Self::SourceNotReady,
     ];
 
@@ -111,7 +108,6 @@ impl UnknownReason {
             Self::WrongType => "WrongType",
             Self::PartialAnswer => "PartialAnswer",
             Self::Malformed => "Malformed",
-            Self::Stale => "Stale",
             Self::SourceNotReady => "SourceNotReady",
         }
     }

@@ -115,9 +115,9 @@ fn whole(series: usize, warnings: &[String], config: &SourceConfig) -> Result<()
         );
         return Err(failure::unknown(UnknownReason::TooLarge, &message));
     }
-    if let (Some(warning), false) = (warnings.first(), config.allow_partial) {
+    if let Some(warning) = warnings.first() {
         let words = failure::stable(warning);
-        let message = format!("the source warns: {words}; mend it there, or allow the source partial answers");
+        let message = format!("the source warns, so its answer may not be whole: {words}; mend it there");
         return Err(failure::unknown(UnknownReason::PartialAnswer, &message));
     }
     Ok(())

@@ -18,8 +18,6 @@ pub struct SourceConfig {
     pub url: String,
     /// How often the source scrapes; `None` counts as one minute.
     pub scrape_interval: Option<Duration>,
-    /// Whether an answer with warnings is taken as whole.
-    pub allow_partial: bool,
     /// The most bytes of one answer that are read.
     pub max_bytes: usize,
     /// The most series of one answer.
@@ -39,7 +37,6 @@ impl SourceConfig {
         Self {
             url: url.into(),
             scrape_interval: None,
-            allow_partial: false,
             max_bytes: 8 << 20,
             max_series: 10_000,
             ca_pem: None,
@@ -98,11 +95,10 @@ impl SourceConfig {
 /// Without the token, so that no log shows it.
 impl fmt::Debug for SourceConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, scrape_interval, allow_partial, max_bytes, max_series, ca_pem, bearer_token } = self;
+        let Self { url, scrape_interval, max_bytes, max_series, ca_pem, bearer_token } = self;
         f.debug_struct("SourceConfig")
             .field("url", url)
             .field("scrape_interval", scrape_interval)
-            .field("allow_partial", allow_partial)
             .field("max_bytes", max_bytes)
             .field("max_series", max_series)
             .field("ca_pem", &ca_pem.is_some())
