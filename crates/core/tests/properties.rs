@@ -153,9 +153,10 @@ fn check_decision(world: &World, decision: &Decision) -> Result<(), TestCaseErro
     Ok(())
 }
 
-fn history(rounds: &[Round], max_concurrent: u32) -> Result<usize, TestCaseError> {
+fn history(rounds: &[Round], max_concurrent: u32, cooldown: i64) -> Result<usize, TestCaseError> {
     let mut world = World::new(PODS.map(|name| pod(name, -10_000)).to_vec());
     world.policy.limits.max_concurrent = max_concurrent;
+    world.policy.limits.cooldown = seconds(cooldown);
     let mut observer = Observer::default();
     let mut clock = second(0);
     let mut acted = 0;
@@ -245,8 +246,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn promises_hold_over_any_history(rounds in proptest::collection::vec(round(), 1..80), max_concurrent in 1..4u32) {
-        history(&rounds, max_concurrent)?;
+    fn promises_hold_over_any_history(
+        rounds in proptest::collection::vec(round(), 1..80),
+        max_concurrent in 1..4u32,
+        cooldown in prop_oneof![Just(0), Just(300)],
+    ) {
+        history(&rounds, max_concurrent, cooldown)?;
     }
 
     /// What a dry run decides is what would be done, up to the first action.
@@ -309,7 +314,7 @@ fn the_histories_do_act() {
     let acted: usize = (0..300)
         .map(|_| {
             let rounds = proptest::collection::vec(round(), 80).new_tree(&mut runner).unwrap().current();
-            history(&rounds, 3).unwrap()
+            history(&rounds, 3, 300).unwrap()
         })
         .sum();
     assert!(acted > 100, "only {acted} actions in 300 histories");

@@ -89,7 +89,9 @@ fn attempt(one: &Break, copy: &Path, target: &Path) -> Result<()> {
 
 fn notices(one: &Break, copy: &Path, target: &Path) -> Result<()> {
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--locked", "--no-fail-fast", "--package", &one.package, &one.test])
+        .args(["test", "--locked", "--package", &one.package])
+        .args(where_it_is(one, copy)?)
+        .arg(&one.test)
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", target)
         .env("RUST_BACKTRACE", "0")
@@ -109,6 +111,20 @@ fn notices(one: &Break, copy: &Path, target: &Path) -> Result<()> {
     let errors = String::from_utf8_lossy(&output.stderr);
     let error = errors.lines().find(|line| line.starts_with("error")).unwrap_or("it did not run");
     bail!("{}: {error}", one.test)
+}
+
+/// Which binary of its package the test is in: that one alone is built.
+fn where_it_is(one: &Break, copy: &Path) -> Result<Vec<String>> {
+    let folder = one.package.strip_prefix("prunella-").unwrap_or(&one.package);
+    let tests = copy.join("crates").join(folder).join("tests");
+    for entry in fs::read_dir(&tests).into_iter().flatten() {
+        let file = entry?.path();
+        let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        if file.is_file() && fs::read_to_string(&file)?.contains(&format!("fn {}(", one.test)) {
+            return Ok(vec!["--test".to_owned(), stem]);
+        }
+    }
+    Ok(vec!["--lib".to_owned(), "--bins".to_owned()])
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {

@@ -14,3 +14,4 @@ mod silence;
 mod source;
 mod stages;
 mod tenant;
+mod words;

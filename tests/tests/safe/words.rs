@@ -1,0 +1,244 @@
+//! One word for each brake, wherever it is told: the policy's status and condition, the
+//! target's line in it, the Event on both, the metric and the log; and the time until
+//! which it holds is the truth.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use k8s_openapi::api::core::v1::Pod;
+use prunella_e2e::{DEPLOYMENT, NAMESPACE, PATIENCE, Room, condition, eventually, in_room, name_of};
+use serde_json::{Value, json};
+
+use crate::source::{Lie, Source};
+
+const POLICY: &str = "gauge";
+/// So many rows are tried at a time.
+const AT_ONCE: usize = 5;
+
+/// When a brake is to let go by its own account.
+#[derive(Debug, Clone, Copy)]
+enum Until {
+    /// It does not say.
+    Open,
+    /// At this instant.
+    At(Timestamp),
+    /// So long after the policy's first action.
+    AfterTheFirst(SignedDuration),
+    /// So long after its newest.
+    AfterTheNewest(SignedDuration),
+}
+
+/// A brake in place, and whom it holds back.
+struct Held {
+    target: String,
+    until: Until,
+    /// Kept for as long as the row is looked at.
+    _source: Option<Source>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn each_brake_has_one_word_everywhere_and_tells_the_truth_about_its_end() -> Result<()> {
+    let rows = [
+        "Suspended",
+        "Held",
+        "ObservationUnknown",
+        "NoData",
+        "OptedOut",
+        "NotHealable",
+        "TargetBusy",
+        "Exhausted",
+        "Cooldown",
+        "SubjectCap",
+        "MaxActions",
+        "MaxConcurrent",
+        "Storm",
+        "Stale",
+    ];
+    stream::iter(rows.map(|word| async move {
+        in_room(&format!("word-{}", word.to_lowercase()), async |room| {
+            let held = provoke(room, word).await?;
+            told(room, word, &held).await.with_context(|| format!("in the row of {word}"))
+        })
+        .await
+    }))
+    .buffer_unordered(AT_ONCE)
+    .try_collect()
+    .await
+}
+
+/// Puts one brake in place before a pod that is sick.
+async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
+    let mut policy = room.policy(POLICY, &room.gauge_over(5));
+    let spec = &mut policy["spec"];
+    let hour = SignedDuration::from_hours(1);
+    // A query that is true of every pod at any time, so that no action ever helps.
+    let always = room.gauge_over(-1);
+    match word {
+        "Suspended" => spec["suspend"] = json!(true),
+        "Held" => drop(room.kubectl(&["annotate", "namespace", room.name(), "prunella.dev/hold=migration"]).await?),
+        // No evidence of anybody, ever.
+        "NoData" => {
+            let nobody = format!("nothing_of_the_kind{{namespace={:?}}}", room.name());
+            spec["condition"]["promql"]["evidence"] = json!(nobody);
+            // Or it would act before it is without data.
+            spec["suspend"] = json!(true);
+        }
+        "MaxConcurrent" => spec["condition"]["clearFor"] = json!("60s"),
+        "Storm" => {
+            spec["limits"]["maxUnhealthy"] = json!("50%");
+            spec["limits"]["onStorm"] = json!("Hold");
+        }
+        "Exhausted" | "Cooldown" | "SubjectCap" | "MaxActions" => {
+            spec["condition"]["promql"]["query"] = json!(always);
+            spec["steps"][0]["attempts"] = json!(if word == "Exhausted" { 1 } else { 10 });
+            spec["steps"][0]["verify"]["within"] = json!("4s");
+            spec["limits"]["maxActions"]["count"] = json!(if word == "MaxActions" { 1 } else { 100 });
+            spec["limits"]["cooldown"] = json!(if word == "Cooldown" { "10m" } else { "0s" });
+        }
+        _ => {}
+    }
+    if word == "NotHealable" {
+        return alone_in_the_world(room, &policy).await;
+    }
+    let source = match word {
+        "ObservationUnknown" | "Stale" => {
+            let source = Source::new(room, "lying").await?;
+            source.ask_by(&mut policy);
+            Some(source)
+        }
+        _ => None,
+    };
+    let pods = room.deploy(if matches!(word, "MaxConcurrent" | "Storm") { 2 } else { 1 }).await?;
+    let pod = pods.first().context("no pod")?;
+    let mut until = Until::Open;
+    match word {
+        "OptedOut" => {
+            let end = Timestamp::from_second(Timestamp::now().as_second())? + 3.minutes();
+            room.kubectl(&["annotate", "pod", &name_of(pod), &format!("prunella.dev/heal={end}")]).await?;
+            until = Until::At(end);
+        }
+        // An eviction that does not come about keeps the pod in another policy's hands.
+        "TargetBusy" => {
+            let mut budget = room.example("sample-app/pdb.yaml")?;
+            budget["spec"]["maxUnavailable"] = json!(0);
+            room.apply(&budget).await?;
+            room.simulate(pod, "gauge?value=9").await?;
+            room.apply(&room.policy("first", &room.gauge_over(5))).await?;
+            eventually(PATIENCE, "the other policy's action", async || {
+                ensure!(!room.actions("first").await?.is_empty(), "there is none");
+                Ok(())
+            })
+            .await?;
+        }
+        "Cooldown" => until = Until::AfterTheNewest(SignedDuration::from_mins(10)),
+        "SubjectCap" | "MaxActions" => until = Until::AfterTheFirst(hour),
+        _ => {}
+    }
+    if let (Some(source), "Stale") = (&source, word) {
+        source.tell(Lie::NoInstant);
+    }
+    if word == "ObservationUnknown" {
+        // It must be firing first, and is held back by another brake until then.
+        policy["spec"]["suspend"] = json!(true);
+    }
+    room.apply(&policy).await?;
+    room.until_judged(POLICY).await?;
+    let always_true = matches!(word, "Exhausted" | "Cooldown" | "SubjectCap" | "MaxActions");
+    for pod in pods.iter().filter(|_| !always_true && word != "TargetBusy") {
+        room.simulate(pod, "gauge?value=9").await?;
+    }
+    if matches!(word, "ObservationUnknown" | "NoData") {
+        room.until_condition(POLICY, "Blocked", "True", "Suspended").await?;
+        match &source {
+            Some(source) => source.tell(Lie::Status(500)),
+            None => room.simulate(pod, "gauge?value=0").await?,
+        }
+        let patch = json!({"spec": {"suspend": false}}).to_string();
+        room.kubectl(&["patch", "healingpolicy", POLICY, "--type=merge", "--patch", &patch]).await?;
+    }
+    Ok(Held { target: held_back(room, word).await?, until, _source: source })
+}
+
+/// A pod that nobody would make again.
+async fn alone_in_the_world(room: &Room<'_>, policy: &Value) -> Result<Held> {
+    let deployment = room.example("sample-app/deployment.yaml")?;
+    let template = &deployment["spec"]["template"];
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]});
+    pod["metadata"] = json!({"name": "alone", "labels": template["metadata"]["labels"],
+        "annotations": template["metadata"]["annotations"]});
+    room.apply(&pod).await?;
+    let pods: Vec<Pod> = room.ready_pods(1).await?;
+    room.apply(policy).await?;
+    room.until_judged(POLICY).await?;
+    room.simulate(&pods[0], "gauge?value=9").await?;
+    Ok(Held { target: held_back(room, "NotHealable").await?, until: Until::Open, _source: None })
+}
+
+/// The uid of the first pod that the brake holds back.
+async fn held_back(room: &Room<'_>, word: &str) -> Result<String> {
+    eventually(PATIENCE, &format!("a pod held back by {word}"), async || {
+        let status = room.policy_now(POLICY).await?.status.unwrap_or_default();
+        let held = status.sick.iter().find(|one| one.blocked_by.as_deref() == Some(word) && one.state != "Pending");
+        held.map(|one| one.uid.clone()).with_context(|| format!("{:?}", status.sick))
+    })
+    .await
+}
+
+async fn told(room: &Room<'_>, word: &str, held: &Held) -> Result<()> {
+    let policy = room.policy_now(POLICY).await?;
+    let blocked = condition(&policy, "Blocked").context("no condition Blocked")?;
+    ensure!((blocked.status.as_str(), blocked.reason.as_str()) == ("True", word), "{blocked:?}");
+    let status = policy.status.clone().context("no status")?;
+    ensure!(status.blocked.iter().any(|one| one.reason == word && one.count >= 1), "{:?}", status.blocked);
+    let sick = status.sick.iter().find(|one| one.uid == held.target).context("it is not on the list")?;
+    let until = sick.blocked_until.as_ref().map(|until| until.0);
+    truly(room, held.until, until).await?;
+    if let Some(until) = until {
+        ensure!(blocked.message.contains(&format!("until {until:.0}")), "{}", blocked.message);
+    }
+    let policy_uid = policy.metadata.uid.clone().unwrap_or_default();
+    // That every step was tried is a state of its target, and its Event tells of that.
+    for uid in [&held.target, &policy_uid] {
+        eventually(PATIENCE, &format!("the Event {word} on {uid}"), async || {
+            let told = room.told(uid).await?;
+            ensure!(told.iter().any(|one| one.reason == word), "{told:#?}");
+            Ok(())
+        })
+        .await?;
+    }
+    let query = format!(
+        "prunella_blocked_targets{{namespace={:?}, policy={POLICY:?}, reason={word:?}}} or prunella_blocked_targets{{exported_namespace={:?}, policy={POLICY:?}, reason={word:?}}}",
+        room.name(),
+        room.name()
+    );
+    eventually(PATIENCE, &format!("the metric of {word}"), async || {
+        let series = room.ground.ask(&query).await?;
+        ensure!(series.iter().any(|one| one.value >= 1.0), "{series:?}");
+        Ok(())
+    })
+    .await?;
+    let key = format!("policy={}/{POLICY}", room.name());
+    let log = room.ground.testbed.kubectl(&["logs", "--namespace", NAMESPACE, DEPLOYMENT, "--tail=5000"]).await?;
+    let line = log.lines().find(|line| line.contains(&key) && line.contains(&format!("{word}: ")));
+    println!("{}", line.with_context(|| format!("the log has no line of {word} for {key}"))?);
+    Ok(())
+}
+
+/// Whether the time that is told is the one at which the brake lets go.
+async fn truly(room: &Room<'_>, wanted: Until, told: Option<Timestamp>) -> Result<()> {
+    let actions = room.actions(POLICY).await?;
+    let mut created: Vec<_> = actions.iter().filter_map(|one| Some(one.metadata.creation_timestamp.as_ref()?.0)).collect();
+    created.sort_unstable();
+    let after = |action: Option<&Timestamp>, time: SignedDuration| anyhow::Ok(*action.context("no action")? + time);
+    let wanted = match wanted {
+        Until::Open => None,
+        Until::At(at) => Some(at),
+        Until::AfterTheFirst(time) => Some(after(created.first(), time)?),
+        Until::AfterTheNewest(time) => Some(after(created.last(), time)?),
+    };
+    if wanted != told {
+        bail!("it tells {told:?}, and lets go at {wanted:?}");
+    }
+    Ok(())
+}
