@@ -6,7 +6,7 @@ mod support;
 use proptest::prelude::*;
 use prunella_core::Decision;
 use prunella_core::action::{Action, ActionSpec, Inapplicable, ScaleSpec, Scope, Towards};
-use prunella_core::ledger::{Outcome, State};
+use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::Answer;
 use prunella_core::policy::{Mode, StepSpec, Unhealthy};
 use prunella_core::target::{Autoscaler, Object, Target, Workload};
@@ -324,6 +324,15 @@ fn what_was_done_to_the_whole_counts_against_each_pod_of_it() {
     assert_eq!(refused(&decision), [("b", "Cooldown")].into());
     let decision = world.look_from_to(90, 330, &breached(&["b"]));
     assert_eq!(place(&decision).0, "1/2");
+}
+
+#[test]
+fn of_two_records_the_one_on_the_whole_workload_overlaps_with_any_of_its_pods() {
+    let of = |name: &str, scope| Record { scope, ..record(name, 1, &of_many(name, -600, 3), 0, State::Pending) };
+    let (one, whole) = (Scope::Successor, Scope::NewPods);
+    for (first, second, expected) in [(one, one, false), (whole, one, true), (one, whole, true), (whole, whole, true)] {
+        assert_eq!(of("a", first).overlaps(&of("b", second)), expected, "{first:?} {second:?}");
+    }
 }
 
 // By whom it is judged
