@@ -47,7 +47,7 @@ pub(crate) struct Check {
     highest: BTreeMap<String, u64>,
     /// Since when each pod has been breached without a break, by policy.
     breached: BTreeMap<(String, Uid), Timestamp>,
-    /// When so many of a policy's pods were last breached that a storm may have been seen.
+    /// When each policy was last in a storm that was not about to be over.
     stormy: BTreeMap<String, Timestamp>,
 }
 
@@ -161,6 +161,12 @@ impl Check {
             return;
         }
         self.tally.storms += u64::from(decision.storm.is_some());
+        // From when on it has been calm only the judge can say: an outage is not calm, and
+        // whoever takes a storm over begins to count anew.
+        let calm = decision.memory.storm.and_then(|storm| storm.calm.filter(|_| !storm.frozen));
+        if calm.is_none_or(|calm| calm.held().is_zero()) {
+            self.stormy.insert(inputs.policy.key.name.clone(), now);
+        }
         let limits = &inputs.policy.limits;
         let under_way = inputs.ledger.of(&inputs.policy.key).any(Record::in_flight);
         let most = usize::from(limits.on_storm == OnStorm::Probe && !under_way);

@@ -36,9 +36,9 @@ pub(super) fn why(policy: &Policy, reason: Reason) -> String {
         Reason::Cooldown => format!("less than {:#} since the last action that counts against it", limits.cooldown),
         Reason::SubjectCap => {
             let cap = limits.subject_cap;
-            format!("its workload has borne {} actions in {:#}, of all policies together", cap.count, cap.window)
+            format!("its workload has borne {} action(s) in {:#}, of all policies together", cap.count, cap.window)
         }
-        Reason::MaxActions => format!("{} actions in {:#} are spent", limits.max_actions, limits.window),
+        Reason::MaxActions => format!("{} action(s) in {:#} are spent", limits.max_actions, limits.window),
         Reason::MaxConcurrent => format!("{} action(s) may be in flight at once, and are", limits.max_concurrent),
         Reason::Storm => match limits.on_storm {
             OnStorm::Probe => "more targets are breached than maxUnhealthy allows: one action is tried as a probe, and the next only after one has succeeded".to_owned(),

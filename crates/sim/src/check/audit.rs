@@ -32,7 +32,6 @@ impl Check {
             });
         }
         for policy in api.policies.values() {
-            self.note_storm(now, policy, api, prometheus);
             self.check_bounded(now, policy, api, prometheus);
             for pod in api.pods.values().filter(|pod| policy.selects.contains(&pod.workload)) {
                 self.check_acted_on(now, policy, pod, api, prometheus);
@@ -79,21 +78,10 @@ impl Check {
         });
     }
 
-    /// Remembers that so many are breached that the observer is suspect.
-    fn note_storm(&mut self, now: Timestamp, policy: &PolicyObject, api: &ApiServer, prometheus: &Prometheus) {
-        let selected = |pod: &&Pod| policy.selects.contains(&pod.workload);
-        let pods: Vec<&Pod> = api.pods.values().map(AsRef::as_ref).filter(selected).collect();
-        let breached = |pod: &&&Pod| prometheus.truth(&pod.object.uid, policy.condition, now) != Some(false);
-        let allowed = policy.rule.limits.max_unhealthy.of(pods.iter().filter(|pod| !pod.terminating).count());
-        if pods.iter().filter(breached).count() > allowed {
-            self.stormy.insert(policy.rule.key.name.clone(), now);
-        }
-    }
-
     /// Whether a storm may hold back all but a first probe, or that as well.
     fn may_be_stormy(&self, now: Timestamp, policy: &PolicyObject, api: &ApiServer) -> bool {
         let rule = &policy.rule;
-        let lasts = rule.limits.storm_cooldown + rule.clear_for + rule.breach_for + times(rule.interval, 4) + SLACK;
+        let lasts = rule.limits.storm_cooldown + times(rule.interval, 4) + SLACK;
         let lately = self.stormy.get(&rule.key.name).is_some_and(|at| elapsed(*at, now) <= lasts);
         let tried = api.actions.values().any(|action| action.policy() == rule.key.name);
         lately && (tried || rule.limits.on_storm == OnStorm::Hold)
