@@ -16,8 +16,8 @@ pub(crate) const DEPLOYMENT: &str = "sample-app/deployment.yaml";
 pub(crate) const STATEFUL_SET: &str = "sample-app/statefulset/statefulset.yaml";
 /// What the example calls its Deployment, and its pods in the label `app`.
 pub(crate) const APP: &str = "sample-app";
-/// So long nothing is done: some ten looks.
-const QUIET: Duration = Duration::from_secs(10);
+/// So long nothing is done: six looks.
+const QUIET: Duration = Duration::from_secs(12);
 
 /// A workload of the examples under a name, which its pods carry in the label `app`.
 pub(crate) fn manifest(room: &Room<'_>, example: &str, name: &str, replicas: usize) -> Result<Value> {
@@ -57,6 +57,14 @@ pub(crate) async fn ready_pods(room: &Room<'_>, name: &str, count: usize) -> Res
 fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
+/// [`Room::policy`], looking every other second: what is reserved must be begun within two
+/// intervals, on a machine that is slow and shared.
+pub(crate) fn policy(room: &Room<'_>, name: &str, query: &str) -> Value {
+    let mut policy = room.policy(name, query);
+    policy["spec"]["interval"] = json!("2s");
+    policy
 }
 
 /// A policy's status, as it stands.

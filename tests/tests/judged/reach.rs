@@ -7,10 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use prunella_api::RESET_ANNOTATION;
-use prunella_e2e::{PATIENCE, Room, eventually, in_room, instant, name_of, uid_of};
+use prunella_e2e::{PATIENCE, Room, Story, condition, eventually, in_room, instant, name_of, uid_of};
 use serde_json::json;
 
-use crate::app::{APP, deploy, done, ready_pods, reserved_at, status};
+use crate::app::{self, APP, deploy, done, ready_pods, reserved_at, status};
 
 const POLICY: &str = "gauge";
 const SCRAPE: &str = "prometheus.io/scrape";
@@ -21,12 +21,12 @@ async fn a_misspelt_metric_is_told_of_until_it_is_mended() -> Result<()> {
     in_room("reach-nothing", async |room| {
         let pods = deploy(room, APP, 1).await?;
         let misspelt = room.gauge_over(5).replace("gauge", "guage");
-        room.apply(&room.policy(POLICY, &misspelt)).await?;
+        room.apply(&app::policy(room, POLICY, &misspelt)).await?;
         let observed = room.until_condition(POLICY, "Observed", "False", "NoSeries").await?;
         ensure!(observed.message.contains("correct its metric and labels"), "{}", observed.message);
         room.until_condition(POLICY, "Ready", "True", "Judging").await?;
 
-        room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
+        room.apply(&app::policy(room, POLICY, &room.gauge_over(5))).await?;
         room.until_condition(POLICY, "Observed", "True", "Answered").await?;
         room.simulate(&pods[0], "gauge?value=9").await?;
         room.until_outcome(POLICY, 1, "Succeeded").await.map(drop)
@@ -49,7 +49,7 @@ async fn pods_that_were_not_scraped_are_seen_within_a_minute_of_being_so() -> Re
             Ok(())
         })
         .await?;
-        room.apply(&room.policy(POLICY, &format!("{query} > 5"))).await?;
+        room.apply(&app::policy(room, POLICY, &format!("{query} > 5"))).await?;
         room.until_condition(POLICY, "Observed", "False", "NoSeries").await?;
         let mended = Timestamp::now();
         room.kubectl(&["annotate", "pod", &pod, &format!("{SCRAPE}=true")]).await?;
@@ -72,7 +72,7 @@ async fn series_that_keep_the_namespace_elsewhere_say_which_field_to_set() -> Re
             r#"label_replace(label_replace({}, "exported_namespace", "$1", "namespace", "(.+)"), "namespace", "monitoring", "", "")"#,
             room.gauge_over(5)
         );
-        let mut policy = room.policy(POLICY, &query);
+        let mut policy = app::policy(room, POLICY, &query);
         room.apply(&policy).await?;
         let observed = room.until_condition(POLICY, "Observed", "False", "NoSeriesMatchesTargets").await?;
         let mend = "its namespace is in the label exported_namespace; set target.namespaceLabel to it";
@@ -90,16 +90,46 @@ async fn series_that_keep_the_namespace_elsewhere_say_which_field_to_set() -> Re
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
+async fn that_only_the_dead_are_in_the_answer_after_a_heal_is_no_mistake_of_the_query() -> Result<()> {
+    in_room("reach-gone", async |room| {
+        let pods = deploy(room, APP, 2).await?;
+        eventually(PATIENCE, "both pods to be scraped", async || {
+            let scraped = room.ground.ask(&room.gauge_over(-1)).await?.len();
+            ensure!(scraped == 2, "{scraped} are");
+            Ok(())
+        })
+        .await?;
+        let story = Story::of(room);
+        let query = format!(r#"increase(sample_app_gauge{{namespace="{}"}}[1m]) > 0"#, room.name());
+        room.apply(&app::policy(room, POLICY, &query)).await?;
+        room.until_judged(POLICY).await?;
+        room.simulate(&pods[0], "gauge?value=9").await?;
+        room.until_outcome(POLICY, 1, "Succeeded").await?;
+
+        let dead = room.ground.ask(&query).await?;
+        ensure!(dead.len() == 1 && dead[0].label("pod") == name_of(&pods[0]), "{dead:?}");
+        let observed = room.until_condition(POLICY, "Observed", "True", "Answered").await?;
+        ensure!(observed.message.starts_with("1 series breached, 0 of them name"), "{}", observed.message);
+        let seen =
+            story.policy(POLICY, |policy| condition(policy, "Observed").map(|one| one.reason).unwrap_or_default());
+        ensure!(seen.iter().all(|one| one.is_empty() || one == "Answered"), "{seen:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
 async fn a_sum_that_loses_the_namespace_is_refused_and_works_when_it_is_kept() -> Result<()> {
     in_room("reach-lost", async |room| {
         let pods = deploy(room, APP, 1).await?;
-        room.apply(&room.policy(POLICY, "sum by (pod) (sample_app_gauge) > 5")).await?;
+        room.apply(&app::policy(room, POLICY, "sum by (pod) (sample_app_gauge) > 5")).await?;
         let stalled = room.until_condition(POLICY, "Stalled", "True", "NamespaceNotPinned").await?;
         ensure!(stalled.message.contains(&format!("add namespace={:?}", room.name())), "{}", stalled.message);
         room.until_condition(POLICY, "Ready", "False", "NamespaceNotPinned").await?;
         room.simulate(&pods[0], "gauge?value=9").await?;
 
-        room.apply(&room.policy(POLICY, "sum by (namespace, pod) (sample_app_gauge) > 5")).await?;
+        room.apply(&app::policy(room, POLICY, "sum by (namespace, pod) (sample_app_gauge) > 5")).await?;
         room.until_outcome(POLICY, 1, "Succeeded").await?;
         ensure!(done(room)? == [format!("create pods/eviction {}", name_of(&pods[0]))], "{:#?}", done(room)?);
         Ok(())
@@ -112,7 +142,7 @@ async fn a_sum_that_loses_the_namespace_is_refused_and_works_when_it_is_kept() -
 async fn a_pod_younger_than_it_must_be_is_not_judged() -> Result<()> {
     const AGE: SignedDuration = SignedDuration::from_secs(30);
     in_room("reach-young", async |room| {
-        let mut policy = room.policy(POLICY, &room.gauge_over(5));
+        let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
         policy["spec"]["target"]["minAge"] = json!("30s");
         room.apply(&policy).await?;
         let pods = deploy(room, APP, 1).await?;
@@ -146,7 +176,7 @@ async fn a_reset_lets_what_is_exhausted_be_tried_again_after_its_cooldown() -> R
     const COOLDOWN: SignedDuration = SignedDuration::from_secs(35);
     in_room("reach-reset", async |room| {
         let first = deploy(room, APP, 1).await?;
-        let mut policy = room.policy(POLICY, &room.gauge_over(5));
+        let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
         policy["spec"]["limits"]["cooldown"] = json!("35s");
         room.apply(&policy).await?;
         room.until_judged(POLICY).await?;
@@ -177,7 +207,7 @@ async fn a_reset_lets_what_is_exhausted_be_tried_again_after_its_cooldown() -> R
 async fn what_recovers_by_itself_is_told_of_and_counted_and_left_alone() -> Result<()> {
     in_room("reach-recovers", async |room| {
         let pods = deploy(room, APP, 1).await?;
-        let mut policy = room.policy(POLICY, &room.gauge_over(5));
+        let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
         policy["spec"]["condition"]["for"] = json!("20s");
         room.apply(&policy).await?;
         room.until_judged(POLICY).await?;

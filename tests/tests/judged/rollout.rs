@@ -8,7 +8,7 @@ use prunella_api::SickTarget;
 use prunella_e2e::{PATIENCE, Room, eventually, in_room, instant, uid_of};
 use serde_json::{Value, json};
 
-use crate::app::{APP, DEPLOYMENT, deploy, manifest, status};
+use crate::app::{self, APP, DEPLOYMENT, deploy, manifest, status};
 
 const POLICY: &str = "gauge";
 /// An eviction is asked for after an instant that is told in whole seconds.
@@ -24,7 +24,7 @@ async fn nothing_is_done_to_pods_of_a_rollout_that_gets_on() -> Result<()> {
         next["spec"]["minReadySeconds"] = json!(5);
         room.apply(&next).await?;
         let query = format!(r#"sample_app_gauge{{namespace="{}"}} < 1"#, room.name());
-        room.apply(&room.policy(POLICY, &query)).await?;
+        room.apply(&app::policy(room, POLICY, &query)).await?;
 
         let held = until_held_back(room).await?;
         println!("{} is held back until {:?}", held.name, held.blocked_until);
@@ -48,7 +48,7 @@ async fn pods_of_a_rollout_that_is_stuck_are_healed_when_it_has_made_no_progress
     const WITHIN: SignedDuration = SignedDuration::from_secs(20);
     in_room("rollout-stuck", async |room| {
         let old = deploy(room, APP, 2).await?;
-        let mut policy = room.policy(POLICY, &room.gauge_over(5));
+        let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
         policy["spec"]["steps"][0]["verify"]["within"] = json!("20s");
         room.apply(&policy).await?;
         room.until_judged(POLICY).await?;

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use prunella_e2e::{PATIENCE, Room, Told, eventually, in_room, name_of, uid_of};
 use serde_json::{Value, json};
 
-use crate::app::{APP, blocked, deploy, done, nothing_more, over_at, ready_pods, reserved_at, status};
+use crate::app::{self, APP, blocked, deploy, done, nothing_more, over_at, ready_pods, reserved_at, status};
 
 const POLICY: &str = "gauge";
 
@@ -176,7 +176,7 @@ async fn where_storms_are_to_be_held_nothing_is_done_and_everybody_is_told() -> 
 
 /// That nothing but the storm holds anybody back.
 fn stormy(room: &Room<'_>, query: &str) -> Value {
-    let mut policy = room.policy(POLICY, query);
+    let mut policy = app::policy(room, POLICY, query);
     let limits = &mut policy["spec"]["limits"];
     limits["maxUnhealthy"] = json!("50%");
     limits["maxConcurrent"] = json!(5);

@@ -3,10 +3,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
-use prunella_e2e::{PATIENCE, Room, condition, eventually, in_room, uid_of};
-use serde_json::json;
+use prunella_e2e::{PATIENCE, Room, condition, eventually, in_room, name_of, uid_of};
+use serde_json::{Value, json};
 
-use crate::app::{APP, STATEFUL_SET, deploy, done, manifest, nothing_more, ready_pods, status};
+use crate::app::{self, APP, STATEFUL_SET, deploy, done, manifest, nothing_more, ready_pods, status};
 
 const POLICY: &str = "jumps";
 const SET: &str = "web";
@@ -22,6 +22,7 @@ async fn a_successor_is_not_condemned_by_its_predecessors_samples() -> Result<()
         let pods = ready_pods(room, SET, 2).await?;
         room.apply(&policy(room)).await?;
         room.until_judged(POLICY).await?;
+        until_scraped(room).await?;
         // A pod whose name never recurs has the same fault: it shows that the query and
         // the policy do heal.
         for sick in [&pods[1], &others[0]] {
@@ -34,7 +35,7 @@ async fn a_successor_is_not_condemned_by_its_predecessors_samples() -> Result<()
         room.until_outcome(POLICY, 1, "Succeeded").await?;
         nothing_more(room, 1).await?;
         until_returned(room, "web-1").await?;
-        ensure!(done(room)? == [format!("create pods/eviction {}", prunella_e2e::name_of(&others[0]))]);
+        ensure!(done(room)? == [format!("create pods/eviction {}", name_of(&others[0]))]);
         let now = ready_pods(room, SET, 2).await?;
         ensure!(uid_of(&now[1]) == uid_of(&successor), "the successor is gone");
 
@@ -52,14 +53,25 @@ async fn a_successor_is_not_condemned_by_its_predecessors_samples() -> Result<()
 
 /// Written as restarts are watched: an increase over five minutes, and no uid by which a
 /// pod could be told from the one before.
-fn policy(room: &Room<'_>) -> serde_json::Value {
+fn policy(room: &Room<'_>) -> Value {
     let query = format!(r#"increase(sample_app_gauge{{namespace="{}"}}[5m]) > 0"#, room.name());
-    let mut policy = room.policy(POLICY, &query);
+    let mut policy = app::policy(room, POLICY, &query);
     let spec = &mut policy["spec"];
     spec["target"]["selector"] = json!({"matchExpressions": [{"key": "app", "operator": "In", "values": [APP, SET]}]});
     spec["steps"][0]["verify"]["within"] = json!("6m");
     spec["limits"]["maxConcurrent"] = json!(5);
     policy
+}
+
+/// What was 9 from the first sample on never increased.
+async fn until_scraped(room: &Room<'_>) -> Result<()> {
+    let query = format!(r#"sample_app_gauge{{namespace="{}"}}"#, room.name());
+    eventually(PATIENCE, "every pod to be scraped", async || {
+        let scraped = room.ground.ask(&query).await?.len();
+        ensure!(scraped == 4, "{scraped} are");
+        Ok(())
+    })
+    .await
 }
 
 /// The query returns a series that names this pod.

@@ -1,14 +1,18 @@
 //! A whole workload as the target: a series names it by its own label, by one of its
 //! pods, or not at all where it speaks of all there is.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt as _;
+use kube::api::ListParams;
 use prunella_e2e::{Room, in_room};
 use serde_json::{Value, json};
 
-use crate::app::{deploy, done};
+use crate::app::{self, deploy, done};
 
 /// Of a Deployment that was not restarted yet.
 const UNTOUCHED: &str = "kube_deployment_status_observed_generation";
@@ -50,7 +54,17 @@ async fn restarted(room: &Room<'_>, name: &str, query: &str, series: &Value) -> 
     ensure!(target.uid == uid && subject.uid == uid, "{target:?}, {subject:?}");
     ensure!(done(room)?.contains(&format!("patch deployments {name}")), "{:#?}", done(room)?);
     let told: Vec<_> = room.told(&uid).await?.into_iter().map(|one| one.reason).collect();
-    ensure!(told.contains(&"Firing".to_owned()) && told.contains(&"Reserved".to_owned()), "{told:?}");
+    ensure!(told.contains(&"Firing".to_owned()) && told.contains(&"Succeeded".to_owned()), "{told:?}");
+    told_of_as_they_are(room, &uid).await
+}
+
+/// Every Event on the Deployment names it by the API that serves it.
+async fn told_of_as_they_are(room: &Room<'_>, uid: &str) -> Result<()> {
+    let events = room.api::<Event>().list(&ListParams::default()).await?.items;
+    let named = events.into_iter().filter_map(|event| event.regarding);
+    let ours = named.filter(|object| object.uid.as_deref() == Some(uid));
+    let versions: BTreeSet<_> = ours.filter_map(|object| object.api_version).collect();
+    ensure!(versions == ["apps/v1".to_owned()].into(), "{versions:?}");
     Ok(())
 }
 
@@ -66,7 +80,8 @@ async fn a_series_with_the_uid_of_another_object_names_nobody() -> Result<()> {
         };
         room.apply(&with_uid("00000000-0000-0000-0000-000000000000")).await?;
         let observed = room.until_condition(NAME, "Observed", "False", "NoSeriesMatchesTargets").await?;
-        ensure!(observed.message.contains("uid"), "{}", observed.message);
+        let mend = format!("no selected object is called {NAME} and has the uid 00000000-");
+        ensure!(observed.message.contains(&mend), "{}", observed.message);
         room.until_condition(NAME, "Healthy", "True", "NoTargetSick").await?;
         ensure!(room.actions(NAME).await?.is_empty(), "an action was reserved");
 
@@ -80,7 +95,7 @@ async fn a_series_with_the_uid_of_another_object_names_nobody() -> Result<()> {
 }
 
 fn policy(room: &Room<'_>, name: &str, query: &str) -> Value {
-    let mut policy = room.policy(name, query);
+    let mut policy = app::policy(room, name, query);
     let spec = &mut policy["spec"];
     spec["target"]["kind"] = json!("Deployment");
     spec["target"]["selector"]["matchLabels"] = json!({"app": name});
