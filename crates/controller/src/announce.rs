@@ -72,6 +72,19 @@ impl Announcer {
     }
 }
 
+/// A target as Events refer to it: a pod, or one of the workloads.
+pub(crate) fn target(namespace: &str, kind: &str, name: &str, uid: &str) -> ObjectReference {
+    let api_version = if kind == "Pod" { "v1" } else { "apps/v1" };
+    ObjectReference {
+        api_version: Some(api_version.to_owned()),
+        kind: Some(kind.to_owned()),
+        name: Some(name.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        uid: Some(uid.to_owned()),
+        ..ObjectReference::default()
+    }
+}
+
 async fn publish(recorder: Recorder, mut waiting: mpsc::Receiver<(Event, ObjectReference)>, metrics: Arc<Metrics>) {
     while let Some((event, on)) = waiting.recv().await {
         if let Err(error) = within(DEADLINE, recorder.publish(&event, &on)).await {

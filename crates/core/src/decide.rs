@@ -34,7 +34,7 @@ use crate::policy::Policy;
 use crate::refusal::{Reason, Refusal};
 use crate::target::{Object, Target, Uid};
 
-pub use matching::{Matching, Sight};
+pub use matching::{Matching, POD_LABEL, Sight, UID_LABEL};
 pub use storm::{Storm, StormChange};
 pub use timers::{Phase, Timer};
 pub use verify::Verification;

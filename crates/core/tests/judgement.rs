@@ -125,6 +125,21 @@ fn a_query_that_reaches_nothing_is_asked_about_again_soon_and_mends_itself() {
     assert!(!asks(&world, 670));
 }
 
+#[test]
+fn a_query_that_returns_only_those_who_are_gone_is_asked_whether_it_reaches_the_living() {
+    let gone = series("gone", 7.0).labels;
+    for (evidence, reach) in [(breached(&["gone", "a"]), Reach::Targets), (breached(&["gone"]), Reach::NoTarget(gone))]
+    {
+        let mut world = World::new(vec![pod("a", -600)]);
+        world.evidence = evidence;
+        let asked = world.decide(second(0), &observation(second(0), &breached(&["gone"]))).questions;
+        assert_eq!(asked, [Question::Evidence]);
+        assert_eq!(world.look(0, &breached(&["gone"])).memory.reached.map(|reached| reached.reach), Some(reach));
+        let asked = world.decide(second(10), &observation(second(10), &breached(&["gone"]))).questions;
+        assert_eq!(asked, [], "not at every look");
+    }
+}
+
 // Youth
 
 #[test]

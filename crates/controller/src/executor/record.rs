@@ -14,7 +14,7 @@ use prunella_core::target::Object;
 use serde_json::json;
 use tracing::{debug, info};
 
-use crate::announce::News;
+use crate::announce::{self, News};
 use crate::context::Context;
 use crate::ledger;
 use crate::writes::DEADLINE;
@@ -247,22 +247,16 @@ async fn write(action: &HealingAction, status: HealingActionStatus, context: &Co
 }
 
 fn tell(action: &HealingAction, news: &News, context: &Context) {
-    let namespace = action.namespace();
+    let namespace = action.namespace().unwrap_or_default();
     let policy = ObjectReference {
         api_version: Some(prunella_api::HealingPolicy::api_version(&()).into_owned()),
         kind: Some(prunella_api::HealingPolicy::kind(&()).into_owned()),
         name: Some(action.spec.policy.name.clone()),
-        namespace: namespace.clone(),
+        namespace: Some(namespace.clone()),
         uid: Some(action.spec.policy.uid.clone()),
         ..ObjectReference::default()
     };
-    let target = ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some(action.spec.target.kind.clone()),
-        name: Some(action.spec.target.name.clone()),
-        namespace,
-        uid: Some(action.spec.target.uid.clone()),
-        ..ObjectReference::default()
-    };
+    let target = &action.spec.target;
+    let target = announce::target(&namespace, &target.kind, &target.name, &target.uid);
     context.announcer.tell_both(news, &policy, &target);
 }

@@ -10,7 +10,7 @@ use prunella_api::{
     ActionSummary, HealingPolicy, HealingPolicyStatus, RefusalCount, SickTarget, StormStatus, TargetCounts,
     set_condition,
 };
-use prunella_core::decide::{Decision, Phase, Reach, Skipped, Timer};
+use prunella_core::decide::{Decision, Matching, Phase, Reach, Skipped, Timer};
 use prunella_core::ledger::{Ledger, Record, State};
 use prunella_core::observation::{Answer, Observation, UnknownReason};
 use prunella_core::refusal::{Reason, Refusal};
@@ -164,13 +164,16 @@ impl Scene<'_> {
     }
 
     /// That the query does not reach the targets, by what it returned or by what it could.
+    /// One that is known to reach them returned what is of those that are gone.
     fn astray(&self) -> Option<(&'static str, String)> {
-        let matching = &self.decision.matching;
-        match &matching.first_ignored {
-            Some(labels) if matching.matched == 0 => {
+        let Matching { matched, first_ignored, .. } = &self.decision.matching;
+        let reach = self.decision.memory.reached.as_ref().map(|reached| &reached.reach);
+        let reaches = reach == Some(&Reach::Targets) && self.decision.counts.selected > 0;
+        match first_ignored {
+            Some(labels) if *matched == 0 && !reaches => {
                 words::astray(&self.compiled.policy, &Reach::NoTarget(labels.clone()))
             }
-            _ => words::astray(&self.compiled.policy, &self.decision.memory.reached.as_ref()?.reach),
+            _ => words::astray(&self.compiled.policy, reach?),
         }
     }
 

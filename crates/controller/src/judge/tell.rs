@@ -12,7 +12,7 @@ use tracing::info;
 use super::reserve::decimal;
 use super::scene::passed_over;
 use super::{Compiled, words};
-use crate::announce::News;
+use crate::announce::{self, News};
 use crate::context::Context;
 
 /// Tells what happened to targets since the last decision.
@@ -26,7 +26,7 @@ pub(super) fn transitions(policy: &HealingPolicy, compiled: &Compiled, decision:
         if transition.change == Change::Recovered {
             context.metrics.recovered(&compiled.policy.key);
         }
-        context.announcer.tell_both(&news, &policy.object_ref(&()), &pod(compiled, &transition.target));
+        context.announcer.tell_both(&news, &policy.object_ref(&()), &reference(compiled, &transition.target));
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) fn reserved(
             action.name_any(),
         ),
     };
-    context.announcer.tell_both(&news, &policy.object_ref(&()), &pod(compiled, &reservation.target));
+    context.announcer.tell_both(&news, &policy.object_ref(&()), &reference(compiled, &reservation.target));
 }
 
 fn news(compiled: &Compiled, decision: &Decision, transition: &Transition) -> News {
@@ -120,13 +120,6 @@ fn news(compiled: &Compiled, decision: &Decision, transition: &Transition) -> Ne
     News { warning, reason, action: "Judge".to_owned(), note }
 }
 
-fn pod(compiled: &Compiled, target: &Object) -> ObjectReference {
-    ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some(target.kind.clone()),
-        name: Some(target.name.clone()),
-        namespace: Some(compiled.policy.key.namespace.clone()),
-        uid: Some(target.uid.to_string()),
-        ..ObjectReference::default()
-    }
+fn reference(compiled: &Compiled, target: &Object) -> ObjectReference {
+    announce::target(&compiled.policy.key.namespace, &target.kind, &target.name, target.uid.as_str())
 }

@@ -1,6 +1,6 @@
 //! The sentences of the brakes, used wherever one is told: conditions, Events, log lines.
 
-use prunella_core::decide::Reach;
+use prunella_core::decide::{POD_LABEL, Reach, UID_LABEL};
 use prunella_core::observation::Labels;
 use prunella_core::policy::{OnStorm, Policy, SeriesMatch};
 use prunella_core::refusal::{Reason, Refusal};
@@ -77,8 +77,18 @@ fn mend(policy: &Policy, labels: &Labels) -> String {
         (Some(namespace), _) if namespace != own => format!("it is of the namespace {namespace}, not {own}"),
         (None, _) if !policy.pinned => format!("it carries no label {place}: add {place}={own:?} to every selector"),
         (_, SeriesMatch::Label(label)) => match labels.get(label) {
+            None if let Some(pod) = labels.get(POD_LABEL).filter(|_| label != POD_LABEL) => {
+                format!(
+                    "no selected object has a pod called {pod}: it is of one that is gone, or compare target.selector"
+                )
+            }
             None => format!("it carries no label {label}: keep it in the query, or set target.match.label"),
-            Some(name) => format!("no selected object is called {name}: compare target.selector"),
+            Some(name) => match labels.get(UID_LABEL) {
+                None => format!("no selected object is called {name}: compare target.selector"),
+                Some(uid) => format!(
+                    "no selected object is called {name} and has the uid {uid}: it is of one that is gone, or compare target.selector"
+                ),
+            },
         },
         (_, SeriesMatch::Global) => "the selector chooses no object".to_owned(),
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Inputs;
 use jiff::Timestamp;
 use naming::Naming;
-pub(super) use naming::POD_LABEL;
+pub use naming::{POD_LABEL, UID_LABEL};
 
 use crate::observation::{Answer, History, Labels, Series};
 use crate::policy::OnNoData;

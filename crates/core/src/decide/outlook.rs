@@ -16,7 +16,7 @@ use crate::time::{after, elapsed};
 /// not make the loop spin.
 const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(100);
 
-/// How often it is asked whether a query that returns nothing could return something.
+/// How often it is asked whether a query that returns nobody could return somebody.
 const REACH_CHECKED_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// The same while it could not: whoever mends a label wants to see it.
 const REACH_MISSED_EVERY: SignedDuration = SignedDuration::from_mins(1);
@@ -42,11 +42,12 @@ pub(super) fn questions(
     evidence.into_iter().chain(history.map(|since| Question::History { since })).chain(freshness).collect()
 }
 
-/// Whether nobody has asked lately if the query reaches anything at all: an empty answer
-/// looks the same when all is well and when a label is misspelt.
+/// Whether nobody has asked lately if the query reaches anybody at all: an empty answer
+/// looks the same when all is well and when a label is misspelt, and so does one of those
+/// alone who are gone, which a range remembers for minutes after each heal.
 fn reach_is_unknown(inputs: Inputs<'_>, matching: &Matching) -> bool {
-    let empty = matches!(inputs.observation.breach, Answer::Answered(_)) && matching.returned == 0;
-    empty
+    let nobody = matches!(inputs.observation.breach, Answer::Answered(_)) && matching.matched == 0;
+    nobody
         && inputs.memory.reached.as_ref().is_none_or(|reached| {
             let patience = if reached.reach == Reach::Targets { REACH_CHECKED_EVERY } else { REACH_MISSED_EVERY };
             elapsed(reached.at, inputs.observation.at) >= patience

@@ -1,14 +1,22 @@
 //! Which labels of a selector reach the result unchanged. Only by those may a
 //! selector be narrowed down to one target: in `cpu * on (node) group_left ()
-//! load`, asking `load` for the target's `pod` would find nothing, always.
+//! load`, asking `load` for the target's `pod` would find nothing, always. And which
+//! labels are written on the way: what reaches the result in these is not the selector's.
 
 use std::collections::BTreeSet;
 
 use promql_parser::parser::{BinaryExpr, LabelModifier, VectorMatchCardinality};
 
-/// The labels whose value in the result is the selector's own.
+/// The labels whose value in the result is the selector's own, and those that
+/// `label_replace` or `label_join` gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Carried {
+pub(super) struct Carried {
+    unchanged: Unchanged,
+    written: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Unchanged {
     /// These and no others.
     Only(BTreeSet<String>),
     /// All but these.
@@ -17,26 +25,40 @@ pub(super) enum Carried {
 
 impl Carried {
     pub(super) fn all() -> Self {
-        Self::Except(BTreeSet::new())
+        Self { unchanged: Unchanged::Except(BTreeSet::new()), written: BTreeSet::new() }
     }
 
     pub(super) fn none() -> Self {
-        Self::Only(BTreeSet::new())
+        Self { unchanged: Unchanged::Only(BTreeSet::new()), written: BTreeSet::new() }
     }
 
     pub(super) fn contains(&self, label: &str) -> bool {
-        match self {
-            Self::Only(labels) => labels.contains(label),
-            Self::Except(labels) => !labels.contains(label),
+        match &self.unchanged {
+            Unchanged::Only(labels) => labels.contains(label),
+            Unchanged::Except(labels) => !labels.contains(label),
         }
+    }
+
+    /// Whether the result's value of `label` is written on the way.
+    pub(super) fn writes(&self, label: &str) -> bool {
+        self.written.contains(label)
+    }
+
+    /// Below what writes `label`.
+    #[must_use]
+    pub(super) fn written(mut self, label: &str) -> Self {
+        if self.contains(label) {
+            self.written.insert(label.to_owned());
+        }
+        self.without(&[label.to_owned()])
     }
 
     /// Without `labels`.
     #[must_use]
     pub(super) fn without(mut self, labels: &[String]) -> Self {
-        match &mut self {
-            Self::Only(kept) => kept.retain(|label| !labels.contains(label)),
-            Self::Except(dropped) => dropped.extend(labels.iter().cloned()),
+        match &mut self.unchanged {
+            Unchanged::Only(kept) => kept.retain(|label| !labels.contains(label)),
+            Unchanged::Except(dropped) => dropped.extend(labels.iter().cloned()),
         }
         self
     }
@@ -44,7 +66,8 @@ impl Carried {
     /// Nothing but `labels`.
     #[must_use]
     pub(super) fn within(self, labels: &[String]) -> Self {
-        Self::Only(labels.iter().filter(|label| self.contains(label)).cloned().collect())
+        let kept = labels.iter().filter(|label| self.contains(label)).cloned().collect();
+        Self { unchanged: Unchanged::Only(kept), ..self }
     }
 
     /// Through an aggregation's `by` or `without`; with neither, nothing is left.
@@ -53,7 +76,7 @@ impl Carried {
         match grouping {
             Some(LabelModifier::Include(labels)) => self.within(&labels.labels),
             Some(LabelModifier::Exclude(labels)) => self.without(&labels.labels),
-            None => Self::none(),
+            None => self.within(&[]),
         }
     }
 

@@ -45,8 +45,10 @@ impl Leaf {
 
     /// Whether a series can come from here that carries `label="value"` to the result.
     pub(super) fn may_carry(&self, label: &str, value: &str) -> bool {
-        let may =
-            |one: &Selector| one.carried.contains(label) && pin(&one.vector, label).is_none_or(|pin| pin == value);
+        let own = |one: &Selector| pin(&one.vector, label).is_none_or(|pin| pin == value);
+        // What is written may be anything: the label that honorLabels would have kept is
+        // put back so.
+        let may = |one: &Selector| one.carried.writes(label) || (one.carried.contains(label) && own(one));
         self.alternatives.iter().any(may)
     }
 }
@@ -111,7 +113,7 @@ fn under_call(call: &Call, carried: &Carried) -> Vec<Leaf> {
         "absent" | "absent_over_time" => return Vec::new(),
         "scalar" => Carried::none(),
         "label_replace" | "label_join" => match call.args.args.get(1).map(AsRef::as_ref) {
-            Some(Expr::StringLiteral(label)) => carried.clone().without(std::slice::from_ref(&label.val)),
+            Some(Expr::StringLiteral(label)) => carried.clone().written(&label.val),
             _ => Carried::none(),
         },
         // Joins labels of another metric on.

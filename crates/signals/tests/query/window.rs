@@ -42,6 +42,14 @@ fn a_namespace_is_pinned_by_every_selector_carried_or_lost() {
         ("sum by (namespace, pod) (x) > 1", Carried),
         ("sum without (namespace) (x) > 1", Lost),
         (r#"x{namespace="bar"} > 1"#, Lost),
+        (
+            r#"label_replace(x{exported_namespace="shop"}, "namespace", "$1", "exported_namespace", "(.+)") > 1"#,
+            Carried,
+        ),
+        (r#"label_replace(sum by (pod) (x), "namespace", "shop", "", "") > 1"#, Carried),
+        (r#"label_join(x{namespace="bar"}, "namespace", "", "place") > 1"#, Carried),
+        (r#"sum by (pod) (label_replace(x, "namespace", "shop", "", "")) > 1"#, Lost),
+        (r#"label_replace(sum by (pod) (x), "place", "shop", "", "") > 1"#, Lost),
         ("vector(1) > 0", Lost),
     ] {
         let compiled = |evidence| Query::compile(query, Some(evidence)).unwrap();

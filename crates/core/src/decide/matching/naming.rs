@@ -6,10 +6,10 @@ use crate::observation::Labels;
 use crate::policy::{Policy, SeriesMatch};
 use crate::target::{Target, Uid};
 
-/// A pod's uid, as kube-state-metrics writes it.
-const UID_LABEL: &str = "uid";
+/// The label that holds an object's uid, as kube-state-metrics writes it.
+pub const UID_LABEL: &str = "uid";
 /// By this label a series of a pod names the workload that the pod belongs to.
-pub(in crate::decide) const POD_LABEL: &str = "pod";
+pub const POD_LABEL: &str = "pod";
 
 /// The living targets by all that a series may call them.
 pub(super) struct Naming<'a> {

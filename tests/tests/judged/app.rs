@@ -1,0 +1,111 @@
+//! The app as these tests lay it out, and what they all look at.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use kube::api::ListParams;
+use prunella_api::{HealingAction, HealingPolicyStatus};
+use prunella_e2e::{PATIENCE, Room, eventually, name_of, steadily};
+use serde_json::{Value, json};
+use testbed::audit::Event;
+
+pub(crate) const DEPLOYMENT: &str = "sample-app/deployment.yaml";
+pub(crate) const STATEFUL_SET: &str = "sample-app/statefulset/statefulset.yaml";
+/// What the example calls its Deployment, and its pods in the label `app`.
+pub(crate) const APP: &str = "sample-app";
+/// So long nothing is done: six looks.
+const QUIET: Duration = Duration::from_secs(12);
+
+/// A workload of the examples under a name, which its pods carry in the label `app`.
+pub(crate) fn manifest(room: &Room<'_>, example: &str, name: &str, replicas: usize) -> Result<Value> {
+    let mut manifest = room.example(example)?;
+    manifest["metadata"]["name"] = json!(name);
+    manifest["metadata"]["labels"]["app"] = json!(name);
+    let spec = &mut manifest["spec"];
+    spec["replicas"] = json!(replicas);
+    spec["selector"]["matchLabels"]["app"] = json!(name);
+    let template = &mut spec["template"];
+    template["metadata"]["labels"]["app"] = json!(name);
+    // Nobody is to wait for a pod that is on its way out, or to be found ready.
+    template["spec"]["terminationGracePeriodSeconds"] = json!(1);
+    template["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] = json!(1);
+    Ok(manifest)
+}
+
+/// Lays out a Deployment; its pods when all are ready.
+pub(crate) async fn deploy(room: &Room<'_>, name: &str, replicas: usize) -> Result<Vec<Pod>> {
+    room.apply(&manifest(room, DEPLOYMENT, name, replicas)?).await?;
+    ready_pods(room, name, replicas).await
+}
+
+/// Waits until a workload has so many pods and all are ready; they come by name.
+pub(crate) async fn ready_pods(room: &Room<'_>, name: &str, count: usize) -> Result<Vec<Pod>> {
+    eventually(PATIENCE, &format!("{count} ready pods of {name}"), async || {
+        let mut pods = room.api::<Pod>().list(&ListParams::default().labels(&format!("app={name}"))).await?.items;
+        pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        let ready = pods.iter().filter(|pod| is_ready(pod)).count();
+        ensure!((ready, pods.len()) == (count, count), "{ready} of {} are ready", pods.len());
+        pods.sort_by_key(name_of);
+        Ok(pods)
+    })
+    .await
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
+}
+
+/// [`Room::policy`], looking every other second: what is reserved must be begun within two
+/// intervals, on a machine that is slow and shared.
+pub(crate) fn policy(room: &Room<'_>, name: &str, query: &str) -> Value {
+    let mut policy = room.policy(name, query);
+    policy["spec"]["interval"] = json!("2s");
+    policy
+}
+
+/// A policy's status, as it stands.
+pub(crate) async fn status(room: &Room<'_>, policy: &str) -> Result<HealingPolicyStatus> {
+    Ok(room.policy_now(policy).await?.status.unwrap_or_default())
+}
+
+/// What holds how many back.
+pub(crate) fn blocked(status: &HealingPolicyStatus) -> Vec<(&str, i32)> {
+    status.blocked.iter().map(|one| (one.reason.as_str(), one.count)).collect()
+}
+
+/// `verb resource/subresource name` of everything the controller asked to be done to
+/// workloads.
+pub(crate) fn done(room: &Room<'_>) -> Result<Vec<String>> {
+    Ok(room.healing_writes()?.iter().map(what).collect())
+}
+
+fn what(request: &Event) -> String {
+    let object = &request.object_ref;
+    let resource = [object.resource.as_str(), object.subresource.as_str()].join("/");
+    format!("{} {} {}", request.verb, resource.trim_end_matches('/'), object.name)
+}
+
+/// For several looks nothing more than this is asked for.
+pub(crate) async fn nothing_more(room: &Room<'_>, than: usize) -> Result<()> {
+    steadily(QUIET, "the quiet", async || {
+        let done = done(room)?;
+        ensure!(done.len() == than, "{done:#?}");
+        Ok(())
+    })
+    .await
+}
+
+/// When an action was reserved; in whole seconds.
+pub(crate) fn reserved_at(action: &HealingAction) -> Timestamp {
+    action.creation_timestamp().map_or(Timestamp::MIN, |time| time.0)
+}
+
+/// When an action was over; in whole seconds.
+pub(crate) fn over_at(action: &HealingAction) -> Timestamp {
+    let finished = action.status.as_ref().and_then(|status| status.finished_at.as_ref());
+    finished.map_or(Timestamp::MAX, |time| time.0)
+}

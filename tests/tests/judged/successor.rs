@@ -1,0 +1,94 @@
+//! A name that is carried on: what the pod before was seen to do is not laid to the one
+//! that has its name now.
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use prunella_e2e::{PATIENCE, Room, condition, eventually, in_room, name_of, uid_of};
+use serde_json::{Value, json};
+
+use crate::app::{self, APP, STATEFUL_SET, deploy, done, manifest, nothing_more, ready_pods, status};
+
+const POLICY: &str = "jumps";
+const SET: &str = "web";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_successor_is_not_condemned_by_its_predecessors_samples() -> Result<()> {
+    in_room("successor", async |room| {
+        let mut set = manifest(room, STATEFUL_SET, SET, 2)?;
+        set["spec"]["serviceName"] = json!(SET);
+        room.apply(&set).await?;
+        let others = deploy(room, APP, 2).await?;
+        let pods = ready_pods(room, SET, 2).await?;
+        room.apply(&policy(room)).await?;
+        room.until_judged(POLICY).await?;
+        until_scraped(room).await?;
+        // A pod whose name never recurs has the same fault: it shows that the query and
+        // the policy do heal.
+        for sick in [&pods[1], &others[0]] {
+            room.simulate(sick, "gauge?value=9").await?;
+        }
+        until_returned(room, "web-1").await?;
+
+        room.kubectl(&["delete", "pod", "web-1"]).await?;
+        let successor = until_followed(room, &pods[1]).await?;
+        room.until_outcome(POLICY, 1, "Succeeded").await?;
+        nothing_more(room, 1).await?;
+        until_returned(room, "web-1").await?;
+        ensure!(done(room)? == [format!("create pods/eviction {}", name_of(&others[0]))]);
+        let now = ready_pods(room, SET, 2).await?;
+        ensure!(uid_of(&now[1]) == uid_of(&successor), "the successor is gone");
+
+        let policy = room.policy_now(POLICY).await?;
+        let status = status(room, POLICY).await?;
+        ensure!(!status.sick.iter().any(|sick| sick.name == "web-1"), "{:?}", status.sick);
+        let observed = condition(&policy, "Observed").context("no condition")?;
+        ensure!(observed.status == "True", "{}: {}", observed.reason, observed.message);
+        let told = room.told(&uid_of(&successor)).await?;
+        ensure!(told.is_empty(), "{told:#?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Written as restarts are watched: an increase over five minutes, and no uid by which a
+/// pod could be told from the one before.
+fn policy(room: &Room<'_>) -> Value {
+    let query = format!(r#"increase(sample_app_gauge{{namespace="{}"}}[5m]) > 0"#, room.name());
+    let mut policy = app::policy(room, POLICY, &query);
+    let spec = &mut policy["spec"];
+    spec["target"]["selector"] = json!({"matchExpressions": [{"key": "app", "operator": "In", "values": [APP, SET]}]});
+    spec["steps"][0]["verify"]["within"] = json!("6m");
+    spec["limits"]["maxConcurrent"] = json!(5);
+    policy
+}
+
+/// What was 9 from the first sample on never increased.
+async fn until_scraped(room: &Room<'_>) -> Result<()> {
+    let query = format!(r#"sample_app_gauge{{namespace="{}"}}"#, room.name());
+    eventually(PATIENCE, "every pod to be scraped", async || {
+        let scraped = room.ground.ask(&query).await?.len();
+        ensure!(scraped == 4, "{scraped} are");
+        Ok(())
+    })
+    .await
+}
+
+/// The query returns a series that names this pod.
+async fn until_returned(room: &Room<'_>, pod: &str) -> Result<()> {
+    let query = format!(r#"increase(sample_app_gauge{{namespace="{}", pod="{pod}"}}[5m]) > 0"#, room.name());
+    eventually(PATIENCE, &format!("{pod} to be breached"), async || {
+        ensure!(!room.ground.ask(&query).await?.is_empty(), "it is not");
+        Ok(())
+    })
+    .await
+}
+
+async fn until_followed(room: &Room<'_>, predecessor: &Pod) -> Result<Pod> {
+    eventually(PATIENCE, "another pod of the name", async || {
+        let pod = ready_pods(room, SET, 2).await?.pop().context("no pod")?;
+        ensure!(uid_of(&pod) != uid_of(predecessor), "it is still the one before");
+        Ok(pod)
+    })
+    .await
+}
