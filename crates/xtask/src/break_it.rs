@@ -117,11 +117,14 @@ fn notices(one: &Break, copy: &Path, target: &Path) -> Result<()> {
 fn where_it_is(one: &Break, copy: &Path) -> Result<Vec<String>> {
     let folder = one.package.strip_prefix("prunella-").unwrap_or(&one.package);
     let tests = copy.join("crates").join(folder).join("tests");
-    for entry in fs::read_dir(&tests).into_iter().flatten() {
-        let file = entry?.path();
-        let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        if file.is_file() && fs::read_to_string(&file)?.contains(&format!("fn {}(", one.test)) {
-            return Ok(vec!["--test".to_owned(), stem]);
+    let head = format!("fn {}(", one.test);
+    for suite in fs::read_dir(&tests).into_iter().flatten() {
+        let suite = suite?.path();
+        for file in fs::read_dir(&suite).into_iter().flatten() {
+            if fs::read_to_string(file?.path()).is_ok_and(|text| text.contains(&head)) {
+                let name = suite.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                return Ok(vec!["--test".to_owned(), name]);
+            }
         }
     }
     Ok(vec!["--lib".to_owned(), "--bins".to_owned()])

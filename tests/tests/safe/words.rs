@@ -63,10 +63,7 @@ async fn each_brake_has_one_word_everywhere_and_tells_the_truth_about_its_end() 
         })
         .await
     };
-    stream::iter(rows.map(|word| row(word).boxed_local()))
-    .buffer_unordered(AT_ONCE)
-    .try_collect()
-    .await
+    stream::iter(rows.map(|word| row(word).boxed_local())).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// Puts one brake in place before a pod that is sick.
@@ -160,7 +157,16 @@ async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
         room.until_condition(POLICY, "Blocked", "True", "Suspended").await?;
         match &source {
             Some(source) => source.tell(Lie::Status(500)),
-            None => room.simulate(pod, "gauge?value=0").await?,
+            None => {
+                room.simulate(pod, "gauge?value=0").await?;
+                // It must not be seen breached once more when it may be acted on.
+                eventually(PATIENCE, "the sick pod's series to be clear", async || {
+                    let breached = room.ground.ask(&room.gauge_over(5)).await?;
+                    ensure!(breached.is_empty(), "{breached:?}");
+                    Ok(())
+                })
+                .await?;
+            }
         }
         let patch = json!({"spec": {"suspend": false}}).to_string();
         room.kubectl(&["patch", "healingpolicy", POLICY, "--type=merge", "--patch", &patch]).await?;
@@ -236,7 +242,8 @@ async fn told(room: &Room<'_>, word: &str, held: &Held) -> Result<()> {
 /// Whether the time that is told is the one at which the brake lets go.
 async fn truly(room: &Room<'_>, wanted: Until, told: Option<Timestamp>) -> Result<()> {
     let actions = room.actions(POLICY).await?;
-    let mut created: Vec<_> = actions.iter().filter_map(|one| Some(one.metadata.creation_timestamp.as_ref()?.0)).collect();
+    let mut created: Vec<_> =
+        actions.iter().filter_map(|one| Some(one.metadata.creation_timestamp.as_ref()?.0)).collect();
     created.sort_unstable();
     let after = |action: Option<&Timestamp>, time: SignedDuration| anyhow::Ok(*action.context("no action")? + time);
     let wanted = match wanted {

@@ -1,7 +1,6 @@
 //! What is decided: sickness and recovery, matching, evidence, brakes, verdicts.
 
-mod support;
-
+use crate::support::*;
 use prunella_core::decide::{Change, Question};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
@@ -9,7 +8,6 @@ use prunella_core::observation::Answer;
 use prunella_core::policy::{Mode, OnNoData};
 use prunella_core::refusal::Reason;
 use prunella_core::target::NotHealable;
-use support::*;
 
 fn changes(decision: &prunella_core::Decision) -> Vec<Change> {
     decision.transitions.iter().map(|transition| transition.change).collect()

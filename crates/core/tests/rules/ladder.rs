@@ -1,7 +1,6 @@
 //! The ladder, its end, and what holds healing back as a whole.
 
-mod support;
-
+use crate::support::*;
 use prunella_core::Decision;
 use prunella_core::decide::{Change, Phase, Question, Timer};
 use prunella_core::execute::OutcomeReason;
@@ -9,7 +8,6 @@ use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, History, SeriesHistory, Unknown, UnknownReason};
 use prunella_core::policy::Mode;
 use prunella_core::target::{OptOut, Target};
-use support::*;
 
 /// What was decided for the only sick target: `rung/attempt`, or the refusal.
 fn place(decision: &Decision) -> String {

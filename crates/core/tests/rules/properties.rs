@@ -2,10 +2,9 @@
 //! sources, dead exporters, restarts that lose the memory, clocks that jump, actions
 //! that end in any way at any time.
 
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::{World, pod, record, second, seconds, series};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use prunella_core::decide::{Decision, Memory};
@@ -13,7 +12,6 @@ use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::{Answer, UnknownReason};
 use prunella_core::policy::{Mode, Unhealthy};
 use prunella_core::target::Uid;
-use support::{World, pod, second, seconds, series};
 
 const PODS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -214,7 +212,7 @@ fn twins(rounds: &[Round], others: &[(usize, u8, i64)]) -> Result<bool, TestCase
         world.policy.limits.max_unhealthy = Unhealthy::Percent(50);
         for (sequence, (place, state, created)) in (1..).zip(others) {
             let target = pod(PODS[place % PODS.len()], -10_000);
-            let mut other = support::record("r", sequence, &target, *created, State::Pending);
+            let mut other = record("r", sequence, &target, *created, State::Pending);
             other.policy.name = "another".into();
             (0..state % 5).for_each(|dice| go_on(&mut other, dice, second(0)));
             world.ledger.records.push(other);
@@ -295,7 +293,7 @@ proptest! {
         world.policy.limits.cooldown = SignedDuration::from_secs(cooldown);
         world.policy.limits.window = SignedDuration::from_secs(window);
         world.policy.limits.max_actions = count;
-        world.ledger.records.push(support::record("r", u64::MAX, &pod("a", 0), 0, State::Verifying));
+        world.ledger.records.push(record("r", u64::MAX, &pod("a", 0), 0, State::Verifying));
         for at in [instant(at), instant(now), Timestamp::MIN, Timestamp::MAX] {
             for breach in [answer(None), Answer::Answered(vec![]), Answer::Answered(vec![series("a", f64::INFINITY)])] {
                 let decision = world.look_at(at, &breach);

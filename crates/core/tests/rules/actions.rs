@@ -1,8 +1,7 @@
 //! Actions on whole workloads: what a step comes to for a target, where it does not
 //! apply, whom it keeps away, and by whom it is judged.
 
-mod support;
-
+use crate::support::{self, *};
 use proptest::prelude::*;
 use prunella_core::Decision;
 use prunella_core::action::{Action, ActionSpec, Inapplicable, ScaleSpec, Scope, Towards};
@@ -10,7 +9,6 @@ use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::Answer;
 use prunella_core::policy::{Mode, StepSpec, Unhealthy};
 use prunella_core::target::{Autoscaler, Object, Target, Workload};
-use support::*;
 
 fn workload(replicas: i32) -> Workload {
     Workload { replicas: Some(replicas), rolls_out: true, all_selected: true, autoscaler: None, rollout_progress: None }

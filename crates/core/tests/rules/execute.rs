@@ -1,8 +1,7 @@
 //! How an action is done: the transition table, and what a crash at any point
 //! leaves for the next pass to find.
 
-mod support;
-
+use crate::support::{second, seconds};
 use prunella_core::action::{Action, Disruption};
 use prunella_core::execute::{
     Effect, Facts, LiveField, LiveSubject, LiveTarget, OutcomeReason, PolicyStanding, Step, Transition, World,
@@ -11,7 +10,6 @@ use prunella_core::ledger::{Outcome, State};
 use prunella_core::next_step;
 use prunella_core::policy::Mode;
 use prunella_core::target::{NotHealable, Object};
-use support::{second, seconds};
 
 fn facts(state: State) -> Facts {
     Facts {

@@ -1,8 +1,7 @@
 //! The cases in brackets: each rule of the judgement by the harm it keeps off. Storms,
 //! the ladder and sickness have files of their own.
 
-mod support;
-
+use crate::support::*;
 use prunella_core::decide::{Change, Question, Reach};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
@@ -10,7 +9,6 @@ use prunella_core::observation::{Answer, Labels, Series};
 use prunella_core::policy::{Mode, SeriesMatch, SubjectCap};
 use prunella_core::refusal::Reason;
 use prunella_core::target::{NotHealable, Object, OptOut, Workload};
-use support::*;
 
 fn labelled(labels: &[(&str, &str)]) -> Answer {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Labels>();

@@ -1,12 +1,10 @@
 //! Everything failing at once: one probe, the next only after it has helped.
 
-mod support;
-
+use crate::support::*;
 use prunella_core::decide::{Memory, Storm, StormChange};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::policy::{OnStorm, Unhealthy};
-use support::*;
 
 /// Four old pods, of which two may be sick; as many actions as one likes.
 fn world() -> World {
