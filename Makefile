@@ -43,7 +43,7 @@ test-unit: ## Unit, property and table tests, and the checks of the house: no ro
 
 .PHONY: test-e2e
 test-e2e: build ## Suites on real clusters, taken down at the end (KEEP=1 leaves the shared one); root, Linux
-	$(call stage,test-e2e,$(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored)
+	$(call stage,test-e2e,export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; $(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored)
 
 .PHONY: test-crash
 test-crash: build ## The controller killed, lied to and doubled at every write; root, Linux

@@ -212,7 +212,11 @@ pub enum Change {
     /// Breached for `for`.
     StartedFiring,
     /// Clear for `clearFor` (or, when it was only pending, once).
-    Recovered,
+    Recovered {
+        /// Whether it was firing and nothing was done about it: what comes of a sickness
+        /// without any healing.
+        by_itself: bool,
+    },
     /// Every rung of the ladder was tried, or does not apply.
     Exhausted,
     /// It is firing and not acted on, for another reason than before.

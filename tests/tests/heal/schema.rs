@@ -47,6 +47,10 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/target/selector", json!({}), "selector must not be empty"),
         ("/spec/target/selector", json!({"matchLabels": {}}), "selector must not be empty"),
         ("/spec/target/match", json!({"label": "not a label"}), "spec.target.match.label"),
+        ("/spec/target/match", json!({"label": "pod", "global": {}}), "match takes one of label and global"),
+        ("/spec/target/namespaceLabel", json!("not a label"), "spec.target.namespaceLabel"),
+        ("/spec/target/minAge", json!("25h"), "minAge must be at most 24h"),
+        ("/spec/target/kind", json!("Deployment"), "deletePod is for pods alone"),
         ("/spec/steps", json!([]), "at least 1 items"),
         ("/spec/steps", json!(vec![step; 11]), "Too many"),
         ("/spec/steps/0/action", json!({}), "exactly one kind of action must be given"),
@@ -65,6 +69,11 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/limits/maxActions/count", json!(0), "greater than or equal to 1"),
         ("/spec/limits/maxActions/per", json!("30s"), "maxActions.per must lie between 1m and 24h"),
         ("/spec/limits/maxConcurrent", json!(0), "greater than or equal to 1"),
+        ("/spec/limits/maxUnhealthy", json!(0), "maxUnhealthy must be a number from 1 to 10000 or a percentage"),
+        ("/spec/limits/maxUnhealthy", json!("101%"), "or a percentage from 1% to 100%"),
+        ("/spec/limits/maxUnhealthy", json!("half"), "or a percentage from 1% to 100%"),
+        ("/spec/limits/onStorm", json!("Panic"), "Unsupported value"),
+        ("/spec/limits/stormCooldown", json!("25h"), "stormCooldown must be at most 24h"),
     ]
 }
 

@@ -135,15 +135,15 @@ async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
         "SubjectCap" | "MaxActions" => until = Until::AfterTheFirst(hour),
         _ => {}
     }
-    if let (Some(source), "Stale") = (&source, word) {
-        source.tell(Lie::NoInstant);
-    }
     if word == "ObservationUnknown" {
         // It must be firing first, and is held back by another brake until then.
         policy["spec"]["suspend"] = json!(true);
     }
     room.apply(&policy).await?;
     room.until_judged(POLICY).await?;
+    if let (Some(source), "Stale") = (&source, word) {
+        source.tell(Lie::NoInstant);
+    }
     let always_true = matches!(word, "Exhausted" | "Cooldown" | "SubjectCap" | "MaxActions");
     let sick = match word {
         _ if always_true || word == "TargetBusy" => &pods[..0],
@@ -241,7 +241,12 @@ async fn told(room: &Room<'_>, word: &str, held: &Held) -> Result<()> {
 
 /// Whether the time that is told is the one at which the brake lets go.
 async fn truly(room: &Room<'_>, wanted: Until, told: Option<Timestamp>) -> Result<()> {
-    let actions = room.actions(POLICY).await?;
+    let mut actions = room.actions(POLICY).await?;
+    // What provably had no effect gave its budget back.
+    actions.retain(|one| {
+        let outcome = one.status.as_ref().and_then(|status| status.outcome.as_deref());
+        !matches!(outcome, Some("Cancelled" | "Superseded" | "Expired"))
+    });
     let mut created: Vec<_> =
         actions.iter().filter_map(|one| Some(one.metadata.creation_timestamp.as_ref()?.0)).collect();
     created.sort_unstable();

@@ -23,7 +23,7 @@ pub(super) fn transitions(policy: &HealingPolicy, compiled: &Compiled, decision:
     for transition in &decision.transitions {
         let news = news(compiled, decision, transition);
         info!(policy = %compiled.policy.key, target = %transition.target, "{}: {}", news.reason, news.note);
-        if transition.change == Change::Recovered {
+        if transition.change == (Change::Recovered { by_itself: true }) {
             context.metrics.recovered(&compiled.policy.key);
         }
         context.announcer.tell_both(&news, &policy.object_ref(&()), &reference(compiled, &transition.target));
@@ -115,7 +115,10 @@ fn news(compiled: &Compiled, decision: &Decision, transition: &Transition) -> Ne
             refusal.reason.as_str(),
             format!("{target} is sick and not acted on: {}", words::refusal(compiled, refusal)),
         ),
-        Change::Recovered => (false, "Recovered", format!("{target} is no longer breached")),
+        Change::Recovered { by_itself } => {
+            let how = if by_itself { ", and nothing was done about it" } else { "" };
+            (false, "Recovered", format!("{target} is no longer breached{how}"))
+        }
     };
     News { warning, reason, action: "Judge".to_owned(), note }
 }

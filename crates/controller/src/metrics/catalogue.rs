@@ -126,9 +126,9 @@ pub(crate) const ACTIONS: Entry = Entry {
 pub(crate) const RECOVERIES: Entry = Entry {
     name: "recoveries",
     kind: Kind::Counter,
-    help: "Targets that recovered, by themselves or by an action",
+    help: "Targets that were sick and recovered by themselves, without any action",
     labels: &[NAMESPACE, POLICY],
-    tells: "More of them than actions that succeeded: much of what is healed would have healed itself.",
+    tells: "What becomes of sickness where nothing is done: more of them than actions that succeeded, and much of what is healed would have healed itself.",
     example: "increase(prunella_recoveries_total[1d]) > 0",
 };
 pub(crate) const EVALUATIONS: Entry = Entry {

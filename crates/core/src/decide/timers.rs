@@ -60,7 +60,7 @@ pub(super) fn advance(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> (BTr
             (Some(timer), Sight::Breached(value)) if timer.restored => Some(take_over(inputs, target, *timer, value)),
             _ => step(earlier.copied(), sight, inputs.observation.at, inputs.policy),
         };
-        transitions.extend(transition(target, earlier, timer.as_ref()));
+        transitions.extend(transition(inputs, target, timer.as_ref()));
         if let Some(timer) = timer {
             timers.insert(uid.clone(), timer);
         }
@@ -125,11 +125,16 @@ fn cleared(timer: Timer, at: Timestamp, policy: &Policy) -> Option<Timer> {
     (span.held() < policy.clear_for).then_some(Timer { breach: None, clear: Some(span), frozen: false, ..timer })
 }
 
-fn transition(target: &Target, earlier: Option<&Timer>, timer: Option<&Timer>) -> Option<Transition> {
+fn transition(inputs: Inputs<'_>, target: &Target, timer: Option<&Timer>) -> Option<Transition> {
+    let earlier = inputs.memory.timers.get(&target.object.uid);
+    let reset = inputs.policy.limits.ladder_reset;
+    let by_itself = earlier.is_some_and(|timer| {
+        timer.phase == Phase::Firing && inputs.ledger.last_against(target, timer.since, reset).is_none()
+    });
     let change = match (earlier.map(|timer| timer.phase), timer.map(|timer| timer.phase)) {
         (None, Some(Phase::Pending)) => Change::BecamePending,
         (None | Some(Phase::Pending), Some(Phase::Firing)) => Change::StartedFiring,
-        (Some(_), None) => Change::Recovered,
+        (Some(_), None) => Change::Recovered { by_itself },
         _ => return None,
     };
     Some(Transition { target: target.object.clone(), change, value: timer.map(|timer| timer.value) })

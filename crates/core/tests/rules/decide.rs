@@ -35,7 +35,7 @@ fn a_breach_that_ends_before_its_time_is_forgotten() {
     let mut world = World::new(vec![pod("a", -600)]);
     world.look_from_to(0, 20, &breached(&["a"]));
     let clear = world.look(30, &breached(&[]));
-    assert_eq!(changes(&clear), [Change::Recovered]);
+    assert_eq!(changes(&clear), [Change::Recovered { by_itself: false }]);
     assert_eq!(reserved(&world.look(40, &breached(&["a"]))), [""; 0]);
     assert_eq!(reserved(&world.look_from_to(50, 60, &breached(&["a"]))), [""; 0]);
     assert_eq!(reserved(&world.look(70, &breached(&["a"]))), ["a"], "it holds anew for 30 s");
@@ -61,7 +61,7 @@ fn recovery_takes_clear_for_with_evidence() {
     world.look_from_to(0, 30, &breached(&["a"]));
     assert_eq!(changes(&world.look(40, &breached(&[]))), []);
     assert_eq!(changes(&world.look(50, &breached(&[]))), []);
-    assert_eq!(changes(&world.look(60, &breached(&[]))), [Change::Recovered]);
+    assert_eq!(changes(&world.look(60, &breached(&[]))), [Change::Recovered { by_itself: true }]);
 }
 
 #[test]
@@ -105,9 +105,9 @@ fn an_outage_is_no_recovery() {
     assert_eq!(world.memory.timers.len(), 1);
     // 10 s clear, 10 s outage, 10 s clear: only the clear ones count.
     assert_eq!(changes(&world.look_from_to(110, 120, &breached(&[]))), []);
-    assert!(!changes(&world.look(130, &silent())).contains(&Change::Recovered));
+    assert!(!changes(&world.look(130, &silent())).contains(&Change::Recovered { by_itself: true }));
     assert_eq!(changes(&world.look(140, &breached(&[]))), []);
-    assert_eq!(changes(&world.look(150, &breached(&[]))), [Change::Recovered]);
+    assert_eq!(changes(&world.look(150, &breached(&[]))), [Change::Recovered { by_itself: true }]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn empty_is_not_proof_of_health() {
     assert_eq!(refused(&dead), [("a", "NoData")].into());
     world.policy.on_no_data = OnNoData::Clear;
     assert_eq!(changes(&world.look_from_to(100, 110, &breached(&[]))), []);
-    assert_eq!(changes(&world.look(120, &breached(&[]))), [Change::Recovered]);
+    assert_eq!(changes(&world.look(120, &breached(&[]))), [Change::Recovered { by_itself: true }]);
 }
 
 #[test]

@@ -293,6 +293,20 @@ fn why_a_sick_target_is_left_alone_is_told_once_for_each_reason() {
     assert_eq!(told(&world.look(70, &breached(&["a"]))), [""; 0], "it is in the hands of an action");
 }
 
+#[test]
+fn what_gets_well_without_any_action_is_told_from_what_was_acted_on() {
+    for (acted, by_itself) in [(false, true), (true, false)] {
+        let mut world = World::new(vec![pod("a", -600)]);
+        world.policy.mode = Mode::DryRun;
+        world.look_from_to(0, 30, &breached(&["a"]));
+        if acted {
+            world.ledger.records.push(record("r", 1, &world.targets[0], 30, State::Finished(Outcome::Succeeded)));
+        }
+        let well = world.look_from_to(40, 60, &breached(&[]));
+        assert_eq!(well.transitions[0].change, Change::Recovered { by_itself });
+    }
+}
+
 // A dry run
 
 #[test]
