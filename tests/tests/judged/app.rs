@@ -35,10 +35,23 @@ pub(crate) fn manifest(room: &Room<'_>, example: &str, name: &str, replicas: usi
     Ok(manifest)
 }
 
-/// Lays out a Deployment; its pods when all are ready.
+/// Lays out a Deployment; its pods when all are ready and scraped.
 pub(crate) async fn deploy(room: &Room<'_>, name: &str, replicas: usize) -> Result<Vec<Pod>> {
     room.apply(&manifest(room, DEPLOYMENT, name, replicas)?).await?;
+    let scraped = format!(r#"sample_app_gauge{{namespace="{}", pod=~"{name}-.*"}}"#, room.name());
+    until_returned(room, &scraped, replicas).await?;
     ready_pods(room, name, replicas).await
+}
+
+/// Waits until Prometheus has so many series for a query. A policy that finds none looks
+/// for some a minute later, and what is high from its first sample on never increased.
+pub(crate) async fn until_returned(room: &Room<'_>, query: &str, count: usize) -> Result<()> {
+    eventually(PATIENCE, &format!("{count} series for {query}"), async || {
+        let returned = room.ground.ask(query).await?;
+        ensure!(returned.len() == count, "{returned:?}");
+        Ok(())
+    })
+    .await
 }
 
 /// Waits until a workload has so many pods and all are ready; they come by name.

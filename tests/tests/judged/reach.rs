@@ -10,7 +10,7 @@ use prunella_api::RESET_ANNOTATION;
 use prunella_e2e::{PATIENCE, Room, Story, condition, eventually, in_room, instant, name_of, uid_of};
 use serde_json::json;
 
-use crate::app::{self, APP, deploy, done, ready_pods, reserved_at, status};
+use crate::app::{self, APP, deploy, done, ready_pods, reserved_at, status, until_returned};
 
 const POLICY: &str = "gauge";
 const SCRAPE: &str = "prometheus.io/scrape";
@@ -43,12 +43,7 @@ async fn pods_that_were_not_scraped_are_seen_within_a_minute_of_being_so() -> Re
         let pod = name_of(deploy(room, APP, 1).await?.first().context("no pod")?);
         room.kubectl(&["annotate", "pod", &pod, &format!("{SCRAPE}-")]).await?;
         let query = format!(r#"sample_app_gauge{{namespace="{}", pod="{pod}"}}"#, room.name());
-        eventually(PATIENCE, "the pod not to be scraped", async || {
-            let series = room.ground.ask(&query).await?;
-            ensure!(series.is_empty(), "{series:?}");
-            Ok(())
-        })
-        .await?;
+        until_returned(room, &query, 0).await?;
         room.apply(&app::policy(room, POLICY, &format!("{query} > 5"))).await?;
         room.until_condition(POLICY, "Observed", "False", "NoSeries").await?;
         let mended = Timestamp::now();
@@ -93,14 +88,10 @@ async fn series_that_keep_the_namespace_elsewhere_say_which_field_to_set() -> Re
 async fn that_only_the_dead_are_in_the_answer_after_a_heal_is_no_mistake_of_the_query() -> Result<()> {
     in_room("reach-gone", async |room| {
         let pods = deploy(room, APP, 2).await?;
-        eventually(PATIENCE, "both pods to be scraped", async || {
-            let scraped = room.ground.ask(&room.gauge_over(-1)).await?.len();
-            ensure!(scraped == 2, "{scraped} are");
-            Ok(())
-        })
-        .await?;
         let story = Story::of(room);
-        let query = format!(r#"increase(sample_app_gauge{{namespace="{}"}}[1m]) > 0"#, room.name());
+        let increase = format!(r#"increase(sample_app_gauge{{namespace="{}"}}[1m])"#, room.name());
+        until_returned(room, &increase, 2).await?;
+        let query = format!("{increase} > 0");
         room.apply(&app::policy(room, POLICY, &query)).await?;
         room.until_judged(POLICY).await?;
         room.simulate(&pods[0], "gauge?value=9").await?;
@@ -148,12 +139,7 @@ async fn a_pod_younger_than_it_must_be_is_not_judged() -> Result<()> {
         let pods = deploy(room, APP, 1).await?;
         room.simulate(&pods[0], "gauge?value=9").await?;
         let judged = pods[0].creation_timestamp().context("no time")?.0 + AGE;
-        eventually(PATIENCE, "the pod to be in the answer", async || {
-            let series = room.ground.ask(&room.gauge_over(5)).await?;
-            ensure!(!series.is_empty(), "it is not");
-            Ok(())
-        })
-        .await?;
+        until_returned(room, &room.gauge_over(5), 1).await?;
         ensure!(Timestamp::now() < judged, "this machine is too slow: the pod is old already");
         let sick = status(room, POLICY).await?.sick;
         ensure!(sick.is_empty() || Timestamp::now() >= judged, "judged too young: {sick:?}");

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use prunella_e2e::{PATIENCE, Room, condition, eventually, in_room, name_of, uid_of};
 use serde_json::{Value, json};
 
-use crate::app::{self, APP, STATEFUL_SET, deploy, done, manifest, nothing_more, ready_pods, status};
+use crate::app::{self, APP, STATEFUL_SET, deploy, done, manifest, nothing_more, ready_pods, status, until_returned};
 
 const POLICY: &str = "jumps";
 const SET: &str = "web";
@@ -19,22 +19,22 @@ async fn a_successor_is_not_condemned_by_its_predecessors_samples() -> Result<()
         set["spec"]["serviceName"] = json!(SET);
         room.apply(&set).await?;
         let others = deploy(room, APP, 2).await?;
+        until_returned(room, &increase(room, ".*"), 4).await?;
         let pods = ready_pods(room, SET, 2).await?;
         room.apply(&policy(room)).await?;
         room.until_judged(POLICY).await?;
-        until_scraped(room).await?;
         // A pod whose name never recurs has the same fault: it shows that the query and
         // the policy do heal.
         for sick in [&pods[1], &others[0]] {
             room.simulate(sick, "gauge?value=9").await?;
         }
-        until_returned(room, "web-1").await?;
+        until_returned(room, &increased(room, "web-1"), 1).await?;
 
         room.kubectl(&["delete", "pod", "web-1"]).await?;
         let successor = until_followed(room, &pods[1]).await?;
         room.until_outcome(POLICY, 1, "Succeeded").await?;
         nothing_more(room, 1).await?;
-        until_returned(room, "web-1").await?;
+        until_returned(room, &increased(room, "web-1"), 1).await?;
         ensure!(done(room)? == [format!("create pods/eviction {}", name_of(&others[0]))]);
         let now = ready_pods(room, SET, 2).await?;
         ensure!(uid_of(&now[1]) == uid_of(&successor), "the successor is gone");
@@ -54,8 +54,7 @@ async fn a_successor_is_not_condemned_by_its_predecessors_samples() -> Result<()
 /// Written as restarts are watched: an increase over five minutes, and no uid by which a
 /// pod could be told from the one before.
 fn policy(room: &Room<'_>) -> Value {
-    let query = format!(r#"increase(sample_app_gauge{{namespace="{}"}}[5m]) > 0"#, room.name());
-    let mut policy = app::policy(room, POLICY, &query);
+    let mut policy = app::policy(room, POLICY, &increased(room, ".*"));
     let spec = &mut policy["spec"];
     spec["target"]["selector"] = json!({"matchExpressions": [{"key": "app", "operator": "In", "values": [APP, SET]}]});
     spec["steps"][0]["verify"]["within"] = json!("6m");
@@ -63,25 +62,12 @@ fn policy(room: &Room<'_>) -> Value {
     policy
 }
 
-/// What was 9 from the first sample on never increased.
-async fn until_scraped(room: &Room<'_>) -> Result<()> {
-    let query = format!(r#"sample_app_gauge{{namespace="{}"}}"#, room.name());
-    eventually(PATIENCE, "every pod to be scraped", async || {
-        let scraped = room.ground.ask(&query).await?.len();
-        ensure!(scraped == 4, "{scraped} are");
-        Ok(())
-    })
-    .await
+fn increase(room: &Room<'_>, pods: &str) -> String {
+    format!(r#"increase(sample_app_gauge{{namespace="{}", pod=~"{pods}"}}[5m])"#, room.name())
 }
 
-/// The query returns a series that names this pod.
-async fn until_returned(room: &Room<'_>, pod: &str) -> Result<()> {
-    let query = format!(r#"increase(sample_app_gauge{{namespace="{}", pod="{pod}"}}[5m]) > 0"#, room.name());
-    eventually(PATIENCE, &format!("{pod} to be breached"), async || {
-        ensure!(!room.ground.ask(&query).await?.is_empty(), "it is not");
-        Ok(())
-    })
-    .await
+fn increased(room: &Room<'_>, pods: &str) -> String {
+    format!("{} > 0", increase(room, pods))
 }
 
 async fn until_followed(room: &Room<'_>, predecessor: &Pod) -> Result<Pod> {
