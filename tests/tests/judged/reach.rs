@@ -194,11 +194,11 @@ async fn what_recovers_by_itself_is_told_of_and_counted_and_left_alone() -> Resu
     in_room("reach-recovers", async |room| {
         let pods = deploy(room, APP, 1).await?;
         let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
-        policy["spec"]["condition"]["for"] = json!("20s");
+        policy["spec"]["suspend"] = json!(true);
         room.apply(&policy).await?;
         room.until_judged(POLICY).await?;
         room.simulate(&pods[0], "gauge?value=9").await?;
-        until_told(room, &pods[0], "Pending").await?;
+        until_told(room, &pods[0], "Firing").await?;
         room.simulate(&pods[0], "gauge?value=0").await?;
         until_told(room, &pods[0], "Recovered").await?;
         let query = format!(r#"prunella_recoveries_total{{exported_namespace="{}"}}"#, room.name());
