@@ -177,6 +177,7 @@ pub enum SourceKind {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)").message("selector must not be empty: an empty one would choose every object of the namespace"),
+    validation = Rule::new("!has(self.match) || !has(self.match.global) || self.kind != 'Pod'").message("match.global is for workloads alone, for it names no pod: make target.kind Deployment, StatefulSet or DaemonSet"),
     validation = Rule::new("duration(self.minAge) <= duration('24h')").message("minAge must be at most 24h")
 )]
 pub struct TargetSpec {
@@ -400,6 +401,10 @@ pub struct HealingPolicyStatus {
     /// The generation of the spec that this status was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// A digest of the condition, the target and the steps that this status was made from. With another one no timer is taken over after a restart.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// Ready, Stalled, Observed, Healthy, Healing and Blocked, each with a reason and a message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::condition::conditions_schema")]

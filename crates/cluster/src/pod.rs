@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use prunella_core::target::{NotHealable, Object, OptOut, Target};
 
@@ -57,11 +57,7 @@ impl SlimPod {
                 .as_ref()
                 .and_then(|spec| spec.termination_grace_period_seconds)
                 .map(SignedDuration::from_secs),
-            system_critical: pod
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.priority_class_name.as_deref())
-                .is_some_and(|class| SYSTEM_CRITICAL.contains(&class)),
+            system_critical: is_system_critical(pod.spec.as_ref()),
         })
     }
 
@@ -143,6 +139,13 @@ fn not_healable(pod: &Pod, controller: Option<&Object>) -> Option<NotHealable> {
             Some(_) => None,
         }
     }
+}
+
+/// Whether pods of this kind are what the cluster cannot do without.
+#[must_use]
+pub(crate) fn is_system_critical(spec: Option<&PodSpec>) -> bool {
+    let class = spec.and_then(|spec| spec.priority_class_name.as_deref());
+    class.is_some_and(|class| SYSTEM_CRITICAL.contains(&class))
 }
 
 /// The owner that controls the object.

@@ -6,10 +6,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use prunella_core::target::Uid;
+use prunella_core::time::{before, whole_seconds};
 
 /// The reason by which a Deployment says that its newest rollout is complete.
 const COMPLETE: &str = "NewReplicaSetAvailable";
@@ -28,8 +30,23 @@ pub(crate) struct Rollout {
 /// The rollouts under way.
 #[derive(Debug, Default)]
 pub(crate) struct Rollouts {
-    under_way: Mutex<HashMap<Uid, (Rollout, Instant)>>,
+    under_way: Mutex<HashMap<Uid, Progress>>,
 }
+
+/// How far a rollout ever came.
+#[derive(Debug)]
+struct Progress {
+    furthest: Rollout,
+    /// When it came there.
+    at: Instant,
+    /// The same by the API server's clock, once somebody asked: told anew from the
+    /// monotonic clock it would differ by a hair each time, and with it every status.
+    told: Option<Timestamp>,
+}
+
+/// A rollout that has stood still for so long is forgotten: it is stuck, or its workload
+/// is gone.
+const FORGOTTEN_AFTER: Duration = Duration::from_hours(25);
 
 impl Rollouts {
     /// Takes note of how a workload stands; `None`: it is in no rollout.
@@ -39,21 +56,32 @@ impl Rollouts {
             under_way.remove(workload);
             return;
         };
-        // What was found half-way may just have moved: the first sight counts as progress.
-        let (furthest, progress) = under_way.entry(workload.clone()).or_insert((rollout, now));
+        under_way.retain(|_, progress| now.saturating_duration_since(progress.at) < FORGOTTEN_AFTER);
+        let Some(known) = under_way.get_mut(workload) else {
+            // What was found half-way may just have moved: the first sight counts as progress.
+            under_way.insert(workload.clone(), Progress { furthest: rollout, at: now, told: None });
+            return;
+        };
+        let furthest = known.furthest;
         if furthest.generation != rollout.generation {
-            (*furthest, *progress) = (rollout, now);
+            *known = Progress { furthest: rollout, at: now, told: None };
         } else if rollout.updated > furthest.updated || rollout.available > furthest.available {
-            furthest.updated = furthest.updated.max(rollout.updated);
-            furthest.available = furthest.available.max(rollout.available);
-            *progress = now;
+            let furthest = Rollout {
+                updated: furthest.updated.max(rollout.updated),
+                available: furthest.available.max(rollout.available),
+                ..furthest
+            };
+            *known = Progress { furthest, at: now, told: None };
         }
     }
 
     /// When the rollout of a workload last made progress; `None` when none is under way.
-    pub(crate) fn progress(&self, workload: &Uid) -> Option<Instant> {
-        let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.get(workload).map(|(_, progress)| *progress)
+    /// In whole seconds, by the clock that says `now`.
+    pub(crate) fn progress(&self, workload: &Uid, now: Timestamp) -> Option<Timestamp> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = under_way.get_mut(workload)?;
+        let ago = SignedDuration::try_from(progress.at.elapsed()).unwrap_or_default();
+        Some(*progress.told.get_or_insert_with(|| whole_seconds(before(now, ago))))
     }
 }
 
@@ -98,7 +126,6 @@ pub(crate) fn of_daemon_set(object: &DaemonSet) -> Option<Rollout> {
 mod tests {
     use super::*;
     use serde_json::json;
-    use std::time::Duration;
 
     #[test]
     fn only_what_was_never_reached_before_is_progress() {
@@ -117,10 +144,13 @@ mod tests {
             (60, 3, 0, 2, 60),
         ] {
             rollouts.note(&uid, Some(Rollout { generation, updated, available }), at(second));
-            assert_eq!(rollouts.progress(&uid), Some(at(progress)), "at second {second}");
+            let known = |rollouts: &Rollouts| rollouts.under_way.lock().unwrap().get(&uid).map(|known| known.at);
+            assert_eq!(known(&rollouts), Some(at(progress)), "at second {second}");
         }
+        let told = rollouts.progress(&uid, Timestamp::UNIX_EPOCH);
+        assert_eq!(rollouts.progress(&uid, Timestamp::MAX), told, "once told, it stays");
         rollouts.note(&uid, None, at(70));
-        assert_eq!(rollouts.progress(&uid), None);
+        assert_eq!(rollouts.progress(&uid, Timestamp::UNIX_EPOCH), None);
     }
 
     #[test]

@@ -109,8 +109,15 @@ impl Targets {
     /// The workloads of a kind, `Deployment`, `StatefulSet` or `DaemonSet`, that
     /// `selector` chooses, each with its pods.
     #[must_use]
-    pub fn workloads(&self, namespace: &str, kind: &str, selector: &Selector, now: Timestamp) -> Vec<Target> {
-        let mut targets = self.workloads.targets(namespace, kind, selector, now);
+    pub fn workloads(
+        &self,
+        namespace: &str,
+        kind: &str,
+        selector: &Selector,
+        system_critical: bool,
+        now: Timestamp,
+    ) -> Vec<Target> {
+        let mut targets = self.workloads.targets(namespace, kind, selector, system_critical, now);
         let pods = self.pods.select(namespace, |pod| (!pod.is_terminating()).then(|| pod.clone()));
         let owned: Vec<(Object, Object)> =
             pods.iter().filter_map(|pod| Some((self.top_controller(namespace, pod)?, pod.object().clone()))).collect();
@@ -136,7 +143,7 @@ impl Targets {
     fn owners_of_others(&self, namespace: &str, selector: &Selector) -> BTreeSet<Uid> {
         let owner = |pod: &SlimPod| {
             let other = !selector.matches(pod.labels()) && !pod.is_terminating();
-            Some(self.top_controller(namespace, pod).filter(|_| other)?.uid)
+            if other { Some(self.top_controller(namespace, pod)?.uid) } else { None }
         };
         self.pods.select(namespace, owner).into_iter().collect()
     }

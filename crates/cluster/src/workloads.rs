@@ -5,19 +5,19 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::PodSpec;
 use kube::core::{NamespaceResourceScope, Selector, SelectorExt};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use prunella_core::target::{Autoscaler, NotHealable, Object, OptOut, Target, Workload};
-use prunella_core::time::before;
 use serde::de::DeserializeOwned;
 
 use crate::cache::{Cache, watch_config};
 use crate::marks::opt_out;
-use crate::pod::controller_of;
+use crate::pod::{controller_of, is_system_critical};
 use crate::rollout::{self, Rollout, Rollouts};
 
 /// The update strategy by which a pod is replaced only when somebody deletes it.
@@ -46,6 +46,7 @@ struct SlimWorkload {
     replicas: Option<i32>,
     rolls_out: bool,
     opted_out: Option<OptOut>,
+    system_critical: bool,
 }
 
 /// What is kept of a watched autoscaler.
@@ -119,13 +120,12 @@ impl Workloads {
         now: Timestamp,
     ) -> Option<Workload> {
         let slim = self.slim(namespace, workload).filter(|slim| slim.object.uid == workload.uid)?;
-        let progress = self.rollouts.progress(&workload.uid).map(|progress| progress.elapsed());
         Some(Workload {
             replicas: slim.replicas,
             rolls_out: slim.rolls_out,
             all_selected,
             autoscaler: self.autoscaler_of(namespace, workload),
-            rollout_progress: progress.map(|ago| before(now, SignedDuration::try_from(ago).unwrap_or_default())),
+            rollout_progress: self.rollouts.progress(&workload.uid, now),
         })
     }
 
@@ -138,8 +138,16 @@ impl Workloads {
         owners.into_iter().next()
     }
 
-    /// The workloads of a kind that `selector` chooses, without their pods.
-    pub(crate) fn targets(&self, namespace: &str, kind: &str, selector: &Selector, now: Timestamp) -> Vec<Target> {
+    /// The workloads of a kind that `selector` chooses, without their pods. Those the
+    /// cluster cannot do without are marked, unless they are meant.
+    pub(crate) fn targets(
+        &self,
+        namespace: &str,
+        kind: &str,
+        selector: &Selector,
+        system_critical: bool,
+        now: Timestamp,
+    ) -> Vec<Target> {
         let Some(cache) = self.of_kind(kind) else { return Vec::new() };
         let chosen = cache.select(namespace, |one| selector.matches(&one.labels).then(|| one.clone()));
         let target = |slim: SlimWorkload| Target {
@@ -151,7 +159,11 @@ impl Workloads {
             // One that was made anew carries the name of the one before.
             stable_name: true,
             opted_out: slim.opted_out,
-            not_healable: slim.terminating.then_some(NotHealable::Terminating),
+            not_healable: if slim.terminating {
+                Some(NotHealable::Terminating)
+            } else {
+                (slim.system_critical && !system_critical).then_some(NotHealable::SystemCritical)
+            },
             pods: Vec::new(),
             grace: None,
             object: slim.object,
@@ -187,7 +199,7 @@ fn deployment(object: &Deployment) -> Option<SlimWorkload> {
     // An absent number is one.
     let replicas = spec.replicas.unwrap_or(1);
     let ready = object.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) >= replicas;
-    slim("Deployment", object, Some(replicas), ready, spec.paused != Some(true))
+    slim("Deployment", object, Some(replicas), ready, spec.paused != Some(true), spec.template.spec.as_ref())
 }
 
 fn stateful_set(object: &StatefulSet) -> Option<SlimWorkload> {
@@ -197,14 +209,15 @@ fn stateful_set(object: &StatefulSet) -> Option<SlimWorkload> {
     let partition = strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).unwrap_or(0);
     let replicas = spec.replicas.unwrap_or(1);
     let ready = object.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) >= replicas;
-    slim("StatefulSet", object, Some(replicas), ready, !on_delete && partition == 0)
+    slim("StatefulSet", object, Some(replicas), ready, !on_delete && partition == 0, spec.template.spec.as_ref())
 }
 
 fn daemon_set(object: &DaemonSet) -> Option<SlimWorkload> {
     let strategy = object.spec.as_ref()?.update_strategy.as_ref();
     let on_delete = strategy.and_then(|strategy| strategy.type_.as_deref()) == Some(ON_DELETE);
     let ready = object.status.as_ref().is_some_and(|status| status.number_ready >= status.desired_number_scheduled);
-    slim("DaemonSet", object, None, ready, !on_delete)
+    let template = object.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    slim("DaemonSet", object, None, ready, !on_delete, template)
 }
 
 fn slim(
@@ -213,6 +226,7 @@ fn slim(
     replicas: Option<i32>,
     ready: bool,
     rolls_out: bool,
+    template: Option<&PodSpec>,
 ) -> Option<SlimWorkload> {
     Some(SlimWorkload {
         object: Object { kind: kind.to_owned(), name: object.name_any(), uid: object.uid()?.into() },
@@ -223,6 +237,7 @@ fn slim(
         replicas,
         rolls_out,
         opted_out: opt_out(object),
+        system_critical: is_system_critical(template),
     })
 }
 
@@ -253,7 +268,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn read<K: DeserializeOwned>(spec: &Value) -> K {
-        serde_json::from_value(json!({"metadata": {"name": "web", "uid": "uid-web"}, "spec": spec})).unwrap()
+        let metadata = json!({"name": "web", "uid": "uid-web", "creationTimestamp": "2026-11-21T10:00:00Z"});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
     }
 
     fn workload(change: Value) -> Value {
@@ -291,6 +307,18 @@ mod tests {
         assert_eq!(replicas(deployment(&read(&workload(json!({}))))), Some(1));
         assert_eq!(replicas(stateful_set(&read(&workload(json!({"replicas": 0}))))), Some(0));
         assert_eq!(replicas(daemon_set(&read(&workload(json!({}))))), None);
+    }
+
+    #[test]
+    fn a_workload_the_cluster_cannot_do_without_is_marked_whatever_its_kind() {
+        let critical =
+            json!({"template": {"spec": {"containers": [], "priorityClassName": "system-cluster-critical"}}});
+        let ordinary = json!({"template": {"spec": {"containers": [], "priorityClassName": "important"}}});
+        for (change, expected) in [(critical, true), (ordinary, false), (json!({}), false)] {
+            let spec = workload(change);
+            let all = [deployment(&read(&spec)), stateful_set(&read(&spec)), daemon_set(&read(&spec))];
+            assert!(all.into_iter().all(|one| one.unwrap().system_critical == expected), "{spec}");
+        }
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Context {
         let now = self.now();
         let mut targets = match compiled.kind {
             TargetKind::Pod => self.world.pods(namespace, &compiled.selector, compiled.system_critical, now),
-            kind => self.world.workloads(namespace, kind.as_str(), &compiled.selector, now),
+            kind => self.world.workloads(namespace, kind.as_str(), &compiled.selector, compiled.system_critical, now),
         };
         if *namespace == self.namespace {
             let own = self.world.pod(namespace, &self.own_pod, None, now).map(|own| own.subject.uid);

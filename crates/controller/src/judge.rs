@@ -151,7 +151,8 @@ async fn judge(
     if standing.identity != identity {
         // Another object of the same name has a status of its own.
         let written = standing.written.take().filter(|_| standing.identity.0 == identity.0);
-        let memory = if standing.identity.0.is_empty() { restore::memory(policy) } else { Memory::default() };
+        let memory =
+            if standing.identity.0.is_empty() { restore::memory(policy, &identity.1) } else { Memory::default() };
         *standing = Standing { identity, memory, written, pace: standing.pace, ..Standing::default() };
     }
     if standing.generation != policy.metadata.generation {
@@ -180,9 +181,18 @@ async fn judge(
         {
             warn!(policy = %key, %error, "cannot write the status before a reservation");
         }
-        reserve::reserve(policy, &compiled, &standing.memory, &observation, context)
-            .await
-            .map_err(JudgeError::Reserve)?
+        // What is known stays known even when nothing can be reserved: running actions
+        // wait for their verdicts, and what was told is not told again.
+        context.board.post(key.clone(), posting(&compiled, policy, &observation, &decision));
+        standing.memory = decision.memory.clone();
+        match reserve::reserve(policy, &compiled, &standing.memory, &observation, context).await {
+            Ok(decision) => decision,
+            Err(error) => {
+                standing.observation = Some(observation);
+                standing.due = Some(time::after(now, decision.next_check));
+                return Err(JudgeError::Reserve(error));
+            }
+        }
     };
     context.board.post(key.clone(), posting(&compiled, policy, &observation, &decision));
     context.executor_wake(key, &decision);

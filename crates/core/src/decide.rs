@@ -68,8 +68,8 @@ pub struct Memory {
     pub verifications: BTreeMap<String, Verification>,
     /// The sick targets for which every rung was tried.
     pub exhausted: BTreeSet<Uid>,
-    /// Why each firing target was held back when that was last told.
-    pub held_back: BTreeMap<Uid, Reason>,
+    /// For what reasons each sick target was held back in this sickness, as was told.
+    pub held_back: BTreeMap<Uid, BTreeSet<Reason>>,
     /// The storm under way.
     pub storm: Option<Storm>,
     /// What the query reaches, when that was last known.
@@ -174,6 +174,9 @@ pub struct Refused {
     pub target: Uid,
     /// The first brake that refused.
     pub refusal: Refusal,
+    /// Whether that keeps something from being done that is due: the target is firing,
+    /// breached at this moment, and in no action's hands.
+    pub due: bool,
 }
 
 /// A rung that does not apply to a target.
@@ -269,7 +272,11 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     let (verifications, verdicts) = verify::judge(inputs, &sights, &timers, storm);
     let reached = outlook::reached(inputs, &matching);
     let mut memory = Memory { timers, verifications, storm, reached, ..Memory::default() };
-    let brakes::Released { reservations, refusals, unproven } = brakes::release(inputs, &matching, &sights, &memory);
+    let brakes::Released { reservations, mut refusals, unproven } =
+        brakes::release(inputs, &matching, &sights, &memory);
+    for refused in &mut refusals {
+        refused.due = outlook::is_held_back(inputs, &memory, &refused.target, refused.refusal);
+    }
     let mut transitions = transitions;
     (memory.exhausted, transitions) = ladder::exhausted(inputs, &refusals, transitions);
     (memory.held_back, transitions) = outlook::held_back(inputs, &memory, &refusals, transitions);

@@ -78,6 +78,11 @@ async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
         "Held" => drop(room.kubectl(&["annotate", "namespace", room.name(), "prunella.dev/hold=migration"]).await?),
         // Or it would act before it is without data.
         "NoData" => spec["suspend"] = json!(true),
+        // What a range remembers when nobody has a sample any more.
+        "Stale" => {
+            let query = format!("max_over_time(sample_app_gauge{{namespace={:?}}}[1m]) > 5", room.name());
+            spec["condition"]["promql"]["query"] = json!(query);
+        }
         "MaxConcurrent" => spec["condition"]["clearFor"] = json!("60s"),
         "Storm" => {
             spec["limits"]["maxUnhealthy"] = json!("50%");

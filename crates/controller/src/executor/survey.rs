@@ -79,7 +79,7 @@ fn known(namespace: &str, target: &Object, chosen_by: Option<&Selector>, context
     let known = match (target.kind.as_str(), chosen_by) {
         ("Pod", _) => context.world.pod(namespace, &target.name, chosen_by, now),
         (kind, Some(selector)) => {
-            let all = context.world.workloads(namespace, kind, selector, now);
+            let all = context.world.workloads(namespace, kind, selector, true, now);
             all.into_iter().find(|one| one.object.name == target.name)
         }
         (_, None) => None,

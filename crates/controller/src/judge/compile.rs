@@ -170,7 +170,11 @@ pub(crate) fn compile(
             cooldown: duration("limits.cooldown", &limits.cooldown)?,
             max_actions: u32::try_from(limits.max_actions.count).unwrap_or(0),
             window: duration("limits.maxActions.per", &limits.max_actions.per)?,
-            max_concurrent: u32::try_from(limits.max_concurrent).unwrap_or(0),
+            // One verdict for the whole: what one action did to it is seen before the next.
+            max_concurrent: match spec.target.series.global {
+                Some(_) => 1,
+                None => u32::try_from(limits.max_concurrent).unwrap_or(0),
+            },
             ladder_reset: duration("limits.ladderReset", &limits.ladder_reset)?,
             subject_cap,
             max_unhealthy: unhealthy(&limits.max_unhealthy).ok_or(CompileError::MaxUnhealthy)?,

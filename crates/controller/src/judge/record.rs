@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{Api, ResourceExt};
 use prunella_api::ConditionType::{Blocked, Healing, Healthy, Observed, Ready, Stalled};
 use prunella_api::{HealingPolicy, HealingPolicyStatus, set_condition};
@@ -77,7 +77,9 @@ pub(super) async fn stalled(
         targets: None,
         sick: Vec::new(),
         blocked: Vec::new(),
-        storm: None,
+        // What was tried in it is not to be tried again once the policy makes sense.
+        storm: earlier.and_then(|status| status.storm.clone()),
+        rule: None,
         last_action: earlier.and_then(|status| status.last_action.clone()),
     };
     write(policy, standing, status, Urgency::Now, context).await
@@ -136,10 +138,22 @@ fn due(
     wait: Option<Duration>,
 ) -> Due {
     match (urgency, wait) {
-        _ if earlier == Some(status) => Due::Never,
+        _ if earlier.is_some_and(|earlier| says_the_same(earlier, status)) => Due::Never,
         (Urgency::InItsTurn, Some(wait)) => Due::Later(wait),
         (Urgency::Now, _) | (Urgency::InItsTurn, None) => Due::Now,
     }
+}
+
+/// Whether nothing has changed but how many series were returned, and which of them name
+/// nobody: what becomes of other people's pods is no news of this policy.
+fn says_the_same(earlier: &HealingPolicyStatus, status: &HealingPolicyStatus) -> bool {
+    let without = |status: &HealingPolicyStatus| {
+        let mut status = status.clone();
+        let observed = |one: &&mut Condition| one.type_ == Observed.as_str() && one.status == "True";
+        status.conditions.iter_mut().filter(observed).for_each(|one| one.message.clear());
+        status
+    };
+    earlier == status || without(earlier) == without(status)
 }
 
 /// A line for every condition that changed.
@@ -200,6 +214,23 @@ mod tests {
             (None, Urgency::InItsTurn, None, Due::Now),
         ] {
             assert_eq!(due(earlier, &quiet, urgency, left), expected, "{urgency:?} {left:?}");
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_other_peoples_pods_is_no_news() {
+        let observed = |status: &str, message: &str| {
+            let mut conditions = Vec::new();
+            let now: Time = jiff::Timestamp::UNIX_EPOCH.into();
+            set_condition(&mut conditions, Observed, Some(status == "True"), "Word", message.to_owned(), None, &now);
+            HealingPolicyStatus { conditions, ..HealingPolicyStatus::default() }
+        };
+        for (earlier, now, expected) in [
+            (observed("True", "3 series"), observed("True", "4 series"), Due::Never),
+            (observed("False", "timeout"), observed("False", "refused"), Due::Now),
+            (observed("False", "timeout"), observed("True", "4 series"), Due::Now),
+        ] {
+            assert_eq!(due(Some(&earlier), &now, Urgency::InItsTurn, None), expected);
         }
     }
 }

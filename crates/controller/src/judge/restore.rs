@@ -1,5 +1,6 @@
 //! What another process wrote down is taken over: the sick targets of the status. It
-//! is provisional; the history of the source proves it, or the timers start again.
+//! is provisional; the history of the source proves it, or the timers start again. A
+//! change of interval, limits or `suspend` restarts nothing.
 //! Needs no client.
 
 use prunella_api::HealingPolicy;
@@ -8,12 +9,14 @@ use prunella_core::refusal::Reason;
 
 /// The memory that the policy's status holds. Nothing of it is of use when the status
 /// was made from another spec.
-pub(super) fn memory(policy: &HealingPolicy) -> Memory {
-    let Some(status) = policy.status.as_ref().filter(|status| status.observed_generation == policy.metadata.generation)
-    else {
-        return Memory::default();
-    };
+pub(super) fn memory(policy: &HealingPolicy, rule: &str) -> Memory {
     let mut memory = Memory::default();
+    let Some(status) = &policy.status else { return memory };
+    // Whatever the rule is by now, what was tried while everything failed was tried.
+    memory.storm = status.storm.as_ref().map(|storm| Storm::restored(storm.since.0));
+    if status.rule.as_deref() != Some(rule) {
+        return memory;
+    }
     // Of an executed action's target nothing is left, and its timer goes with it.
     for sick in &status.sick {
         let phase = if sick.state == "Pending" { Phase::Pending } else { Phase::Firing };
@@ -22,12 +25,11 @@ pub(super) fn memory(policy: &HealingPolicy) -> Memory {
         // What was told is not told again by a successor.
         let told = Reason::ALL.into_iter().find(|reason| sick.blocked_by.as_deref() == Some(reason.as_str()));
         if let Some(reason) = told.filter(|_| phase == Phase::Firing) {
-            memory.held_back.insert(sick.uid.clone().into(), reason);
+            memory.held_back.entry(sick.uid.clone().into()).or_default().insert(reason);
         }
         if sick.state == "Exhausted" {
             memory.exhausted.insert(sick.uid.clone().into());
         }
     }
-    memory.storm = status.storm.as_ref().map(|storm| Storm::restored(storm.since.0));
     memory
 }

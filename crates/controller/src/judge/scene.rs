@@ -15,6 +15,7 @@ use prunella_core::ledger::{Ledger, Record, State};
 use prunella_core::observation::{Answer, Observation, UnknownReason};
 use prunella_core::refusal::{Reason, Refusal};
 use prunella_core::target::Uid;
+use prunella_core::time::whole_seconds;
 
 use super::Compiled;
 use super::reserve::decimal;
@@ -38,12 +39,8 @@ impl Scene<'_> {
     /// A target that is only pending is not held back: nothing is due yet.
     pub(super) fn blocked(&self) -> BTreeMap<Reason, usize> {
         let mut blocked = BTreeMap::new();
-        for refused in &self.decision.refusals {
-            let firing =
-                self.decision.memory.timers.get(&refused.target).is_some_and(|timer| timer.phase == Phase::Firing);
-            if firing && self.action_on(&refused.target).is_none() {
-                *blocked.entry(refused.refusal.reason).or_default() += 1;
-            }
+        for refused in self.decision.refusals.iter().filter(|refused| refused.due) {
+            *blocked.entry(refused.refusal.reason).or_default() += 1;
         }
         blocked
     }
@@ -63,6 +60,7 @@ impl Scene<'_> {
         let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
         HealingPolicyStatus {
             observed_generation: self.policy.metadata.generation,
+            rule: Some(self.compiled.hash.clone()),
             conditions: self.conditions(earlier, blocked, now),
             targets: Some(TargetCounts {
                 selected: number(counts.selected),
@@ -194,7 +192,7 @@ impl Scene<'_> {
             .of(&self.compiled.policy.key)
             .filter(|record| storm.concerns(record))
             .max_by_key(|record| record.sequence);
-        Some(StormStatus { since: storm.since.into(), probe: probe.map(|probe| probe.name.clone()) })
+        Some(StormStatus { since: whole_seconds(storm.since).into(), probe: probe.map(|probe| probe.name.clone()) })
     }
 
     /// In words: what holds the first target back that this brake refuses, and until when.
@@ -203,8 +201,8 @@ impl Scene<'_> {
             .decision
             .refusals
             .iter()
+            .filter(|refused| refused.due && refused.refusal.reason == reason)
             .map(|refused| refused.refusal)
-            .filter(|refusal| refusal.reason == reason)
             .collect();
         let mut what = words::why(&self.compiled.policy, reason);
         if reason == Reason::Exhausted {
@@ -226,7 +224,7 @@ impl Scene<'_> {
                 uid: record.target.uid.to_string(),
                 name: record.target.name.clone(),
                 state: state_word(record.state).to_owned(),
-                since: record.sick_since.into(),
+                since: whole_seconds(record.sick_since).into(),
                 value_at_transition: self.timer(&record.target.uid).map(|timer| decimal(timer.value)),
                 rung: i32::try_from(record.rung).ok(),
                 attempt: i32::try_from(record.attempt).ok(),
@@ -255,13 +253,13 @@ impl Scene<'_> {
             uid: target.to_string(),
             name: self.name_of(target)?,
             state: self.phase_word(target, timer.phase).to_owned(),
-            since: timer.since.into(),
+            since: whole_seconds(timer.since).into(),
             value_at_transition: Some(decimal(timer.value)),
             rung: None,
             attempt: None,
             action: None,
             blocked_by: refusal.map(|refusal| refusal.reason.as_str().to_owned()),
-            blocked_until: refusal.and_then(|refusal| refusal.until).map(Into::into),
+            blocked_until: refusal.and_then(|refusal| refusal.until).map(|until| whole_seconds(until).into()),
         })
     }
 

@@ -52,6 +52,9 @@ pub(super) fn release(
 
     // What this very decision reserves counts like what is on record; what only lacks
     // the proof of freshness is decided again with it.
+    if sick.is_empty() {
+        return Released { reservations: Vec::new(), refusals: Vec::new(), unproven: Vec::new() };
+    }
     let mut ledger = inputs.ledger.clone();
     let mut reservations = Vec::new();
     let mut refusals = Vec::new();
@@ -76,7 +79,7 @@ pub(super) fn release(
             }
         });
         match (refusal, place.next) {
-            (Some(refusal), _) => refusals.push(Refused { target: target.object.uid.clone(), refusal }),
+            (Some(refusal), _) => refusals.push(Refused { target: target.object.uid.clone(), refusal, due: false }),
             (None, Some(next)) if let Sight::Breached(value) = sight => {
                 let labels = matching.breached.get(&target.object.uid).map(|worst| worst.labels.clone());
                 let worst = Series { labels: labels.unwrap_or_default(), value };
@@ -268,6 +271,12 @@ pub(super) fn waiting(inputs: Inputs<'_>, storm: Option<Storm>, reservations: &[
     let allowed = usize::try_from(inputs.policy.limits.max_concurrent).unwrap_or(usize::MAX);
     let taken = inputs.ledger.in_flight(key).saturating_add(reservations.len());
     let free = allowed.saturating_sub(taken);
-    let held = |(place, record): &(usize, &Record)| *place >= free || storm::forbids(inputs, storm, record);
+    let held = |(place, record): &(usize, &Record)| {
+        let target = inputs.targets.iter().find(|target| target.object.uid == record.target.uid);
+        let rolls_out = target.and_then(|target| mid_rollout(inputs, target)).is_some_and(|until| inputs.now < until);
+        // What another rule wanted is not begun for the sake of this one.
+        let another_rule = record.hash != inputs.policy.hash;
+        *place >= free || another_rule || rolls_out || storm::forbids(inputs, storm, record)
+    };
     waiting.into_iter().enumerate().filter(held).map(|(_, record)| record.target.uid.clone()).collect()
 }

@@ -123,7 +123,13 @@ pub(super) fn exhausted(
 ) -> (BTreeSet<Uid>, Vec<Transition>) {
     let exhausted: BTreeSet<Uid> = refusals
         .iter()
-        .filter(|refused| refused.refusal.reason == Reason::Exhausted)
+        .filter(|refused| {
+            let reason = refused.refusal.reason;
+            // A brake that comes before says nothing of the ladder: one missed look does
+            // not make it be climbed anew, nor be told of once more.
+            reason == Reason::Exhausted
+                || (reason < Reason::Exhausted && inputs.memory.exhausted.contains(&refused.target))
+        })
         .map(|refused| refused.target.clone())
         .collect();
     let new = inputs

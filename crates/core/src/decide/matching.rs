@@ -63,7 +63,10 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
         let named = naming.named_by(&one.labels);
         if named.is_empty() {
             matching.unplaced = matching.unplaced.saturating_add(usize::from(naming.is_unplaced(&one.labels)));
-            matching.first_ignored.get_or_insert_with(|| one.labels.clone());
+            // The least of them, for a source has no order.
+            if matching.first_ignored.as_ref().is_none_or(|first| one.labels < *first) {
+                matching.first_ignored = Some(one.labels.clone());
+            }
             continue;
         }
         matching.matched = matching.matched.saturating_add(1);

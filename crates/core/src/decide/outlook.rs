@@ -1,6 +1,6 @@
 //! What is left to ask, what there is to count, and when to look next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,7 +8,7 @@ use super::{Change, Counts, Inputs, Matching, Memory, Phase, Question, Reach, Re
 use crate::ledger::State;
 use crate::observation::Answer;
 use crate::policy::Mode;
-use crate::refusal::Reason;
+use crate::refusal::{Reason, Refusal};
 use crate::target::Uid;
 use crate::time::{after, elapsed};
 
@@ -60,7 +60,10 @@ pub(super) fn reached(inputs: Inputs<'_>, matching: &Matching) -> Option<Reached
     match (super::matching::reach(inputs, matching), &inputs.observation.evidence) {
         (Some(reach), _) => Some(Reached { at, reach }),
         // Asked without an answer: not at every look again.
-        (None, Some(_)) => inputs.memory.reached.clone().map(|reached| Reached { at, ..reached }),
+        (None, Some(_)) => {
+            let reach = inputs.memory.reached.as_ref().map_or(Reach::Targets, |reached| reached.reach.clone());
+            Some(Reached { at, reach })
+        }
         (None, None) => inputs.memory.reached.clone(),
     }
 }
@@ -131,27 +134,25 @@ fn to_next_grid_point(now: Timestamp, interval: SignedDuration) -> SignedDuratio
     SignedDuration::try_from_nanos_i128(nanos).unwrap_or(interval)
 }
 
-/// Why each firing target is held back, and the news of those for which that is new. Who
-/// is in the hands of an action is not held back, and that every rung was tried is news
-/// of its own.
+/// Why each sick target was held back so far, and the news: each reason once in a
+/// sickness, or a source that comes and goes would tell all of them at every look. Who is
+/// in the hands of an action is not held back, and that every rung was tried is news of
+/// its own.
 pub(super) fn held_back(
     inputs: Inputs<'_>,
     memory: &Memory,
     refusals: &[Refused],
     mut transitions: Vec<Transition>,
-) -> (BTreeMap<Uid, Reason>, Vec<Transition>) {
-    let acted_on =
-        |uid: &Uid| inputs.ledger.of(&inputs.policy.key).any(|one| one.in_flight() && one.target.uid == *uid);
-    let firing = |uid: &Uid| memory.timers.get(uid).is_some_and(|timer| timer.phase == Phase::Firing);
-    let mut reasons = BTreeMap::new();
-    for Refused { target, refusal } in refusals {
-        // Clear at this moment, or told of as a dry run: nothing is due.
-        let nothing_due = matches!(refusal.reason, Reason::NotYetFor | Reason::AlreadyRecorded);
-        if !firing(target) || acted_on(target) || nothing_due {
+) -> (BTreeMap<Uid, BTreeSet<Reason>>, Vec<Transition>) {
+    let mut told = inputs.memory.held_back.clone();
+    told.retain(|uid, _| memory.timers.contains_key(uid));
+    for Refused { target, refusal, due } in refusals {
+        if !due || refusal.reason == Reason::AlreadyRecorded {
             continue;
         }
-        reasons.insert(target.clone(), refusal.reason);
-        let news = inputs.memory.held_back.get(target).map(|told| told.as_str()) != Some(refusal.reason.as_str());
+        let reasons = told.entry(target.clone()).or_default();
+        let news = reasons.iter().all(|told| told.as_str() != refusal.reason.as_str());
+        reasons.insert(refusal.reason);
         let object = inputs.targets.iter().map(|one| &one.object).find(|object| object.uid == *target);
         if let Some(object) = object.filter(|_| news && refusal.reason != Reason::Exhausted) {
             let change = Change::HeldBack(*refusal);
@@ -159,5 +160,13 @@ pub(super) fn held_back(
             transitions.push(Transition { target: object.clone(), change, value });
         }
     }
-    (reasons, transitions)
+    (told, transitions)
+}
+
+/// Whether a refusal keeps something from being done that is due: the target is firing,
+/// is breached at this moment, and is in no action's hands.
+pub(super) fn is_held_back(inputs: Inputs<'_>, memory: &Memory, target: &Uid, refusal: Refusal) -> bool {
+    let firing = memory.timers.get(target).is_some_and(|timer| timer.phase == Phase::Firing);
+    let acted_on = || inputs.ledger.of(&inputs.policy.key).any(|one| one.in_flight() && one.target.uid == *target);
+    firing && refusal.reason != Reason::NotYetFor && !acted_on()
 }

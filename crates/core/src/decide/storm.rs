@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{Inputs, Sight, Timer, verify};
 use crate::ledger::{Ledger, Outcome, Record, State};
 use crate::observation::Answer;
-use crate::policy::{Mode, OnStorm};
+use crate::policy::{Mode, OnStorm, SeriesMatch};
 use crate::target::{Target, Uid};
 use crate::time::{Span, whole_seconds};
 
@@ -63,6 +63,10 @@ pub(super) fn advance(
     timers: &BTreeMap<Uid, Timer>,
 ) -> (Option<Storm>, Option<StormChange>) {
     let earlier = inputs.memory.storm;
+    // Where every series speaks of all, all are breached at once by design.
+    if inputs.policy.series == SeriesMatch::Global {
+        return (None, None);
+    }
     if matches!(inputs.observation.breach, Answer::Unknown(_)) {
         return (earlier.map(|storm| Storm { frozen: true, ..storm }), None);
     }

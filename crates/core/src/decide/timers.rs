@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Change, Inputs, Sight, Transition};
+use crate::ledger::{Record, State};
 use crate::policy::Policy;
 use crate::target::{Target, Uid};
-use crate::time::Span;
+use crate::time::{Span, whole_seconds};
 
 /// What is remembered of a target that is not healthy.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -129,7 +130,13 @@ fn transition(inputs: Inputs<'_>, target: &Target, timer: Option<&Timer>) -> Opt
     let earlier = inputs.memory.timers.get(&target.object.uid);
     let reset = inputs.policy.limits.ladder_reset;
     let by_itself = earlier.is_some_and(|timer| {
-        timer.phase == Phase::Firing && inputs.ledger.last_against(target, timer.since, reset).is_none()
+        // What was only reserved, or done about an earlier sickness, is no cure of this one.
+        let acted = |record: &Record| {
+            record.state > State::Pending
+                && record.created >= whole_seconds(timer.since)
+                && record.counts_against(target, timer.since, reset)
+        };
+        timer.phase == Phase::Firing && !inputs.ledger.records.iter().any(acted)
     });
     let change = match (earlier.map(|timer| timer.phase), timer.map(|timer| timer.phase)) {
         (None, Some(Phase::Pending)) => Change::BecamePending,

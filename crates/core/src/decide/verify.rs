@@ -100,12 +100,13 @@ fn recovered_by_itself(
     sights: &BTreeMap<Uid, Sight>,
     timers: &BTreeMap<Uid, Timer>,
 ) -> Option<Verdict> {
-    let well = matches!(sights.get(&record.target.uid), Some(Sight::Clear | Sight::Quiet));
-    (well && !timers.contains_key(&record.target.uid)).then(|| Verdict {
-        action: record.name.clone(),
-        outcome: Outcome::Cancelled,
-        reason: OutcomeReason::Recovered,
-    })
+    // Clear by evidence is enough: waiting out `clearFor` would outlast `startBy`.
+    let well = match sights.get(&record.target.uid) {
+        Some(Sight::Clear) => true,
+        Some(Sight::Quiet) => !timers.contains_key(&record.target.uid),
+        _ => false,
+    };
+    well.then(|| Verdict { action: record.name.clone(), outcome: Outcome::Cancelled, reason: OutcomeReason::Recovered })
 }
 
 fn verify(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>, record: &Record) -> (Verification, Option<Verdict>) {
@@ -156,10 +157,12 @@ fn look(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>, record: &Record) -> S
         .filter(|target| in_scope(record, target))
         .map(|target| match sights.get(&target.object.uid) {
             Some(Sight::Breached(_) | Sight::Young(_)) => ScopeSight::Breached,
-            Some(Sight::NoData | Sight::Namesake) => ScopeSight::NoData,
+            Some(Sight::NoData) => ScopeSight::NoData,
             Some(Sight::Clear) if target.ready => ScopeSight::Clear,
             Some(Sight::Clear) => ScopeSight::NotReady,
-            Some(Sight::Unknown | Sight::Unproven | Sight::Quiet) | None => ScopeSight::Unknown,
+            // Whose samples they are is as unknown as if there were none: it extends the
+            // deadline, for a healed pod is young for longer than verification may last.
+            Some(Sight::Unknown | Sight::Unproven | Sight::Quiet | Sight::Namesake) | None => ScopeSight::Unknown,
         })
         .min()
         .unwrap_or(if matches!(inputs.observation.breach, Answer::Unknown(_)) {

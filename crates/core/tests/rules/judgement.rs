@@ -6,13 +6,24 @@ use prunella_core::decide::{Change, Question, Reach};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, Labels, Series};
-use prunella_core::policy::{Mode, SeriesMatch, SubjectCap};
+use prunella_core::policy::{Mode, SeriesMatch, SubjectCap, Unhealthy};
 use prunella_core::refusal::Reason;
 use prunella_core::target::{NotHealable, Object, OptOut, Workload};
 
 fn labelled(labels: &[(&str, &str)]) -> Answer {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Labels>();
     Answer::Answered(vec![Series { labels, value: 7.0 }])
+}
+
+/// A workload in a rollout that last made progress then.
+fn rolling(progress: jiff::Timestamp) -> Workload {
+    Workload {
+        replicas: Some(3),
+        rolls_out: true,
+        all_selected: true,
+        autoscaler: None,
+        rollout_progress: Some(progress),
+    }
 }
 
 fn until(decision: &prunella_core::Decision) -> Option<jiff::Timestamp> {
@@ -56,8 +67,10 @@ fn the_namespace_may_be_in_another_label() {
 fn a_global_series_speaks_of_every_target() {
     let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
     world.policy.series = SeriesMatch::Global;
+    world.policy.limits.max_unhealthy = Unhealthy::Percent(50);
     world.look(0, &labelled(&[]));
     assert_eq!(world.memory.timers.len(), 2);
+    assert_eq!(world.memory.storm, None, "all are breached at once by design");
     world.policy.pinned = false;
     assert_eq!(world.look(10, &labelled(&[("namespace", "bank")])).matching.matched, 0, "of another namespace");
 }
@@ -197,6 +210,8 @@ fn a_successors_health_is_not_proven_by_its_predecessors_samples() {
     world.targets[0] = old;
     world.targets[0].object.uid = "new".into();
     world.targets[0].created = second(1);
+    // verifyBy passes meanwhile: whose samples they are is unknown, and extends it.
+    world.ledger.records[0].verify_by = Some(second(60));
     assert_eq!(world.look_from_to(10, 110, &breached(&[])).verdicts, [], "clear for long, but by whose samples?");
     assert_eq!(world.look(130, &breached(&[])).verdicts[0].outcome, Outcome::Succeeded);
 }
@@ -207,13 +222,7 @@ fn a_successors_health_is_not_proven_by_its_predecessors_samples() {
 fn a_rollout_that_makes_progress_is_let_alone_and_a_stuck_one_is_not() {
     let mut world = World::new(vec![pod("a", -600)]);
     world.look_from_to(0, 20, &breached(&["a"]));
-    world.targets[0].workload = Some(Workload {
-        replicas: Some(3),
-        rolls_out: true,
-        all_selected: true,
-        autoscaler: None,
-        rollout_progress: Some(second(20)),
-    });
+    world.targets[0].workload = Some(rolling(second(20)));
     let busy = world.look(30, &breached(&["a"]));
     assert_eq!(refused(&busy), [("a", "NotHealable")].into());
     assert_eq!(busy.refusals[0].refusal.reason, Reason::NotHealable(NotHealable::MidRollout));
@@ -253,6 +262,34 @@ fn what_waits_for_a_disruption_budget_yields_its_slot_and_is_asked_again() {
     assert_eq!(world.look(40, &all).waiting.len(), 1);
     world.ledger.records[1].state = State::Finished(Outcome::Failed);
     assert!(world.look(50, &breached(&["a"])).waiting.is_empty());
+}
+
+#[test]
+fn what_waits_for_a_disruption_budget_waits_for_a_rollout_and_for_good_when_the_rule_has_changed() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    let mut waiting = record("r", 1, &pod("a", -600), 0, State::Running);
+    waiting.waiting = true;
+    world.ledger.records.push(waiting);
+    assert!(world.look_from_to(0, 30, &breached(&["a"])).waiting.is_empty());
+    world.targets[0].workload = Some(rolling(second(30)));
+    assert_eq!(world.look(40, &breached(&["a"])).waiting, ["uid-a".into()].into());
+    world.targets[0].workload = None;
+    world.policy.hash = "another rule".into();
+    assert_eq!(world.look(50, &breached(&["a"])).waiting, ["uid-a".into()].into());
+}
+
+#[test]
+fn one_missed_look_forgets_no_exhaustion_and_tells_nothing_twice() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.policy.steps = vec![step(1)];
+    world.ledger.records.push(record("r", 1, &world.targets[0], -100, State::Finished(Outcome::Failed)));
+    let exhausted = world.look_from_to(0, 30, &breached(&["a"]));
+    assert_eq!(exhausted.counts.exhausted, 1);
+    let missed = world.look(40, &silent());
+    assert_eq!(missed.counts.exhausted, 1);
+    world.look_from_to(50, 90, &breached(&["a"]));
+    assert_eq!(world.look(100, &silent()).transitions, []);
+    assert_eq!(world.look_from_to(110, 140, &breached(&["a"])).transitions, []);
 }
 
 #[test]
