@@ -42,11 +42,11 @@ struct SlimWorkload {
     labels: BTreeMap<String, String>,
     created: Timestamp,
     ready: bool,
-    terminating: bool,
     replicas: Option<i32>,
     rolls_out: bool,
     opted_out: Option<OptOut>,
-    system_critical: bool,
+    /// Terminating, or system-critical unless it is meant.
+    not_healable: Option<NotHealable>,
 }
 
 /// What is kept of a watched autoscaler.
@@ -155,15 +155,11 @@ impl Workloads {
             subject: slim.object.clone(),
             created: slim.created,
             ready: slim.ready,
-            terminating: slim.terminating,
+            terminating: slim.not_healable == Some(NotHealable::Terminating),
             // One that was made anew carries the name of the one before.
             stable_name: true,
             opted_out: slim.opted_out,
-            not_healable: if slim.terminating {
-                Some(NotHealable::Terminating)
-            } else {
-                (slim.system_critical && !system_critical).then_some(NotHealable::SystemCritical)
-            },
+            not_healable: slim.not_healable.filter(|why| *why != NotHealable::SystemCritical || !system_critical),
             pods: Vec::new(),
             grace: None,
             object: slim.object,
@@ -233,11 +229,14 @@ fn slim(
         labels: object.labels().clone(),
         created: object.creation_timestamp()?.0,
         ready,
-        terminating: object.meta().deletion_timestamp.is_some(),
         replicas,
         rolls_out,
         opted_out: opt_out(object),
-        system_critical: is_system_critical(template),
+        not_healable: if object.meta().deletion_timestamp.is_some() {
+            Some(NotHealable::Terminating)
+        } else {
+            is_system_critical(template).then_some(NotHealable::SystemCritical)
+        },
     })
 }
 
@@ -317,7 +316,10 @@ mod tests {
         for (change, expected) in [(critical, true), (ordinary, false), (json!({}), false)] {
             let spec = workload(change);
             let all = [deployment(&read(&spec)), stateful_set(&read(&spec)), daemon_set(&read(&spec))];
-            assert!(all.into_iter().all(|one| one.unwrap().system_critical == expected), "{spec}");
+            assert!(
+                all.into_iter().all(|one| (one.unwrap().not_healable == Some(NotHealable::SystemCritical)) == expected),
+                "{spec}"
+            );
         }
     }
 

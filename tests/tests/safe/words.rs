@@ -66,18 +66,14 @@ async fn each_brake_has_one_word_everywhere_and_tells_the_truth_about_its_end() 
     stream::iter(rows.map(|word| row(word).boxed_local())).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// Puts one brake in place before a pod that is sick.
-async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
+/// The policy of a row, with what it says of itself that brings the brake about.
+async fn policy_of(room: &Room<'_>, word: &str) -> Result<Value> {
     let mut policy = room.policy(POLICY, &room.gauge_over(5));
     let spec = &mut policy["spec"];
-    let hour = SignedDuration::from_hours(1);
-    // A query that is true of every pod at any time, so that no action ever helps.
-    let always = room.gauge_over(-1);
     match word {
-        "Suspended" => spec["suspend"] = json!(true),
+        // The latter two must be firing first, and are held back by another brake until then.
+        "Suspended" | "NoData" | "ObservationUnknown" => spec["suspend"] = json!(true),
         "Held" => drop(room.kubectl(&["annotate", "namespace", room.name(), "prunella.dev/hold=migration"]).await?),
-        // Or it would act before it is without data.
-        "NoData" => spec["suspend"] = json!(true),
         // What a range remembers when nobody has a sample any more.
         "Stale" => {
             let query = format!("max_over_time(sample_app_gauge{{namespace={:?}}}[1m]) > 5", room.name());
@@ -88,8 +84,9 @@ async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
             spec["limits"]["maxUnhealthy"] = json!("50%");
             spec["limits"]["onStorm"] = json!("Hold");
         }
-        "Exhausted" | "Cooldown" | "SubjectCap" | "MaxActions" => {
-            spec["condition"]["promql"]["query"] = json!(always);
+        _ if is_always_sick(word) => {
+            // True of every pod at any time, so that no action ever helps.
+            spec["condition"]["promql"]["query"] = json!(room.gauge_over(-1));
             spec["steps"][0]["attempts"] = json!(if word == "Exhausted" { 1 } else { 10 });
             spec["steps"][0]["verify"]["within"] = json!("4s");
             spec["limits"]["maxActions"]["count"] = json!(if word == "MaxActions" { 1 } else { 100 });
@@ -97,31 +94,68 @@ async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
         }
         _ => {}
     }
+    Ok(policy)
+}
+
+fn is_always_sick(word: &str) -> bool {
+    matches!(word, "Exhausted" | "Cooldown" | "SubjectCap" | "MaxActions")
+}
+
+/// Puts one brake in place before a pod that is sick.
+async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
+    let mut policy = policy_of(room, word).await?;
     if word == "NotHealable" {
         return alone_in_the_world(room, &policy).await;
     }
     let source = match word {
-        "ObservationUnknown" | "Stale" => {
-            let source = Source::new(room, "lying").await?;
-            source.ask_by(&mut policy);
-            Some(source)
-        }
+        "ObservationUnknown" | "Stale" => Some(Source::new(room, "lying").await?),
         _ => None,
     };
+    if let Some(source) = &source {
+        source.ask_by(&mut policy);
+    }
     let pods = room.deploy(if matches!(word, "MaxConcurrent" | "Storm" | "NoData") { 2 } else { 1 }).await?;
+    let until = surround(room, word, &pods, &mut policy).await?;
+    room.apply(&policy).await?;
+    room.until_judged(POLICY).await?;
+    if let (Some(source), "Stale") = (&source, word) {
+        source.tell(Lie::NoInstant);
+    }
+    let sick = match word {
+        _ if is_always_sick(word) || word == "TargetBusy" => &pods[..0],
+        "NoData" => &pods[..1],
+        _ => &pods[..],
+    };
+    for pod in sick {
+        room.simulate(pod, "gauge?value=9").await?;
+    }
+    if matches!(word, "ObservationUnknown" | "NoData") {
+        room.until_condition(POLICY, "Blocked", "True", "Suspended").await?;
+        match &source {
+            Some(source) => source.tell(Lie::Status(500)),
+            None => until_clear(room, &pods[0]).await?,
+        }
+        let patch = json!({"spec": {"suspend": false}}).to_string();
+        room.kubectl(&["patch", "healingpolicy", POLICY, "--type=merge", "--patch", &patch]).await?;
+    }
+    Ok(Held { target: held_back(room, word).await?, until, _source: source })
+}
+
+/// What is around the policy that brings the brake about, and until when it will hold.
+async fn surround(room: &Room<'_>, word: &str, pods: &[Pod], policy: &mut Value) -> Result<Until> {
     let pod = pods.first().context("no pod")?;
-    let mut until = Until::Open;
-    match word {
+    Ok(match word {
         "OptedOut" => {
             let end = Timestamp::from_second(Timestamp::now().as_second())? + 3.minutes();
             room.kubectl(&["annotate", "pod", &name_of(pod), &format!("prunella.dev/heal={end}")]).await?;
-            until = Until::At(end);
+            Until::At(end)
         }
         // There is evidence of the other pod alone.
         "NoData" => {
             let other = name_of(pods.last().context("no other pod")?);
             let evidence = format!("sample_app_gauge{{namespace={:?}, pod={other:?}}}", room.name());
             policy["spec"]["condition"]["promql"]["evidence"] = json!(evidence);
+            Until::Open
         }
         // An eviction that does not come about keeps the pod in another policy's hands.
         "TargetBusy" => {
@@ -135,48 +169,23 @@ async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
                 Ok(())
             })
             .await?;
+            Until::Open
         }
-        "Cooldown" => until = Until::AfterTheNewest(SignedDuration::from_mins(10)),
-        "SubjectCap" | "MaxActions" => until = Until::AfterTheFirst(hour),
-        _ => {}
-    }
-    if word == "ObservationUnknown" {
-        // It must be firing first, and is held back by another brake until then.
-        policy["spec"]["suspend"] = json!(true);
-    }
-    room.apply(&policy).await?;
-    room.until_judged(POLICY).await?;
-    if let (Some(source), "Stale") = (&source, word) {
-        source.tell(Lie::NoInstant);
-    }
-    let always_true = matches!(word, "Exhausted" | "Cooldown" | "SubjectCap" | "MaxActions");
-    let sick = match word {
-        _ if always_true || word == "TargetBusy" => &pods[..0],
-        "NoData" => &pods[..1],
-        _ => &pods[..],
-    };
-    for pod in sick {
-        room.simulate(pod, "gauge?value=9").await?;
-    }
-    if matches!(word, "ObservationUnknown" | "NoData") {
-        room.until_condition(POLICY, "Blocked", "True", "Suspended").await?;
-        match &source {
-            Some(source) => source.tell(Lie::Status(500)),
-            None => {
-                room.simulate(pod, "gauge?value=0").await?;
-                // It must not be seen breached once more when it may be acted on.
-                eventually(PATIENCE, "the sick pod's series to be clear", async || {
-                    let breached = room.ground.ask(&room.gauge_over(5)).await?;
-                    ensure!(breached.is_empty(), "{breached:?}");
-                    Ok(())
-                })
-                .await?;
-            }
-        }
-        let patch = json!({"spec": {"suspend": false}}).to_string();
-        room.kubectl(&["patch", "healingpolicy", POLICY, "--type=merge", "--patch", &patch]).await?;
-    }
-    Ok(Held { target: held_back(room, word).await?, until, _source: source })
+        "Cooldown" => Until::AfterTheNewest(SignedDuration::from_mins(10)),
+        "SubjectCap" | "MaxActions" => Until::AfterTheFirst(SignedDuration::from_hours(1)),
+        _ => Until::Open,
+    })
+}
+
+/// It must not be seen breached once more when it may be acted on.
+async fn until_clear(room: &Room<'_>, sick: &Pod) -> Result<()> {
+    room.simulate(sick, "gauge?value=0").await?;
+    eventually(PATIENCE, "the sick pod's series to be clear", async || {
+        let breached = room.ground.ask(&room.gauge_over(5)).await?;
+        ensure!(breached.is_empty(), "{breached:?}");
+        Ok(())
+    })
+    .await
 }
 
 /// A pod that nobody would make again.
