@@ -198,7 +198,7 @@ impl ScaleSpec {
                 // A minimum below what there is already would change nothing.
                 let held = now.max(owner.minimum);
                 match self.wanted(held, self.max.min(owner.maximum))? {
-                    to if to > held => {
+                    to if to.cmp(&held).is_gt() => {
                         Ok(Action::Scale { from: owner.minimum, to, autoscaler: Some(owner.object.clone()) })
                     }
                     // A lower minimum is no way to have fewer: the autoscaler decides.
@@ -218,8 +218,8 @@ impl ScaleSpec {
             Towards::To(to) if to.min(max) == now => Err(Inapplicable::AlreadyThere),
             Towards::To(to) => Ok(to.min(max)),
             Towards::By(0) => Err(Inapplicable::AlreadyThere),
-            Towards::By(by) if by > 0 && now >= max => Err(Inapplicable::AtMaximum),
-            Towards::By(by) if by > 0 => Ok(now.saturating_add(by).min(max)),
+            Towards::By(1..) if now >= max => Err(Inapplicable::AtMaximum),
+            Towards::By(by @ 1..) => Ok(now.saturating_add(by).min(max)),
             Towards::By(_) if now <= self.min => Err(Inapplicable::AtMinimum),
             Towards::By(by) => Ok(now.saturating_add(by).max(self.min)),
         }

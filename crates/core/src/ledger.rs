@@ -160,7 +160,7 @@ impl Record {
         let order = |record: &Self| {
             (record.state == State::Pending, record.created, record.target.uid.clone(), record.name.clone())
         };
-        self.mode == Mode::Enforce && self.in_flight() && order(self) < order(other)
+        self.mode == Mode::Enforce && self.in_flight() && order(self).cmp(&order(other)).is_lt()
     }
 
     /// The object that is acted on.
@@ -257,10 +257,9 @@ impl Ledger {
     /// pods.
     #[must_use]
     pub fn workload_busy(&self, workload: &Uid) -> bool {
-        self.records.iter().any(|record| {
-            let touched = record.touches().uid == *workload || record.subject.uid == *workload;
-            record.mode == Mode::Enforce && record.in_flight() && touched
-        })
+        // Whatever is touched of a workload, the workload is its subject.
+        let own = |record: &&Record| record.subject.uid == *workload;
+        self.records.iter().filter(own).any(|record| record.mode == Mode::Enforce && record.in_flight())
     }
 
     /// When the newest action that counts against the target was reserved.

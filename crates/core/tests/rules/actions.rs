@@ -4,7 +4,7 @@
 use crate::support::{self, *};
 use proptest::prelude::*;
 use prunella_core::Decision;
-use prunella_core::action::{Action, ActionSpec, Inapplicable, ScaleSpec, Scope, Towards};
+use prunella_core::action::{Action, ActionSpec, Disruption, Inapplicable, ScaleSpec, Scope, Towards};
 use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::Answer;
 use prunella_core::policy::{Mode, StepSpec, Unhealthy};
@@ -71,6 +71,15 @@ fn scaling_comes_to_two_numbers_or_does_not_apply() {
         let resolved = ActionSpec::Scale(scale(towards)).resolve(&of_many("a", 0, replicas));
         let expected = expected.map(|to| Action::Scale { from: replicas, to, autoscaler: None });
         assert_eq!(resolved, expected, "{towards:?} with {replicas}");
+    }
+}
+
+#[test]
+fn what_is_done_is_called_as_what_was_asked_for() {
+    let target = Target { workload: Some(workload(3)), ..pod("a", 0) };
+    let delete = ActionSpec::DeletePod { disruption: Disruption::Evict, grace: None };
+    for (spec, name) in [(delete, "DeletePod"), (ActionSpec::RolloutRestart, "RolloutRestart"), (ActionSpec::Scale(scale(Towards::By(1))), "Scale")] {
+        assert_eq!((spec.name(), spec.resolve(&target).unwrap().name()), (name, name));
     }
 }
 

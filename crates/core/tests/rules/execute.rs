@@ -5,10 +5,12 @@ use crate::support::{second, seconds};
 use prunella_core::action::{Action, Disruption};
 use prunella_core::execute::{
     Effect, Facts, LiveField, LiveSubject, LiveTarget, OutcomeReason, PolicyStanding, Step, Transition, World,
+    retry_after,
 };
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::next_step;
 use prunella_core::policy::Mode;
+use prunella_core::refusal::Reason;
 use prunella_core::target::{NotHealable, Object};
 
 fn facts(state: State) -> Facts {
@@ -63,6 +65,7 @@ fn an_action_begins_on_record_before_its_first_effect() {
 fn nothing_begins_unless_the_target_is_firing_right_now() {
     let cooled = World { firing: false, ..world() };
     assert!(waits(&next_step(&facts(State::Pending), cooled, second(10))));
+    check(State::Pending, world(), 20, &Step::Record(Transition::Begin));
     check(State::Pending, cooled, 21, &ends(Outcome::Expired, OutcomeReason::StartByPassed));
 }
 
@@ -145,6 +148,8 @@ fn once_begun_nothing_gives_the_budget_back_but_a_budget_that_refused() {
 fn it_is_settled_when_the_old_is_gone_and_the_workload_whole() {
     let going = World { target: LiveTarget::Terminating, ..world() };
     assert!(waits(&next_step(&facts(State::Settling), going, second(10))));
+    // Shown by a stale read: nothing was taken back, a pod that is told to go goes.
+    assert!(waits(&next_step(&facts(State::Settling), world(), second(10))));
     let short = World { target: LiveTarget::Gone, subject: LiveSubject::NotRestored, ..world() };
     assert!(waits(&next_step(&facts(State::Settling), short, second(10))));
     let whole = World { target: LiveTarget::Gone, ..world() };
@@ -152,6 +157,27 @@ fn it_is_settled_when_the_old_is_gone_and_the_workload_whole() {
     check(State::Settling, short, 330, &ends(Outcome::Failed, OutcomeReason::NotSettled));
     let scaled_down = World { subject: LiveSubject::Gone, ..whole };
     check(State::Settling, scaled_down, 10, &ends(Outcome::Inconclusive, OutcomeReason::TargetGone));
+}
+
+#[test]
+fn what_was_refused_is_tried_again_after_five_seconds() {
+    for effect in [Effect::EvictPod { grace: None }, Effect::DeletePod { grace: None }] {
+        assert_eq!(retry_after(&effect), seconds(5));
+    }
+}
+
+#[test]
+fn the_words_of_the_vocabulary_differ() {
+    let differ = |words: &[&str]| {
+        let all: std::collections::BTreeSet<_> = words.iter().collect();
+        assert!(all.len() == words.len() && !words.contains(&""), "{words:?}");
+    };
+    differ(&[State::Pending, State::Running, State::Settling, State::Verifying].map(State::as_str));
+    differ(&Outcome::ALL.map(Outcome::as_str));
+    differ(&OutcomeReason::ALL.map(OutcomeReason::as_str));
+    differ(&Reason::ALL.map(Reason::as_str));
+    differ(&NotHealable::ALL.map(NotHealable::as_str));
+    assert_eq!(State::Finished(Outcome::Failed).as_str(), "Failed");
 }
 
 #[test]
