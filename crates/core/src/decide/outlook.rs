@@ -18,8 +18,9 @@ const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(100);
 
 /// How often it is asked whether a query that returns nobody could return somebody.
 const REACH_CHECKED_EVERY: SignedDuration = SignedDuration::from_mins(10);
-/// The same while it could not: whoever mends a label wants to see it.
-const REACH_MISSED_EVERY: SignedDuration = SignedDuration::from_mins(1);
+/// The same while it could not: whoever mends a label wants to see it, and pods that were
+/// made together with their policy are not scraped yet.
+const REACH_MISSED_EVERY: SignedDuration = SignedDuration::from_secs(5);
 
 /// What has to be known for a full decision.
 pub(super) fn questions(
