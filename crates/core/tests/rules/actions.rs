@@ -78,7 +78,11 @@ fn scaling_comes_to_two_numbers_or_does_not_apply() {
 fn what_is_done_is_called_as_what_was_asked_for() {
     let target = Target { workload: Some(workload(3)), ..pod("a", 0) };
     let delete = ActionSpec::DeletePod { disruption: Disruption::Evict, grace: None };
-    for (spec, name) in [(delete, "DeletePod"), (ActionSpec::RolloutRestart, "RolloutRestart"), (ActionSpec::Scale(scale(Towards::By(1))), "Scale")] {
+    for (spec, name) in [
+        (delete, "DeletePod"),
+        (ActionSpec::RolloutRestart, "RolloutRestart"),
+        (ActionSpec::Scale(scale(Towards::By(1))), "Scale"),
+    ] {
         assert_eq!((spec.name(), spec.resolve(&target).unwrap().name()), (name, name));
     }
 }
