@@ -130,6 +130,8 @@ impl<T: Clone> Cache<T> {
     }
 }
 
+const NOT_FOUND: u16 = 404;
+
 /// What is wrong when the API server does not know a kind, and how it is mended.
 pub const UNKNOWN_KIND: &str = "the API server does not know this kind: apply the CustomResourceDefinitions (kubectl apply -k crds); it is looked for again until then";
 
@@ -141,7 +143,8 @@ pub fn is_unknown_kind(error: &watcher::Error) -> bool {
         InitialListFailed(kube::Error::Api(status))
         | WatchStartFailed(kube::Error::Api(status))
         | WatchFailed(kube::Error::Api(status))
-        | WatchError(status) => status.is_not_found(),
+        // By the code: to a path that it does not serve the server answers in plain text.
+        | WatchError(status) => status.code == NOT_FOUND,
         _ => false,
     }
 }
