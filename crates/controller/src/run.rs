@@ -41,6 +41,8 @@ use crate::{admin, executor, judge, sources};
 /// minute that Kubernetes gives a pod.
 const FINISH: Duration = Duration::from_secs(20);
 
+/// The status of what is not served.
+const NOT_FOUND: u16 = 404;
 /// The window over which the actions on one subject are counted.
 const SUBJECT_CAP_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
@@ -148,6 +150,8 @@ async fn mark_listed_sources(context: &Context) {
                     return;
                 }
             }
+            // Whoever watches them says so, and how it is mended.
+            Err(prunella_cluster::ClusterError::Kube(kube::Error::Api(status))) if status.code == NOT_FOUND => {}
             Err(error) => warn!(%error, "cannot list the sources, trying again"),
         }
         tokio::time::sleep(LIST_AGAIN).await;
