@@ -127,7 +127,8 @@ fn where_it_is(one: &Break, copy: &Path) -> Result<Vec<String>> {
             }
         }
     }
-    Ok(vec!["--lib".to_owned(), "--bins".to_owned()])
+    let library = copy.join("crates").join(folder).join("src").join("lib.rs").exists();
+    Ok(vec![if library { "--lib" } else { "--bins" }.to_owned()])
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
