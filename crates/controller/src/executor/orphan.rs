@@ -1,7 +1,6 @@
 //! The history of a policy that is gone. While there is one of its name it looks after
 //! its records itself; without one they go when nothing counts them any more.
 
-use jiff::Timestamp;
 use kube::api::{DeleteParams, Preconditions};
 use kube::runtime::controller::Action as Requeue;
 use kube::{Api, ResourceExt};
@@ -19,8 +18,11 @@ use crate::writes::DEADLINE;
 /// Deletes a finished record that nothing counts and nobody looks after; else says when
 /// to see again.
 pub(super) async fn collect(action: &HealingAction, context: &Context) -> Result<Requeue, ClusterError> {
-    let finished = ledger::record(action).ok().and_then(|record| record.finished);
-    let due = after(finished.unwrap_or(Timestamp::UNIX_EPOCH), COUNTED_AT_MOST);
+    // What does not say when it ended may still count: it stays.
+    let Some(finished) = ledger::record(action).ok().and_then(|record| record.finished) else {
+        return Ok(Requeue::await_change());
+    };
+    let due = after(finished, COUNTED_AT_MOST);
     let left = elapsed(context.now(), due);
     if left.is_positive() {
         return Ok(Requeue::requeue(left.try_into().unwrap_or(TRY_AGAIN)));

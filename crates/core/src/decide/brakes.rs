@@ -50,11 +50,12 @@ pub(super) fn release(
         .collect();
     sick.sort_by(|(a, x), (b, y)| (x.since, &a.object.uid).cmp(&(y.since, &b.object.uid)));
 
-    // What this very decision reserves counts like what is on record; what only lacks
-    // the proof of freshness is decided again with it.
+    // A quiet policy does not pay for a copy of the ledger.
     if sick.is_empty() {
         return Released { reservations: Vec::new(), refusals: Vec::new(), unproven: Vec::new() };
     }
+    // What this very decision reserves counts like what is on record; what only lacks
+    // the proof of freshness is decided again with it.
     let mut ledger = inputs.ledger.clone();
     let mut reservations = Vec::new();
     let mut refusals = Vec::new();

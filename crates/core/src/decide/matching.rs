@@ -24,7 +24,7 @@ pub struct Matching {
     pub matched: usize,
     /// Series that do not say of which namespace they are, where nothing else does.
     pub unplaced: usize,
-    /// The labels of the first series that named none.
+    /// The least labels, in their order, of the series that named none.
     pub first_ignored: Option<Labels>,
     /// The worst value a target is breached with, and the labels it came with.
     pub breached: BTreeMap<Uid, Series>,
