@@ -48,6 +48,7 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/target/selector", json!({"matchLabels": {}}), "selector must not be empty"),
         ("/spec/target/match", json!({"label": "not a label"}), "spec.target.match.label"),
         ("/spec/target/match", json!({"label": "pod", "global": {}}), "match takes one of label and global"),
+        ("/spec/target/match", json!({"global": {}}), "match.global is for workloads alone"),
         ("/spec/target/namespaceLabel", json!("not a label"), "spec.target.namespaceLabel"),
         ("/spec/target/minAge", json!("25h"), "minAge must be at most 24h"),
         ("/spec/target/kind", json!("Deployment"), "deletePod is for pods alone"),
