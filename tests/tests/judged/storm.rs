@@ -99,7 +99,7 @@ async fn a_bad_configuration_of_both_replicas_climbs_by_way_of_the_probe() -> Re
         );
         let mut policy = stormy(room, &query);
         policy["spec"]["steps"] = json!([
-            {"action": {"deletePod": {}}, "verify": {"within": "6s"}},
+            {"action": {"deletePod": {}}, "verify": {"within": "20s"}},
             {"action": {"rolloutRestart": {}}, "verify": {"within": "2m"}},
         ]);
         room.apply(&policy).await?;
@@ -123,7 +123,7 @@ async fn a_query_that_is_wrong_costs_one_pod_and_no_more() -> Result<()> {
         let pods = deploy(room, APP, 3).await?;
         let mut policy = stormy(room, &everybody(room));
         policy["spec"]["steps"][0]["attempts"] = json!(3);
-        policy["spec"]["steps"][0]["verify"]["within"] = json!("6s");
+        policy["spec"]["steps"][0]["verify"]["within"] = json!("20s");
         room.apply(&policy).await?;
         let probe = room.until_outcome(POLICY, 1, "Failed").await?;
         eventually(PATIENCE, "all to be held back, the replacement too", async || {
