@@ -3,13 +3,15 @@
 //!
 //! What the protocol leans on is here, and nothing more: a name is taken once, a
 //! status is replaced only over the version that was read, an eviction takes effect
-//! only on the very pod that is meant and only when the disruption budget allows it.
+//! only on the very pod that is meant and only when the disruption budget allows it, a
+//! mark that is there already changes nothing, and a number only when it is what it was.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
-use prunella_core::execute::LiveSubject;
+use prunella_core::action::Action;
+use prunella_core::execute::{LiveField, LiveSubject};
 use prunella_core::target::Uid;
 use prunella_core::time::whole_seconds;
 
@@ -25,6 +27,10 @@ pub(crate) enum Write {
     /// The eviction of a pod, by name and with its uid as precondition. The action is
     /// given as it was read, for what is to be noted when the eviction is refused.
     Evict { action: Rc<ActionObject>, pod: String, uid: Uid, grace: SignedDuration },
+    /// The mark on a workload's pod template, by which all its pods are replaced.
+    Restart { action: Rc<ActionObject> },
+    /// Another number of replicas, if it is still what it was.
+    Scale { action: Rc<ActionObject>, from: i32, to: i32 },
     /// The whole status of a policy.
     Tell { policy: String, status: PolicyStatus },
     /// A record is history.
@@ -55,18 +61,20 @@ pub(crate) enum Answer {
 /// The kinds that are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    Workloads,
     Pods,
     Policies,
     Actions,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Pods, Self::Policies, Self::Actions];
+    pub(crate) const ALL: [Self; 4] = [Self::Workloads, Self::Pods, Self::Policies, Self::Actions];
 }
 
 /// An object as it became; `None`: it is gone.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
+    Workload(usize, Rc<Workload>),
     Pod(String, Option<Rc<Pod>>),
     Policy(String, Rc<PolicyObject>),
     Action(String, Option<Rc<ActionObject>>),
@@ -75,6 +83,7 @@ pub(crate) enum Change {
 impl Change {
     pub(crate) fn kind(&self) -> Kind {
         match self {
+            Self::Workload(..) => Kind::Workloads,
             Self::Pod(..) => Kind::Pods,
             Self::Policy(..) => Kind::Policies,
             Self::Action(..) => Kind::Actions,
@@ -85,7 +94,7 @@ impl Change {
 /// The objects by name, and how they came to be.
 #[derive(Debug, Default)]
 pub(crate) struct ApiServer {
-    pub(crate) workloads: Vec<Workload>,
+    pub(crate) workloads: Vec<Rc<Workload>>,
     pub(crate) pods: BTreeMap<String, Rc<Pod>>,
     pub(crate) policies: BTreeMap<String, Rc<PolicyObject>>,
     pub(crate) actions: BTreeMap<String, Rc<ActionObject>>,
@@ -100,6 +109,8 @@ impl ApiServer {
             Write::Create { name, spec } => self.create(name, spec, now),
             Write::Replace { name, revision, status } => self.replace(name, *revision, status),
             Write::Evict { pod, uid, .. } => self.evict(pod, uid),
+            Write::Restart { action } => self.restart(action),
+            Write::Scale { action, from, to } => self.scale(&action.spec.subject.uid, *from, *to),
             Write::Tell { policy, status } => match self.policies.get(policy).cloned() {
                 Some(object) if object.status == *status => Answer::Done,
                 Some(object) => {
@@ -154,6 +165,26 @@ impl ApiServer {
         }
     }
 
+    fn restart(&mut self, action: &ActionObject) -> Answer {
+        let Some((at, workload)) = self.workload(&action.spec.subject.uid) else { return Answer::NotFound };
+        let mark = Some(Uid::from(action.name.clone()));
+        if workload.mark != mark {
+            self.put_workload(at, Workload { mark, template: workload.template + 1, ..(*workload).clone() });
+        }
+        Answer::Done
+    }
+
+    fn scale(&mut self, workload: &Uid, from: i32, to: i32) -> Answer {
+        match self.workload(workload) {
+            None => Answer::NotFound,
+            Some((_, workload)) if workload.replicas != from => Answer::Conflict,
+            Some((at, workload)) => {
+                self.put_workload(at, Workload { replicas: to, ..(*workload).clone() });
+                Answer::Done
+            }
+        }
+    }
+
     fn put_action(&mut self, action: ActionObject) -> Rc<ActionObject> {
         self.revision += 1;
         let action = Rc::new(ActionObject { revision: self.revision, ..action });
@@ -166,6 +197,12 @@ impl ApiServer {
         let (name, policy) = (policy.rule.key.name.clone(), Rc::new(policy));
         self.policies.insert(name.clone(), Rc::clone(&policy));
         self.journal.push(Change::Policy(name, policy));
+    }
+
+    pub(crate) fn put_workload(&mut self, at: usize, workload: Workload) {
+        let workload = Rc::new(workload);
+        self.workloads[at] = Rc::clone(&workload);
+        self.journal.push(Change::Workload(at, workload));
     }
 
     pub(crate) fn put_pod(&mut self, pod: Pod) {
@@ -184,16 +221,35 @@ impl ApiServer {
         self.pods.values().find(|pod| pod.object.uid == *uid)
     }
 
-    /// Whether a workload has all its pods ready.
-    pub(crate) fn subject(&self, uid: &Uid) -> LiveSubject {
-        let Some(at) = self.workloads.iter().position(|workload| workload.object.uid == *uid) else {
-            return LiveSubject::Gone;
+    /// A workload by its uid, and its place.
+    pub(crate) fn workload(&self, uid: &Uid) -> Option<(usize, Rc<Workload>)> {
+        let at = self.workloads.iter().position(|workload| workload.object.uid == *uid)?;
+        Some((at, Rc::clone(&self.workloads[at])))
+    }
+
+    /// The pods of a workload that are not on their way out.
+    pub(crate) fn pods_of(&self, workload: usize) -> impl Iterator<Item = &Rc<Pod>> {
+        self.pods.values().filter(move |pod| pod.workload == workload && !pod.terminating)
+    }
+
+    /// How a workload stands to an action on it or on one of its pods.
+    pub(crate) fn stands(&self, action: &ActionObject) -> (LiveSubject, LiveField) {
+        let Some((at, workload)) = self.workload(&action.spec.subject.uid).filter(|(_, one)| one.replicas > 0) else {
+            return (LiveSubject::Gone, LiveField::None);
         };
-        let ready = self.pods.values().filter(|pod| pod.workload == at && pod.ready && !pod.terminating).count();
-        match self.workloads[at].replicas {
-            0 => LiveSubject::Gone,
-            wanted if ready >= wanted => LiveSubject::Restored,
-            _ => LiveSubject::NotRestored,
-        }
+        let wanted = usize::try_from(workload.replicas).unwrap_or(0);
+        let ready = self.pods_of(at).filter(|pod| pod.ready).count();
+        let (whole, field) = match action.spec.action {
+            Action::DeletePod { .. } => (ready >= wanted, LiveField::None),
+            Action::RolloutRestart => {
+                let new = |pod: &Rc<Pod>| pod.template == workload.template;
+                let by_this = workload.mark.as_ref().is_some_and(|mark| mark.as_str() == action.name);
+                (ready == wanted && self.pods_of(at).all(new), LiveField::Restarted { by_this })
+            }
+            Action::Scale { .. } => {
+                (ready == wanted && self.pods_of(at).count() == wanted, LiveField::Count(workload.replicas))
+            }
+        };
+        (if whole { LiveSubject::Restored } else { LiveSubject::NotRestored }, field)
     }
 }

@@ -1,5 +1,5 @@
 //! The promises, checked after every step. The oracle is the model world itself: what
-//! the API server holds, which evictions had effect, what was sampled. Nothing that a
+//! the API server holds, which writes had effect, what was sampled. Nothing that a
 //! process believes is asked, and no rule of the judgement is called to judge itself.
 
 mod audit;
@@ -10,6 +10,7 @@ mod transitions;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use prunella_core::action::Action;
 use prunella_core::decide::{Change, Decision, Inputs};
 use prunella_core::ledger::{Record, State};
 use prunella_core::policy::OnStorm;
@@ -33,9 +34,9 @@ pub(crate) struct Check {
     calm: Timestamp,
     /// Every pod that ever was.
     pods: BTreeMap<Uid, Birth>,
-    /// Which pods each action really evicted.
-    evicted: BTreeMap<String, Vec<Uid>>,
-    /// The pods that somebody else deleted.
+    /// What each action really changed, once for each time.
+    effects: BTreeMap<String, Vec<Uid>>,
+    /// The pods that somebody else ended, their own workload among them.
     deleted_by_others: BTreeSet<Uid>,
     /// Since when each suspended policy has been so.
     suspended: BTreeMap<String, Timestamp>,
@@ -68,7 +69,7 @@ impl Check {
             begun,
             calm: after(begun, scenario.storm),
             pods: BTreeMap::new(),
-            evicted: BTreeMap::new(),
+            effects: BTreeMap::new(),
             deleted_by_others: BTreeSet::new(),
             suspended: BTreeMap::new(),
             silences: Vec::new(),
@@ -208,8 +209,8 @@ impl Check {
         self.check_breach(now, action, prometheus);
     }
 
-    /// An eviction took effect.
-    pub(crate) fn evicted(
+    /// A write to the cluster took effect: a pod was evicted, or a workload changed.
+    pub(crate) fn changed(
         &mut self,
         now: Timestamp,
         request: &Request,
@@ -218,26 +219,31 @@ impl Check {
         api: &ApiServer,
         prometheus: &Prometheus,
     ) {
-        self.tally.evictions += 1;
+        match action.spec.action {
+            Action::DeletePod { .. } => self.tally.evictions += 1,
+            Action::RolloutRestart => self.tally.restarts += 1,
+            Action::Scale { .. } => self.tally.scalings += 1,
+        }
         let name = &action.name;
-        self.require(*uid == action.spec.target.uid, now, "HP-14", || {
-            format!("{name} is meant for {} and evicts {uid}", action.spec.target.uid)
+        self.require(uid == action.touches(), now, "HP-14", || {
+            format!("{name} is meant for {} and changes {uid}", action.touches())
         });
-        let by_this = self.evicted.entry(name.clone()).or_default();
+        let by_this = self.effects.entry(name.clone()).or_default();
         by_this.push(uid.clone());
         let count = by_this.len();
-        self.require(count == 1, now, "HP-14", || format!("{name} has evicted {count} pods"));
-        self.require(prometheus.seen_bad.contains(uid), now, "the innocent", || {
-            format!("{uid} is evicted and was never breached")
+        self.require(count == 1, now, "HP-14", || format!("{name} has had effect {count} times"));
+        let sick = &action.spec.target.uid;
+        self.require(prometheus.seen_bad.contains(sick), now, "the innocent", || {
+            format!("{uid} is changed for {sick}, which was never breached")
         });
         let state = api.actions.get(name).map(|action| action.state());
         let begun = !matches!(state, None | Some(State::Pending));
-        self.require(begun, now, "Running before the effect", || format!("{name} is {state:?} as {uid} is evicted"));
+        self.require(begun, now, "Running before the effect", || format!("{name} is {state:?} as {uid} is changed"));
         let gives_back = matches!(state, Some(State::Finished(outcome)) if outcome.without_effect());
-        self.require(!gives_back, now, "HP-7", || format!("{name} is {state:?} and evicts {uid}"));
+        self.require(!gives_back, now, "HP-7", || format!("{name} is {state:?} and changes {uid}"));
         self.check_still_breached(now, request.decided, action, prometheus);
         let suspended = self.suspended.get(action.policy()).is_some_and(|since| *since < request.decided);
-        self.require(!suspended, now, "HP-3", || format!("{name} evicts {uid} while the policy is suspended"));
+        self.require(!suspended, now, "HP-3", || format!("{name} changes {uid} while the policy is suspended"));
     }
 
     /// How old news may be that is acted on: two intervals, and the time an answer takes.

@@ -9,7 +9,7 @@ use prunella_core::decide::Phase;
 use prunella_core::execute::{Facts, OutcomeReason, Transition};
 use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::policy::{Mode, Policy};
-use prunella_core::target::{Object, Target, Uid};
+use prunella_core::target::{Object, Target, Uid, Workload as Whole};
 use prunella_core::time::whole_seconds;
 
 use crate::prometheus::Condition;
@@ -18,9 +18,16 @@ use crate::prometheus::Condition;
 #[derive(Debug, Clone)]
 pub(crate) struct Workload {
     pub(crate) object: Object,
-    pub(crate) replicas: usize,
+    /// How many pods it asks for.
+    pub(crate) replicas: i32,
     /// Whether a successor carries its predecessor's name.
     pub(crate) stable: bool,
+    /// Counts the changes of its pod template.
+    pub(crate) template: u64,
+    /// The action that restarted it last.
+    pub(crate) mark: Option<Uid>,
+    /// When the rollout under way last made progress; `None` when none is.
+    pub(crate) rollout_progress: Option<Timestamp>,
     /// Whether a disruption budget allows an eviction at this moment.
     pub(crate) disruption_allowed: bool,
 }
@@ -34,6 +41,8 @@ pub(crate) struct Pod {
     pub(crate) terminating: bool,
     /// The place of its workload in the API server's list.
     pub(crate) workload: usize,
+    /// Of which of its workload's templates it was made.
+    pub(crate) template: u64,
     /// Which pod it was made in place of. For the checks only: no process sees it.
     pub(crate) replaces: Option<Uid>,
 }
@@ -52,7 +61,13 @@ impl Pod {
             not_healable: None,
             pods: Vec::new(),
             grace: None,
-            workload: None,
+            workload: Some(Whole {
+                replicas: Some(workload.replicas),
+                rolls_out: true,
+                all_selected: true,
+                autoscaler: None,
+                rollout_progress: workload.rollout_progress,
+            }),
         }
     }
 }
@@ -180,6 +195,16 @@ impl ActionObject {
     /// The name of the policy that reserved it.
     pub(crate) fn policy(&self) -> &str {
         &self.spec.policy.rule.key.name
+    }
+
+    /// Whether it is done to the workload and not to one pod.
+    pub(crate) fn is_on_whole(&self) -> bool {
+        !matches!(self.spec.action, Action::DeletePod { .. })
+    }
+
+    /// The object that it changes.
+    pub(crate) fn touches(&self) -> &Uid {
+        if self.is_on_whole() { &self.spec.subject.uid } else { &self.spec.target.uid }
     }
 
     /// The action as the judgement counts it.

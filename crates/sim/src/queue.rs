@@ -25,6 +25,10 @@ pub(crate) enum Event {
     PodGone(Uid),
     /// A workload makes another pod in place of this one.
     PodReplaced(Uid),
+    /// A workload makes a pod that there was not before.
+    PodAdded(usize),
+    /// A workload goes on replacing the pods of an older template.
+    RollsOut(usize),
     /// A pod passes its readiness.
     PodReady(Uid),
     /// A pod falls sick, or gets well.

@@ -62,9 +62,13 @@ pub struct Tally {
     pub conflicts: u64,
     /// Evictions that had effect.
     pub evictions: u64,
+    /// Restarts that had effect.
+    pub restarts: u64,
+    /// Changes of a number of replicas that had effect.
+    pub scalings: u64,
     /// Evictions that a disruption budget refused.
     pub refused_by_budget: u64,
-    /// Evictions that met another pod of the name, or none.
+    /// Writes to the cluster that met another pod of the name, or none, or another number.
     pub missed: u64,
     /// Processes that were killed.
     pub kills: u64,
@@ -93,6 +97,8 @@ impl Tally {
             collisions: self.collisions + other.collisions,
             conflicts: self.conflicts + other.conflicts,
             evictions: self.evictions + other.evictions,
+            restarts: self.restarts + other.restarts,
+            scalings: self.scalings + other.scalings,
             refused_by_budget: self.refused_by_budget + other.refused_by_budget,
             missed: self.missed + other.missed,
             kills: self.kills + other.kills,

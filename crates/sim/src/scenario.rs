@@ -2,7 +2,7 @@
 //! goes wrong when. A seed stands for one; a story writes its own.
 
 use jiff::SignedDuration;
-use prunella_core::action::{ActionSpec, Disruption};
+use prunella_core::action::{ActionSpec, Disruption, ScaleSpec, Towards};
 use prunella_core::policy::{
     Limits, Mode, OnNoData, OnStorm, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap, Unhealthy,
 };
@@ -49,7 +49,7 @@ pub struct Scenario {
 #[derive(Debug, Clone)]
 pub struct WorkloadPlan {
     /// How many pods it wants.
-    pub replicas: usize,
+    pub replicas: i32,
     /// Whether a successor carries its predecessor's name, as in a `StatefulSet`.
     pub stable: bool,
     /// The longest time, in seconds, until a replacement is made.
@@ -148,6 +148,18 @@ pub fn step(attempts: u32) -> StepSpec {
     }
 }
 
+/// Any action, tried up to `attempts` times: most often an eviction.
+fn any_step(attempts: u32, dice: &mut Dice) -> StepSpec {
+    let scale = |towards| ActionSpec::Scale(ScaleSpec { towards, min: 1, max: 5, raise_minimum: false });
+    let action = match dice.between(0, 9) {
+        0..=5 => return step(attempts),
+        6..=7 => ActionSpec::RolloutRestart,
+        8 => scale(Towards::By(1)),
+        _ => scale(Towards::By(-1)),
+    };
+    StepSpec { action, ..step(attempts) }
+}
+
 impl Scenario {
     /// One controller and one Deployment with three pods, nobody sick, nothing wrong:
     /// where a story begins.
@@ -212,7 +224,7 @@ impl Scenario {
 
 fn workload(dice: &mut Dice) -> WorkloadPlan {
     WorkloadPlan {
-        replicas: usize::try_from(dice.between(1, 4)).unwrap_or(1),
+        replicas: i32::try_from(dice.between(1, 4)).unwrap_or(1),
         stable: dice.percent(35),
         made_within: dice.pick(&[0, 1, 5, 60]),
         ready_within: dice.pick(&[1, 10, 60, 400]),
@@ -237,7 +249,7 @@ fn policies(workloads: usize, dice: &mut Dice) -> Vec<(Policy, Vec<usize>, Condi
                 breach_for: seconds(dice.pick(&[0, 10, 30, 60, 120])),
                 clear_for,
                 longest_gap: (interval * 2).max(seconds(45)),
-                steps: steps.iter().map(|attempts| step(*attempts)).collect(),
+                steps: steps.iter().map(|attempts| any_step(*attempts, dice)).collect(),
                 limits: Limits {
                     cooldown: seconds(dice.pick(&[0, 30, 120, 300])),
                     max_actions: dice.pick(&[1, 2, 3, 5]),

@@ -118,6 +118,8 @@ impl<'a> World<'a> {
             Event::Happens(happening) => self.happens(happening),
             Event::PodGone(uid) => self.pod_gone(&uid),
             Event::PodReplaced(uid) => self.pod_replaced(&uid),
+            Event::PodAdded(workload) => self.pod_added(workload),
+            Event::RollsOut(workload) => self.rolls_out(workload),
             Event::PodReady(uid) => self.pod_ready(&uid),
             Event::PodSick(uid, sick) => self.pod_sick(uid, sick),
             Event::Arrives(request) => self.arrives(*request),
@@ -227,7 +229,7 @@ impl<'a> World<'a> {
             Happening::Source(health) => self.prometheus.becomes(health, self.now),
             Happening::Silence(share) => self.silence(share),
             Happening::Speak => self.prometheus.silent.clear(),
-            Happening::Disruption(workload, allowed) => self.api.workloads[workload].disruption_allowed = allowed,
+            Happening::Disruption(workload, allowed) => self.allow_disruption(workload, allowed),
             Happening::Suspend(policy, suspended) => self.suspend(policy, suspended),
             Happening::Deleted(workload) => self.delete_one_of(workload),
             Happening::Sick(workload, pod) => self.falls_sick(workload, pod),
@@ -247,8 +249,8 @@ impl<'a> World<'a> {
         self.weather = Weather::calm();
         self.prometheus.becomes(Health::Up, self.now);
         self.prometheus.silent.clear();
-        for workload in &mut self.api.workloads {
-            workload.disruption_allowed = true;
+        for workload in 0..self.api.workloads.len() {
+            self.allow_disruption(workload, true);
         }
         for policy in 0..self.scenario.policies.len() {
             self.suspend(policy, false);

@@ -25,6 +25,8 @@ fn check(number: u64) {
         ("names that were taken", tally.collisions, 50),
         ("records that had changed", tally.conflicts, 100),
         ("evictions", tally.evictions, 500),
+        ("restarts", tally.restarts, 100),
+        ("changes of a number of replicas", tally.scalings, 50),
         ("evictions refused by a disruption budget", tally.refused_by_budget, 50),
         ("evictions that met another pod", tally.missed, 10),
         ("kills", tally.kills, 500),

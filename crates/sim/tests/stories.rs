@@ -1,7 +1,9 @@
 //! Histories written by hand, in calm weather: what is to happen does happen.
 
 use jiff::SignedDuration;
+use prunella_core::action::{ActionSpec, ScaleSpec, Towards};
 use prunella_core::ledger::Outcome;
+use prunella_core::policy::StepSpec;
 use prunella_sim::{Happening, Health, Report, Scenario, Sickness, run, step};
 
 fn seconds(seconds: i64) -> SignedDuration {
@@ -150,18 +152,67 @@ fn history_goes_when_no_brake_counts_it_any_more() {
 }
 
 #[test]
-fn a_controller_that_dies_at_any_instant_still_does_it_once() {
-    // Every quarter of a second from the first sight to the end of the settling.
-    for quarter in 0..400 {
-        let mut scenario = Scenario::calm();
-        scenario.storm = minutes(3);
-        scenario.calm = minutes(10);
-        scenario.at_least_calm = minutes(5);
-        let dies = seconds(60) + SignedDuration::from_millis(250 * quarter);
-        scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1)), (dies, Happening::Crash(0))];
-        let report = run(&scenario);
-        assert!(report.violations.is_empty(), "killed at {dies:#}: {}", report.violations[0]);
-        assert_eq!(report.tally.evictions, 1, "killed at {dies:#}");
-        assert_eq!(outcomes(&report), [Some(Outcome::Succeeded)], "killed at {dies:#}");
+fn a_restart_replaces_all_pods_by_one_write_and_is_judged_by_the_new_ones() {
+    let mut scenario = Scenario::calm();
+    scenario.policies[0].0.steps = vec![doing(ActionSpec::RolloutRestart)];
+    scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1))];
+    for stable in [false, true] {
+        scenario.workloads[0].stable = stable;
+        tell(scenario.clone(), |report| {
+            assert_eq!(outcomes(report), [Some(Outcome::Succeeded)]);
+            assert_eq!((report.tally.restarts, report.tally.evictions), (1, 0));
+        });
     }
+}
+
+#[test]
+fn scaling_climbs_to_its_maximum_and_is_passed_over_then() {
+    let mut scenario = Scenario::calm();
+    scenario.policies[0].0.steps = vec![StepSpec { attempts: 5, ..doing(scale_to_at_most(5)) }, step(1)];
+    scenario.policies[0].0.limits.max_actions = 10;
+    scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1))];
+    tell(scenario, |report| {
+        // More pods do not help this one.
+        assert_eq!(places(report), [(1, 1), (1, 2), (2, 1)]);
+        let [failed, succeeded] = [Outcome::Failed, Outcome::Succeeded].map(Some);
+        assert_eq!(outcomes(report), [failed, failed, succeeded]);
+        assert_eq!((report.tally.scalings, report.tally.evictions), (2, 1));
+    });
+}
+
+#[test]
+fn a_controller_that_dies_at_any_instant_still_does_it_once() {
+    let cured = Some(Outcome::Succeeded);
+    for (step, outcome) in [
+        (step(1), cured),
+        (doing(ActionSpec::RolloutRestart), cured),
+        // More pods do not help.
+        (doing(scale_to_at_most(4)), Some(Outcome::Failed)),
+    ] {
+        // Every quarter of a second from the first sight to the end of the settling.
+        for quarter in 0..400 {
+            let mut scenario = Scenario::calm();
+            scenario.storm = minutes(3);
+            scenario.calm = minutes(10);
+            scenario.at_least_calm = minutes(5);
+            scenario.policies[0].0.steps = vec![step.clone()];
+            let dies = seconds(60) + SignedDuration::from_millis(250 * quarter);
+            scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1)), (dies, Happening::Crash(0))];
+            let report = run(&scenario);
+            let what = format!("{} killed at {dies:#}", step.action.name());
+            assert!(report.violations.is_empty(), "{what}: {}", report.violations[0]);
+            let tally = report.tally;
+            assert_eq!(tally.evictions + tally.restarts + tally.scalings, 1, "{what}");
+            assert_eq!(outcomes(&report), [outcome], "{what}");
+        }
+    }
+}
+
+/// An action, tried once and watched as long as an eviction.
+fn doing(action: ActionSpec) -> StepSpec {
+    StepSpec { action, ..step(1) }
+}
+
+fn scale_to_at_most(max: i32) -> ActionSpec {
+    ActionSpec::Scale(ScaleSpec { towards: Towards::By(1), min: 1, max, raise_minimum: false })
 }

@@ -2,6 +2,7 @@
 //! history goes. They are made once nothing goes wrong any more.
 
 use jiff::{SignedDuration, Timestamp};
+use prunella_core::action::ActionSpec;
 use prunella_core::execute::EXECUTE_WITHIN;
 use prunella_core::ledger::State;
 use prunella_core::policy::OnStorm;
@@ -92,7 +93,10 @@ impl Check {
     fn may_be_refused(&self, now: Timestamp, policy: &PolicyObject, target: &Uid, api: &ApiServer) -> bool {
         let counted = policy.rule.limits.window.max(policy.rule.limits.cooldown);
         let place = |uid: &Uid| self.pods.get(uid).map(|birth| birth.workload);
-        self.may_be_stormy(now, policy, api)
+        // A number of replicas may be at its limit, and nothing else be left to try.
+        let may_not_apply = policy.rule.steps.iter().all(|step| matches!(step.action, ActionSpec::Scale(_)));
+        may_not_apply
+            || self.may_be_stormy(now, policy, api)
             || api.actions.values().any(|action| {
                 let lately = action.status.finished_at.is_none_or(|at| elapsed(at, now) <= counted);
                 place(&action.spec.target.uid) == place(target) || lately && action.policy() == policy.rule.key.name

@@ -1,6 +1,8 @@
 //! HP-5 and the ladder, told by who was really made in place of whom.
 
 use jiff::Timestamp;
+use prunella_core::action::ActionSpec;
+use prunella_core::policy::StepSpec;
 use prunella_core::target::Uid;
 use prunella_core::time::elapsed;
 
@@ -16,8 +18,8 @@ impl Check {
         std::iter::successors(Some(uid.clone()), replaces).collect()
     }
 
-    /// The actions that are laid to this one's target: on the pod itself, and on those
-    /// before it when it fell sick soon after its birth.
+    /// The actions that are laid to this one's target: on the pod itself, on its whole
+    /// workload, and on those before it when it fell sick soon after its birth.
     fn inherited<'a>(&self, action: &ActionObject, api: &'a ApiServer) -> Vec<&'a ActionObject> {
         let target = &action.spec.target.uid;
         let born = self.pods.get(target).map_or(Timestamp::MIN, |birth| birth.created);
@@ -28,7 +30,10 @@ impl Check {
             .values()
             .map(AsRef::as_ref)
             .filter(|other| other.name != action.name && other.record().spends())
-            .filter(|other| other.spec.target.uid == *target || soon && lineage.contains(&other.spec.target.uid))
+            .filter(|other| {
+                let on_it = other.spec.target.uid == *target || is_on_whole_of(other, action);
+                on_it || soon && lineage.contains(&other.spec.target.uid)
+            })
             .collect()
     }
 
@@ -51,9 +56,15 @@ impl Check {
         let any_before = api.actions.values().map(AsRef::as_ref).filter(own).any(|other| {
             other.name != action.name
                 && (other.spec.target.uid == action.spec.target.uid
+                    || is_on_whole_of(other, action)
                     || other.spec.subject.uid == action.spec.subject.uid && other.created <= born)
         });
-        self.require(any_before || place == (1, 1), now, "two first attempts", || {
+        // What may have been passed over: the number of replicas is at its limit.
+        let steps = &action.spec.policy.rule.steps;
+        let may_be_skipped = |step: &StepSpec| matches!(step.action, ActionSpec::Scale(_));
+        let first = steps.iter().zip(1..).find(|(step, rung)| !may_be_skipped(step) || *rung == place.0);
+        let is_first = place.1 == 1 && first.is_some_and(|(_, rung)| rung == place.0);
+        self.require(any_before || is_first, now, "two first attempts", || {
             format!("{} is {place:?}, and nothing was done before", action.name)
         });
         let tried = self.unbroken(action, api);
@@ -73,7 +84,7 @@ impl Check {
             let on_this = api.actions.values().map(AsRef::as_ref).filter(|other| {
                 other.name != action.name
                     && other.policy() == action.policy()
-                    && other.spec.target.uid == uid
+                    && (other.spec.target.uid == uid || uid == action.spec.target.uid && is_on_whole_of(other, action))
                     && other.record().is_attempt()
             });
             let before = tried.len();
@@ -94,4 +105,10 @@ impl Check {
         }
         tried
     }
+}
+
+/// Whether the other was done to the whole workload behind this one's target: to each of
+/// its pods, old and new.
+fn is_on_whole_of(other: &ActionObject, action: &ActionObject) -> bool {
+    other.is_on_whole() && other.spec.subject.uid == action.spec.subject.uid
 }

@@ -32,8 +32,8 @@ impl Check {
             (State::Running, State::Settling) => self.check_executed(now, after, api),
             (_, State::Finished(outcome)) if outcome.without_effect() => {
                 self.tally.given_back += 1;
-                let evicted = self.evicted.contains_key(name);
-                self.require(!evicted, now, "HP-7", || format!("{name} ends as {outcome:?} and has evicted a pod"));
+                let changed = self.effects.contains_key(name);
+                self.require(!changed, now, "HP-7", || format!("{name} ends as {outcome:?} and has had effect"));
             }
             _ => {}
         }
@@ -51,11 +51,11 @@ impl Check {
 
     /// HP-14: what is said to be executed was, once, by this action.
     fn check_executed(&mut self, now: Timestamp, action: &ActionObject, api: &ApiServer) {
-        let target = &action.spec.target.uid;
-        let own = self.evicted.get(&action.name).is_some_and(|evicted| evicted.contains(target));
+        let target = action.touches();
+        let own = self.effects.get(&action.name).is_some_and(|changed| changed.contains(target));
         let others = self.deleted_by_others.contains(target) || rivals(action, api).any(|other| is_twin(action, other));
         self.require(own || others, now, "HP-14", || {
-            format!("{} is executed, but did not evict {target}", action.name)
+            format!("{} is executed, but did not change {target}", action.name)
         });
     }
 }
@@ -63,8 +63,8 @@ impl Check {
 /// The other actions on the same object or an owner of it.
 fn rivals<'a>(action: &'a ActionObject, api: &'a ApiServer) -> impl Iterator<Item = &'a ActionObject> {
     let touches = |other: &ActionObject| {
-        let (own, other) = (&action.spec, &other.spec);
-        own.target.uid == other.target.uid || own.target.uid == other.subject.uid || own.subject.uid == other.target.uid
+        let (own, others) = (action.touches(), other.touches());
+        own == others || *own == other.spec.subject.uid || action.spec.subject.uid == *others
     };
     api.actions.values().map(AsRef::as_ref).filter(move |other| other.name != action.name && touches(other))
 }

@@ -13,7 +13,7 @@ use crate::objects::{ActionObject, Pod, PolicyObject, Workload};
 /// The copies, and how far each kind's watch has come.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Caches {
-    pub(super) workloads: Vec<Workload>,
+    pub(super) workloads: Vec<Rc<Workload>>,
     pods: BTreeMap<String, Rc<Pod>>,
     pub(super) policies: BTreeMap<String, Rc<PolicyObject>>,
     actions: BTreeMap<String, Rc<ActionObject>>,
@@ -55,6 +55,7 @@ impl Caches {
         let mut woken = Vec::new();
         for change in journal[from..upto].iter().filter(|change| change.kind() == kind) {
             match change {
+                Change::Workload(at, workload) => self.workloads[*at] = Rc::clone(workload),
                 Change::Pod(name, Some(pod)) => drop(self.pods.insert(name.clone(), Rc::clone(pod))),
                 Change::Pod(name, None) => drop(self.pods.remove(name)),
                 Change::Policy(name, policy) => {

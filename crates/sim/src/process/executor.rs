@@ -62,17 +62,10 @@ impl Process {
                 if let Some(left) = patience.filter(SignedDuration::is_positive) {
                     return self.done(task, Some(left), ground);
                 }
-                // No scenario asks for another action than to remove a pod.
-                let (Effect::EvictPod { grace } | Effect::DeletePod { grace }) = effect else {
-                    return self.done(task, None, ground);
-                };
-                let write = Write::Evict {
-                    action: Rc::clone(action),
-                    pod: action.spec.target.name.clone(),
-                    uid: action.spec.target.uid.clone(),
-                    grace: grace.unwrap_or(SignedDuration::from_secs(30)),
-                };
-                self.send(task, write, ground);
+                match write(action, &effect) {
+                    Some(write) => self.send(task, write, ground),
+                    None => self.done(task, None, ground),
+                }
             }
             execute::Step::Record(transition) => {
                 let status = action.status.after(transition, now);
@@ -88,6 +81,11 @@ impl Process {
             let verdict = posting.verdicts.iter().find(|verdict| verdict.action == action.name)?;
             Some((verdict.outcome, verdict.reason))
         });
+        let whole = action.is_on_whole();
+        let (subject, field) = match state {
+            State::Pending | State::Running if !whole => (LiveSubject::Restored, LiveField::None),
+            _ => ground.api.stands(action),
+        };
         World {
             policy: match policy {
                 Some(policy) if policy.rule.suspended => PolicyStanding::Suspended,
@@ -96,15 +94,13 @@ impl Process {
             },
             target: match target {
                 _ if matches!(state, State::Verifying | State::Finished(_)) => LiveTarget::Gone,
+                _ if whole && state == State::Settling => LiveTarget::Gone,
                 None => LiveTarget::Gone,
                 Some(pod) if pod.terminating => LiveTarget::Terminating,
                 Some(_) => LiveTarget::Present,
             },
-            subject: match state {
-                State::Settling | State::Verifying => ground.api.subject(&action.spec.subject.uid),
-                _ => LiveSubject::Restored,
-            },
-            field: LiveField::None,
+            subject,
+            field,
             progress_deadline: None,
             earlier_overlaps: state == State::Pending && earlier_overlaps(action, ground),
             firing: self.is_firing(
@@ -144,9 +140,11 @@ impl Process {
                 let status = ActionStatus { blocked: false, ..action.status.clone() };
                 return self.send(task, replace(action, status), ground);
             }
-            (_, Answer::Lost | Answer::Refused) | (Write::Evict { .. }, Answer::NotFound | Answer::Conflict) => {
-                TRY_AGAIN
-            }
+            (_, Answer::Lost | Answer::Refused)
+            | (
+                Write::Evict { .. } | Write::Restart { .. } | Write::Scale { .. },
+                Answer::NotFound | Answer::Conflict,
+            ) => TRY_AGAIN,
             (_, _) => SOON,
         };
         self.done(task, Some(again), ground);
@@ -159,6 +157,22 @@ fn earlier_overlaps(action: &ActionObject, ground: &Ground<'_>) -> bool {
     let own = action.record();
     let mut others = ground.api.actions.values().map(|other| other.record());
     others.any(|other| other.name != own.name && other.precedes(&own) && other.overlaps(&own))
+}
+
+/// The write that an effect is; no scenario has an autoscaler.
+fn write(action: &Rc<ActionObject>, effect: &Effect) -> Option<Write> {
+    let action = Rc::clone(action);
+    Some(match effect {
+        Effect::EvictPod { grace } | Effect::DeletePod { grace } => Write::Evict {
+            pod: action.spec.target.name.clone(),
+            uid: action.spec.target.uid.clone(),
+            grace: grace.unwrap_or(SignedDuration::from_secs(30)),
+            action,
+        },
+        Effect::Restart { .. } => Write::Restart { action },
+        Effect::Scale { from, to } => Write::Scale { action, from: *from, to: *to },
+        Effect::RaiseMinimum { .. } => return None,
+    })
 }
 
 fn replace(action: &ActionObject, status: ActionStatus) -> Write {

@@ -1,5 +1,6 @@
-//! What the cluster does by itself: workloads replace their pods, pods become ready,
-//! fall sick and get well, exporters are scraped.
+//! What the cluster does by itself: workloads replace their pods, roll out and follow
+//! their number of replicas, pods become ready, fall sick and get well, exporters are
+//! scraped.
 
 use std::rc::Rc;
 
@@ -11,14 +12,24 @@ use super::World;
 use crate::objects::{Pod, PolicyObject, PolicyStatus, Workload};
 use crate::queue::Event;
 
+/// How long a pod takes to end that its own workload ends.
+const GRACE: SignedDuration = SignedDuration::from_secs(5);
+
 impl World<'_> {
     /// Puts everything in its place: workloads, policies and old pods.
     pub(super) fn furnish(&mut self) {
         for (index, plan) in self.scenario.workloads.iter().enumerate() {
             let kind = if plan.stable { "StatefulSet" } else { "Deployment" };
             let object = Object { kind: kind.into(), name: format!("w{index}"), uid: format!("uid-w{index}").into() };
-            let replicas = plan.replicas;
-            self.api.workloads.push(Workload { object, replicas, stable: plan.stable, disruption_allowed: true });
+            self.api.workloads.push(Rc::new(Workload {
+                object,
+                replicas: plan.replicas,
+                stable: plan.stable,
+                template: 1,
+                mark: None,
+                rollout_progress: None,
+                disruption_allowed: true,
+            }));
         }
         for (rule, selects, condition) in &self.scenario.policies {
             self.api.put_policy(PolicyObject {
@@ -44,7 +55,7 @@ impl World<'_> {
         }
     }
 
-    fn pod_name(&self, workload: usize, number: usize) -> String {
+    fn pod_name(&self, workload: usize, number: i32) -> String {
         if self.api.workloads[workload].stable {
             format!("w{workload}-{number}")
         } else {
@@ -61,6 +72,7 @@ impl World<'_> {
             ready: false,
             terminating: false,
             workload,
+            template: self.api.workloads[workload].template,
             replaces,
         };
         self.check.born(&pod);
@@ -98,7 +110,11 @@ impl World<'_> {
 
     pub(super) fn pod_ready(&mut self, uid: &Uid) {
         if let Some(pod) = self.api.pod(uid).filter(|pod| !pod.terminating).cloned() {
+            let new = pod.template == self.api.workloads[pod.workload].template;
             self.api.put_pod(Pod { ready: true, ..(*pod).clone() });
+            if new && self.is_rolling_out(pod.workload) {
+                self.rollout_progresses(pod.workload, Some(self.now));
+            }
         }
     }
 
@@ -133,8 +149,20 @@ impl World<'_> {
         let Some((workload, old_name)) = self.check.origin(uid) else { return };
         let stable = self.api.workloads[workload].stable;
         let name = if stable { old_name } else { self.pod_name(workload, 0) };
-        let new = self.make_pod(workload, &name, self.now, Some(uid.clone()));
-        self.trace.say(self.now, "pod", || format!("{new} is made in place of {uid}"));
+        self.add_pod(workload, &name, Some(uid.clone()));
+    }
+
+    /// Makes a pod, unless there is no want of it any more.
+    fn add_pod(&mut self, workload: usize, name: &str, replaces: Option<Uid>) {
+        let wanted = usize::try_from(self.api.workloads[workload].replicas).unwrap_or(0);
+        if self.api.pods_of(workload).count() >= wanted || self.api.pods.contains_key(name) {
+            return;
+        }
+        let new = self.make_pod(workload, name, self.now, replaces.clone());
+        self.trace.say(self.now, "pod", || match replaces {
+            Some(old) => format!("{new} is made in place of {old}"),
+            None => format!("{new} is made"),
+        });
         let within = self.scenario.workloads[workload].ready_within;
         self.queue.push(after(self.now, self.dice.seconds(0, within)), Event::PodReady(new.clone()));
         if self.dice.percent(self.scenario.sickness.again) {
@@ -142,14 +170,79 @@ impl World<'_> {
         }
     }
 
+    /// A pod more than there were.
+    pub(super) fn pod_added(&mut self, workload: usize) {
+        let free = |number: &i32| !self.api.pods.contains_key(&self.pod_name(workload, *number));
+        let number = (0..self.api.workloads[workload].replicas).find(free).unwrap_or(0);
+        self.add_pod(workload, &self.pod_name(workload, number), None);
+    }
+
+    /// The number of replicas was changed: pods are made, or the newest go.
+    pub(super) fn scaled(&mut self, workload: usize, from: i32, to: i32) {
+        let within = self.scenario.workloads[workload].made_within;
+        for _ in from..to {
+            let made = after(self.now, self.dice.millis(5, within * 1000 + 10));
+            self.queue.push(made, Event::PodAdded(workload));
+        }
+        let mut pods: Vec<_> = self.api.pods_of(workload).map(|pod| (pod.created, pod.object.uid.clone())).collect();
+        pods.sort();
+        for (_, uid) in pods.into_iter().skip(usize::try_from(to).unwrap_or(0)) {
+            self.end(&uid);
+        }
+    }
+
+    /// The pod template was changed: all pods are to be of the new one.
+    pub(super) fn restarted(&mut self, workload: usize) {
+        let first = !self.is_rolling_out(workload);
+        self.rollout_progresses(workload, Some(self.now));
+        if first {
+            self.queue.push(after(self.now, self.dice.millis(100, 3000)), Event::RollsOut(workload));
+        }
+    }
+
+    /// One pod of an older template after the other goes, those that are not ready first,
+    /// the others only while all are ready.
+    pub(super) fn rolls_out(&mut self, workload: usize) {
+        let Workload { template, replicas, .. } = *self.api.workloads[workload];
+        let wanted = usize::try_from(replicas).unwrap_or(0);
+        let ready = self.api.pods_of(workload).filter(|pod| pod.ready).count();
+        let old = self.api.pods_of(workload).filter(|pod| pod.template < template);
+        match old.min_by_key(|pod| pod.ready).cloned() {
+            None if ready >= wanted => return self.rollout_progresses(workload, None),
+            Some(pod) if !pod.ready || ready >= wanted => self.end(&pod.object.uid),
+            _ => {}
+        }
+        self.queue.push(after(self.now, self.dice.millis(200, 3000)), Event::RollsOut(workload));
+    }
+
+    fn is_rolling_out(&self, workload: usize) -> bool {
+        self.api.workloads[workload].rollout_progress.is_some()
+    }
+
+    fn rollout_progresses(&mut self, workload: usize, at: Option<Timestamp>) {
+        let object = (*self.api.workloads[workload]).clone();
+        self.api.put_workload(workload, Workload { rollout_progress: at.map(whole_seconds), ..object });
+    }
+
+    pub(super) fn allow_disruption(&mut self, workload: usize, allowed: bool) {
+        let object = (*self.api.workloads[workload]).clone();
+        self.api.put_workload(workload, Workload { disruption_allowed: allowed, ..object });
+    }
+
+    /// A workload, or somebody else, ends a pod.
+    fn end(&mut self, uid: &Uid) {
+        let Some(pod) = self.api.pod(uid).cloned() else { return };
+        self.check.deleted_by_others(uid);
+        self.api.put_pod(Pod { terminating: true, ready: false, ..(*pod).clone() });
+        self.pod_leaves(uid, GRACE);
+    }
+
     /// Somebody else deletes a pod.
     pub(super) fn delete_one_of(&mut self, workload: usize) {
         let pod = self.api.pods.values().find(|pod| pod.workload == workload && !pod.terminating).cloned();
         if let Some(pod) = pod {
             self.trace.say(self.now, "somebody", || format!("deletes {}", pod.object.uid));
-            self.check.deleted_by_others(&pod.object.uid);
-            self.api.put_pod(Pod { terminating: true, ready: false, ..(*pod).clone() });
-            self.pod_leaves(&pod.object.uid, SignedDuration::from_secs(5));
+            self.end(&pod.object.uid);
         }
     }
 

@@ -53,6 +53,10 @@ impl World<'_> {
             }
             _ => None,
         };
+        let whole = match &request.write {
+            Write::Restart { action } | Write::Scale { action, .. } => self.api.workload(&action.spec.subject.uid),
+            _ => None,
+        };
         let answer = self.api.apply(&request.write, self.now);
         self.trace.say(self.now, "api server", || {
             format!("{} of {}: {}", words(&request.write), request.process, answer_words(&answer))
@@ -71,12 +75,25 @@ impl World<'_> {
             (Write::Replace { .. }, _) => self.check.tally.conflicts += 1,
             (Write::Evict { action, grace, .. }, Answer::Done) => {
                 if let Some(uid) = had_effect {
-                    self.check.evicted(self.now, &request, action, &uid, &self.api, &self.prometheus);
+                    self.check.changed(self.now, &request, action, &uid, &self.api, &self.prometheus);
                     self.pod_leaves(&uid, *grace);
                 }
             }
+            (Write::Restart { action }, Answer::Done) => {
+                let changed = whole.filter(|(at, before)| before.template != self.api.workloads[*at].template);
+                if let Some((at, before)) = changed {
+                    self.check.changed(self.now, &request, action, &before.object.uid, &self.api, &self.prometheus);
+                    self.restarted(at);
+                }
+            }
+            (Write::Scale { action, from, to }, Answer::Done) => {
+                if let Some((at, before)) = whole {
+                    self.check.changed(self.now, &request, action, &before.object.uid, &self.api, &self.prometheus);
+                    self.scaled(at, *from, *to);
+                }
+            }
             (Write::Evict { .. }, Answer::TooManyRequests) => self.check.tally.refused_by_budget += 1,
-            (Write::Evict { .. }, _) => self.check.tally.missed += 1,
+            (Write::Evict { .. } | Write::Restart { .. } | Write::Scale { .. }, _) => self.check.tally.missed += 1,
             (Write::Tell { .. }, _) => self.check.tally.told += 1,
             (Write::Collect { .. }, _) => {}
         }
@@ -109,6 +126,10 @@ fn words(write: &Write) -> String {
             format!("{name} → {}{blocked} over version {revision}", status.state().as_str())
         }
         Write::Evict { action, pod, .. } => format!("the eviction of {pod} for {}", action.name),
+        Write::Restart { action } => format!("the restart of {} for {}", action.spec.subject, action.name),
+        Write::Scale { action, from, to } => {
+            format!("the scaling of {} from {from} to {to} for {}", action.spec.subject, action.name)
+        }
         Write::Tell { policy, .. } => format!("the status of {policy}"),
         Write::Collect { name } => format!("the end of {name}"),
     }
