@@ -241,16 +241,12 @@ impl Ledger {
         self.records.iter().filter(move |record| record.policy == *policy)
     }
 
-    /// An action in flight, of any policy, that touches the target or its owners, or
-    /// whose replacement the target is: the verdict on it is still out.
+    /// Whether an action in flight, of any policy, touches the target or its whole
+    /// workload, or has made the target: the verdict on it is still out.
     #[must_use]
-    pub fn busy_with(&self, target: &Target, sick_since: Timestamp, reset: SignedDuration) -> Option<&Record> {
-        self.records.iter().find(|record| {
-            record.mode == Mode::Enforce
-                && record.in_flight()
-                && (target.overlaps(&record.touches().uid, &record.subject.uid)
-                    || record.counts_against(target, sick_since, reset))
-        })
+    pub fn busy_with(&self, target: &Target, sick_since: Timestamp, reset: SignedDuration) -> bool {
+        let in_flight = |record: &&Record| record.mode == Mode::Enforce && record.in_flight();
+        self.records.iter().filter(in_flight).any(|record| record.counts_against(target, sick_since, reset))
     }
 
     /// Whether an action in flight, of any policy, touches the workload or one of its

@@ -103,15 +103,6 @@ pub struct Autoscaler {
     pub controlled: bool,
 }
 
-impl Target {
-    /// Whether an action on `target` with `subject` touches this object or an
-    /// owner of it, or the other way round.
-    #[must_use]
-    pub fn overlaps(&self, target: &Uid, subject: &Uid) -> bool {
-        *target == self.object.uid || *target == self.subject.uid || *subject == self.object.uid
-    }
-}
-
 /// That an object's owner wants it left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptOut {

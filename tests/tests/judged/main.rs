@@ -1,8 +1,10 @@
 //! How it is judged, on a real cluster and with the API server's request log as the
 //! witness: storms, successors that carry a name on, rollouts under way, whole workloads
-//! as targets, and queries that reach nobody. Each test has a namespace of its own.
+//! as targets, those whom nothing condemns, and queries that reach nobody. Each test has
+//! a namespace of its own.
 
 mod app;
+mod protected;
 mod reach;
 mod rollout;
 mod storm;

@@ -142,8 +142,9 @@ fn first_refusal(
     if policy.mode == Mode::DryRun && ledger.dry_run_recorded(&policy.key, &target.object.uid, timer.since) {
         return Some(Refusal::open(Reason::AlreadyRecorded));
     }
-    let busy = ledger.busy_with(target, timer.since, limits.ladder_reset).is_some();
-    if busy || (whole && ledger.workload_busy(&target.subject.uid)) {
+    let whole = whole || target.object.uid == target.subject.uid;
+    if ledger.busy_with(target, timer.since, limits.ladder_reset) || whole && ledger.workload_busy(&target.subject.uid)
+    {
         return Some(Refusal::open(Reason::TargetBusy));
     }
     if place.next.is_none() {

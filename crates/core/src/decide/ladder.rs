@@ -124,11 +124,13 @@ pub(super) fn exhausted(
     let exhausted: BTreeSet<Uid> = refusals
         .iter()
         .filter(|refused| {
-            let reason = refused.refusal.reason;
-            // A brake that comes before says nothing of the ladder: one missed look does
-            // not make it be climbed anew, nor be told of once more.
-            reason == Reason::Exhausted
-                || (reason < Reason::Exhausted && inputs.memory.exhausted.contains(&refused.target))
+            match refused.refusal.reason.cmp(&Reason::Exhausted) {
+                // A brake that comes before says nothing of the ladder: one missed look does
+                // not make it be climbed anew, nor be told of once more.
+                Ordering::Less => inputs.memory.exhausted.contains(&refused.target),
+                Ordering::Equal => true,
+                Ordering::Greater => false,
+            }
         })
         .map(|refused| refused.target.clone())
         .collect();

@@ -64,7 +64,7 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
         if named.is_empty() {
             matching.unplaced = matching.unplaced.saturating_add(usize::from(naming.is_unplaced(&one.labels)));
             // The least of them, for a source has no order.
-            if matching.first_ignored.as_ref().is_none_or(|first| one.labels < *first) {
+            if matching.first_ignored.as_ref().is_none_or(|first| one.labels.cmp(first).is_lt()) {
                 matching.first_ignored = Some(one.labels.clone());
             }
             continue;
@@ -79,7 +79,9 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
                 .breached
                 .entry(uid.clone())
                 .and_modify(|worst| {
-                    if one.value > worst.value {
+                    // Of two with one value the least, for a source has no order.
+                    let order = one.value.total_cmp(&worst.value).then_with(|| worst.labels.cmp(&one.labels));
+                    if order.is_gt() {
                         worst.clone_from(one);
                     }
                 })
@@ -107,7 +109,12 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
             let sight = match (&inputs.observation.breach, &proven) {
                 (Answer::Unknown(_), _) => Sight::Unknown,
                 _ if !own(uid) && may_be_namesake(inputs, target) => {
-                    if needs_proof || matching.breached.contains_key(uid) { Sight::Namesake } else { Sight::Quiet }
+                    match (needs_proof, matching.breached.contains_key(uid), &proven) {
+                        (false, false, _) => Sight::Quiet,
+                        // Evidence that carries the uid would be the target's own.
+                        (true, false, Proof::NotAsked) => Sight::Unproven,
+                        _ => Sight::Namesake,
+                    }
                 }
                 _ if let Some(worst) = matching.breached.get(uid) => {
                     if age(inputs, target) < inputs.policy.min_age {
@@ -209,5 +216,5 @@ pub(super) fn breached_since(
         }
         begun = at;
     }
-    (begun < inputs.observation.at).then_some(begun.max(since))
+    (begun != inputs.observation.at).then_some(begun.max(since))
 }

@@ -9,6 +9,7 @@ use prunella_core::execute::{
 };
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::next_step;
+use prunella_core::observation::UnknownReason;
 use prunella_core::policy::Mode;
 use prunella_core::refusal::Reason;
 use prunella_core::target::{NotHealable, Object};
@@ -166,6 +167,18 @@ fn what_was_refused_is_tried_again_after_five_seconds() {
     }
 }
 
+const UNKNOWN: [UnknownReason; 9] = [
+    UnknownReason::Unreachable,
+    UnknownReason::Timeout,
+    UnknownReason::Unauthorized,
+    UnknownReason::BadQuery,
+    UnknownReason::TooLarge,
+    UnknownReason::WrongType,
+    UnknownReason::PartialAnswer,
+    UnknownReason::Malformed,
+    UnknownReason::SourceNotReady,
+];
+
 #[test]
 fn the_words_of_the_vocabulary_differ() {
     let differ = |words: &[&str]| {
@@ -173,6 +186,7 @@ fn the_words_of_the_vocabulary_differ() {
         assert!(all.len() == words.len() && !words.contains(&""), "{words:?}");
     };
     differ(&[State::Pending, State::Running, State::Settling, State::Verifying].map(State::as_str));
+    differ(&UNKNOWN.map(UnknownReason::as_str));
     differ(&Outcome::ALL.map(Outcome::as_str));
     differ(&OutcomeReason::ALL.map(OutcomeReason::as_str));
     differ(&Reason::ALL.map(Reason::as_str));

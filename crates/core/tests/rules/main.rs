@@ -2,6 +2,7 @@
 
 mod actions;
 mod decide;
+mod edges;
 mod execute;
 mod judgement;
 mod ladder;

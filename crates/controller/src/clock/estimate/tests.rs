@@ -223,3 +223,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn two_leaders_whose_own_clocks_are_ten_minutes_apart_agree_on_the_time() {
+    // Whoever takes over ten minutes ahead would skip `for` and slide every window. Of a
+    // process's own clock nothing goes in but how much of it has passed: one has been up
+    // for a second when it first hears of the server, the other for ten minutes and one.
+    let ten_minutes = Duration::from_secs(600);
+    let server = Server::exact();
+    let behind = Server { epoch: server.epoch - nanoseconds(ten_minutes), ..server };
+    let (mut first, mut second) = (Estimate::default(), Estimate::default());
+    let now = settle(&mut first, server, ms(1000), 20);
+    let later = settle(&mut second, behind, ms(1000) + ten_minutes, 20);
+    assert_eq!(later, now + ten_minutes, "the same instant");
+    let apart = first.nanoseconds(now).unwrap() - second.nanoseconds(later).unwrap();
+    assert!(apart.abs() <= SECOND / 10, "{apart} ns apart");
+}

@@ -1,0 +1,187 @@
+//! The very instant and the very number at which a rule changes its answer, and what is
+//! decided by one label or one of two sources alone.
+
+use crate::support::*;
+use prunella_core::decide::{Question, Reach};
+use prunella_core::ledger::{Outcome, State};
+use prunella_core::observation::{Answer, Labels, Series, UnknownReason};
+use prunella_core::policy::{OnNoData, SeriesMatch};
+use prunella_core::refusal::Reason;
+use prunella_core::target::{Object, Target, Workload};
+use prunella_core::time::Span;
+
+fn labels(labels: &[(&str, &str)]) -> Labels {
+    labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn answered(all: &[&[(&str, &str)]]) -> Answer {
+    Answer::Answered(all.iter().map(|one| Series { labels: labels(one), value: 7.0 }).collect())
+}
+
+/// A pod made at second 0 in place of one of the same name, whose samples tell of it
+/// until second 100.
+fn successor() -> World {
+    let mut world = World::new(vec![Target { stable_name: true, ..pod("web-1", 0) }]);
+    world.policy.signal_window = seconds(100);
+    world.policy.breach_for = seconds(0);
+    world
+}
+
+#[test]
+fn what_is_shown_is_the_word() {
+    assert_eq!(key().to_string(), "shop/web");
+    assert_eq!(deployment().to_string(), "Deployment/web");
+    assert_eq!(deployment().uid.to_string(), "uid-web");
+    assert_eq!(Reason::Cooldown.to_string(), "Cooldown");
+    assert_eq!(UnknownReason::Timeout.to_string(), "Timeout");
+    assert_eq!([answered(&[]), silent()].each_ref().map(Answer::as_str), ["Answered", "Unreachable"]);
+}
+
+#[test]
+fn a_gap_as_long_as_allowed_breaks_no_stretch() {
+    let seen = |gap| Span::start(second(0)).seen(second(gap), seconds(45), false).since;
+    assert_eq!((seen(45), seen(46)), (second(0), second(46)));
+}
+
+#[test]
+fn of_two_series_with_one_value_the_same_is_shown_in_whatever_order_they_come() {
+    let two: [&[_]; 2] = [&[("pod", "a"), ("container", "x")], &[("pod", "a"), ("container", "y")]];
+    for order in [two, [two[1], two[0]]] {
+        let mut world = World::new(vec![pod("a", -600)]);
+        let shown = world.look(0, &answered(&order)).matching.breached.remove(&"uid-a".into());
+        assert_eq!(shown.map(|one| one.labels), Some(labels(two[0])));
+    }
+}
+
+#[test]
+fn a_successor_is_young_to_the_end_of_the_window_and_shown_as_such() {
+    let mut world = successor();
+    let young = world.look_from_to(0, 90, &breached(&["web-1"]));
+    // As breached as its predecessor, for all that anybody knows: nothing is pending.
+    assert_eq!((refused(&young), world.memory.timers.len()), ([].into(), 0));
+    assert_eq!(reserved(&world.look(100, &breached(&["web-1"]))), ["web-1"]);
+}
+
+#[test]
+fn evidence_with_the_uid_speaks_of_no_namesake() {
+    let own: &[_] = &[("pod", "web-1"), ("uid", "uid-web-1")];
+    let somebodys: &[_] = &[("pod", "web-1")];
+    for evidence in [[own, somebodys], [somebodys, own]] {
+        let mut world = successor();
+        let mut cure = record("r", 1, &pod("web-1", -600), 0, State::Verifying);
+        cure.target.uid = "uid-of-the-old".into();
+        world.ledger.records.push(cure);
+        world.evidence = answered(&evidence);
+        let judged = world.look_from_to(10, 30, &breached(&[]));
+        assert_eq!(judged.verdicts.first().map(|verdict| verdict.outcome), Some(Outcome::Succeeded));
+    }
+}
+
+#[test]
+fn a_source_that_is_silent_about_evidence_clears_nobody_even_where_no_data_does() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.policy.on_no_data = OnNoData::Clear;
+    world.look_from_to(0, 30, &breached(&["a"]));
+    world.evidence = silent();
+    world.look_from_to(40, 100, &breached(&[]));
+    assert_eq!(world.memory.timers.len(), 1, "nobody says that it has recovered");
+    world.evidence = answered(&[]);
+    world.look_from_to(110, 140, &breached(&[]));
+    assert_eq!(world.memory.timers.len(), 0);
+}
+
+#[test]
+fn a_breach_that_names_a_target_proves_that_the_query_reaches_them() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.evidence = answered(&[]);
+    assert_eq!(world.look(0, &breached(&["a"])).memory.reached.map(|reached| reached.reach), Some(Reach::Targets));
+}
+
+#[test]
+fn a_query_is_not_called_wrong_while_there_is_no_target_to_name() {
+    let mut world = World::new(vec![]);
+    world.evidence = breached(&["a"]);
+    assert_eq!(world.look(0, &breached(&[])).memory.reached.map(|reached| reached.reach), Some(Reach::Targets));
+}
+
+#[test]
+fn freshness_is_asked_of_so_many_at_once_and_by_the_label_that_named_each() {
+    let names: Vec<String> = (0..9).map(|number| format!("p{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::new(names.iter().map(|name| pod(name, -600)).collect());
+    world.policy.limits.max_concurrent = 20;
+    world.policy.limits.max_actions = 20;
+    world.policy.limits.subject_cap.count = 20;
+    world.look_from_to(0, 20, &breached(&names));
+    let asked = world.decide(second(30), &observation(second(30), &breached(&names))).questions;
+    assert_eq!(asked.len(), 8, "{asked:?}");
+
+    let own: &[_] = &[("deployment", "web"), ("pod", "of-the-exporter"), ("namespace", "shop")];
+    let pods: &[_] = &[("pod", "web-1"), ("namespace", "shop")];
+    for (series, pins) in [(own, labels(&[own[0], own[2]])), (pods, labels(pods))] {
+        let mut world = World::new(vec![Target { subject: deployment(), ..pod("web", -600) }]);
+        world.targets[0].object = deployment();
+        world.targets[0].pods = vec![Object { kind: "Pod".into(), name: "web-1".into(), uid: "uid-1".into() }];
+        world.policy.series = SeriesMatch::Label("deployment".into());
+        world.policy.steps[0].action = prunella_core::action::ActionSpec::RolloutRestart;
+        world.targets[0].workload = Some(steady());
+        world.policy.breach_for = seconds(0);
+        let asked = world.decide(second(0), &observation(second(0), &answered(&[series]))).questions;
+        assert!(
+            asked.iter().any(|one| matches!(one, Question::Freshness { pins: asked, .. } if *asked == pins)),
+            "{asked:?}"
+        );
+    }
+}
+
+/// A workload that nobody changes.
+fn steady() -> Workload {
+    Workload { replicas: Some(3), rolls_out: true, all_selected: true, autoscaler: None, rollout_progress: None }
+}
+
+#[test]
+fn only_what_has_begun_and_was_refused_by_a_disruption_budget_waits_for_one() {
+    let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
+    world.ledger.records.push(record("r", 1, &pod("a", -600), 0, State::Running));
+    let mut waiting = record("s", 2, &pod("b", -600), 0, State::Running);
+    waiting.waiting = true;
+    world.ledger.records.push(waiting);
+    assert_eq!(world.look_from_to(0, 30, &breached(&["a", "b"])).waiting, ["uid-b".into()].into());
+}
+
+#[test]
+fn what_waits_goes_on_at_the_instant_at_which_the_rollout_counts_as_stuck() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    let mut waiting = record("r", 1, &pod("a", -600), 0, State::Running);
+    waiting.waiting = true;
+    world.ledger.records.push(waiting);
+    world.targets[0].workload = Some(Workload { rollout_progress: Some(second(0)), ..steady() });
+    let waits = |at: i64, world: &mut World| !world.look(at, &breached(&["a"])).waiting.is_empty();
+    assert_eq!([110, 120].map(|at| waits(at, &mut world)), [true, false], "verify.within is 120 s");
+}
+
+#[test]
+fn what_was_done_in_the_second_of_a_reset_by_hand_is_reset_with_the_rest() {
+    for (created, expected) in [(-100, 1), (-99, 2)] {
+        let mut world = World::new(vec![pod("a", -600)]);
+        world.policy.limits.cooldown = seconds(0);
+        world.policy.reset_at = Some(second(-100));
+        world.ledger.records.push(record("r", 1, &world.targets[0], created, State::Finished(Outcome::Failed)));
+        let next = world.look_from_to(0, 30, &breached(&["a"])).reservations;
+        assert_eq!(next[0].attempt, expected, "done at {created}");
+    }
+}
+
+#[test]
+fn a_replacement_made_in_the_very_second_of_the_action_inherits_it() {
+    // Milliseconds after it, and both are told in whole seconds.
+    for (born, place, held_by) in [(-100, (1, 2), "Cooldown"), (-101, (1, 1), "")] {
+        let mut world = World::new(vec![pod("b", born)]);
+        world.ledger.records.push(record("r", 1, &pod("a", -900), -100, State::Finished(Outcome::Failed)));
+        let held = world.look_from_to(0, 30, &breached(&["b"]));
+        assert_eq!(refused(&held).get("b").copied().unwrap_or_default(), held_by, "born at {born}");
+        world.policy.limits.cooldown = seconds(0);
+        let next = world.look(40, &breached(&["b"])).reservations;
+        assert_eq!((next[0].rung, next[0].attempt), place, "born at {born}");
+    }
+}
