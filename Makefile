@@ -1,7 +1,7 @@
 # The menu: `make` prints it. Everything a contributor or a build server does
 # is one of these lines; what takes more than a line is a program in crates/.
 #
-#   TESTBED_NAME=x    which testbed cluster-up, cluster-down and image mean (dev)
+#   TESTBED_NAME=x    which testbed cluster-up, cluster-down and load mean (dev)
 #   CLUSTER=current   the demo uses your own kubeconfig instead of a testbed
 #   ARGS="..."        further arguments for testbed up, or for the demo
 
@@ -15,7 +15,11 @@ CLUSTER ?= testbed
 ARGS ?=
 
 # Where cargo puts binaries: the target is explicit, so that they are static.
-BIN = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')/debug
+BUILT = $(or $(CARGO_TARGET_DIR),target)
+BIN = $(BUILT)/$(shell rustc -vV | sed -n 's/^host: //p')/debug
+# What is shipped is optimised: it is built apart, by `make image`.
+SHIPPED = $(BIN:%/debug=%/dist)
+IMAGES = $(BUILT)/images
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 # $(call stage,NAME,COMMAND): runs a command and prints how long it took.
@@ -101,7 +105,14 @@ env: ## Print the testbed's KUBECONFIG, URLs and PATH: eval "$(make -s env)"
 	@$(BIN)/testbed env
 
 .PHONY: image
-image: build ## Load the controller and the sample app into the testbed
+image: ## Write images of the controller and the sample app to files, for docker, kind and minikube; pushes nowhere
+	cargo build --profile dist --locked -p prunella-controller -p sample-app
+	cargo build --locked -p testbed
+	$(BIN)/testbed image save localhost/prunella:$(VERSION) $(SHIPPED)/prunella $(IMAGES)/prunella-$(VERSION).tar
+	$(BIN)/testbed image save localhost/sample-app:$(VERSION) $(SHIPPED)/sample-app $(IMAGES)/sample-app-$(VERSION).tar
+
+.PHONY: load
+load: build ## Load the controller and the sample app into the testbed
 	$(BIN)/testbed image load localhost/prunella:$(VERSION) $(BIN)/prunella
 	$(BIN)/testbed image load localhost/sample-app:$(VERSION) $(BIN)/sample-app
 
