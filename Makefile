@@ -47,7 +47,15 @@ test-unit: ## Unit, property and table tests, and the checks of the house: no ro
 
 .PHONY: test-e2e
 test-e2e: build ## Suites on real clusters, taken down at the end (KEEP=1 leaves the shared one); root, Linux
-	$(call stage,test-e2e,export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; $(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored)
+	$(call stage,test-e2e,export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; $(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored; $(MAKE) test-granted)
+
+.PHONY: test-granted
+test-granted: ## What the manifests grant is what the suites that ran on the testbed e2e have used; a part of test-e2e
+	$(call stage,test-granted,TESTBED_NAME=e2e cargo test -p prunella-e2e --features granted --test granted --locked -- --ignored)
+
+.PHONY: test-alerts
+test-alerts: build ## The alerts on the healer itself, by promtool; a part of test-e2e; root, Linux
+	$(call stage,test-alerts,TESTBED_NAME=e2e cargo test -p prunella-e2e --test install --locked -- --ignored alerts)
 
 .PHONY: test-crash
 test-crash: build ## The controller killed, lied to and doubled at every write; root, Linux
@@ -83,11 +91,11 @@ crds-check: ## Check that crds/ is what crates/api says
 	$(call stage,crds-check,cargo xtask crds --check)
 
 .PHONY: docs
-docs: build ## Write docs/metrics.md from crates/controller
+docs: build ## Write docs/metrics.md from crates/controller, and the alerts for the Prometheus operator
 	cargo xtask docs
 
 .PHONY: docs-check
-docs-check: build ## Check that docs/metrics.md is what crates/controller says
+docs-check: build ## Check that what `make docs` writes is up to date
 	$(call stage,docs-check,cargo xtask docs --check)
 
 .PHONY: cluster-up
