@@ -55,8 +55,8 @@ fn granted(objects: &[Value]) -> Result<BTreeSet<Right>> {
     let mut rights = BTreeSet::new();
     for binding in bindings.filter(|binding| is_bound_to_it(binding)) {
         let role = (text(&binding["roleRef"]["kind"]), text(&binding["roleRef"]["name"]));
-        let rules = roles.get(&role).with_context(|| format!("there is no {role:?}"))?;
-        for rule in list(rules) {
+        let bound = roles.get(&role).with_context(|| format!("there is no {role:?}"))?;
+        for rule in list(bound) {
             for group in list(&rule["apiGroups"]) {
                 for resource in list(&rule["resources"]) {
                     for verb in list(&rule["verbs"]) {

@@ -89,7 +89,7 @@ impl Source {
     /// # Errors
     /// Those of [`Source::new`].
     pub(crate) async fn guarded(room: &Room<'_>, suffix: &str, token: &'static str, secret: &str) -> Result<Self> {
-        let host = room.ground.testbed.layout().host_ip().to_string();
+        let host = room.ground.testbed.layout().host_ip();
         let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([host])?;
         let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key)?;

@@ -37,7 +37,7 @@ async fn how_a_source_stands_is_told_in_the_first_minute() -> Result<()> {
         ];
         let names = given.each_ref().map(|(name, _)| format!("{}-{name}", room.name()));
         for (name, (_, url)) in names.iter().zip(&given) {
-            testbed.apply(&source(name, json!({"url": url})).to_string()).await?;
+            testbed.apply(&source(name, &json!({"url": url})).to_string()).await?;
         }
         let told = try_join_all([
             told(room, &names[0], "False", "Unreachable", &[&given[0].1, "does not resolve", "SERVICE.NAMESPACE"]),
@@ -65,7 +65,7 @@ async fn that_there_is_no_source_is_told_with_what_to_do() -> Result<()> {
             testbed.kubectl(&["rollout", "status", DEPLOYMENT, "--namespace", NAMESPACE, "--timeout=2m"]).await?;
             eventually(FIRST_MINUTE, "a word of it", async || {
                 let log = log(room).await?;
-                let lines = log.lines().filter(|line| line.contains("there is no ClusterPrometheusSource"));
+                let lines = log.lines().filter(|line| line.contains("there is no ClusterPrometheusSource, so"));
                 let lines: Vec<_> = lines.collect();
                 ensure!(lines.len() == 1 && lines[0].contains("examples/source.yaml"), "{lines:#?} in {log}");
                 Ok(())
@@ -88,7 +88,7 @@ async fn a_server_behind_tls_is_asked_with_the_token_of_the_one_secret_that_may_
             (json!({"url": "https://prometheus:9090"}), "needs caBundle"),
             (json!({"url": "http://prometheus:9090", "bearerTokenSecret": {"name": SECRET}}), "needs an https url"),
         ] {
-            let refusal = testbed.apply(&source("refused", spec).to_string()).await;
+            let refusal = testbed.apply(&source("refused", &spec).to_string()).await;
             let words = format!("{:#}", refusal.err().context("it was accepted")?);
             ensure!(words.contains(mend), "{words}");
         }
@@ -149,7 +149,7 @@ async fn log(room: &Room<'_>) -> Result<String> {
     room.ground.testbed.kubectl(&log).await
 }
 
-fn source(name: &str, spec: Value) -> Value {
+fn source(name: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": "prunella.dev/v1alpha1", "kind": "ClusterPrometheusSource",
         "metadata": {"name": name}, "spec": spec,
