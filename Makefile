@@ -1,7 +1,7 @@
 # The menu: `make` prints it. Everything a contributor or a build server does
 # is one of these lines; what takes more than a line is a program in crates/.
 #
-#   TESTBED_NAME=x    which testbed cluster-up, cluster-down and image mean (dev)
+#   TESTBED_NAME=x    which testbed cluster-up, cluster-down and load mean (dev)
 #   CLUSTER=current   the demo uses your own kubeconfig instead of a testbed
 #   ARGS="..."        further arguments for testbed up, or for the demo
 
@@ -15,7 +15,11 @@ CLUSTER ?= testbed
 ARGS ?=
 
 # Where cargo puts binaries: the target is explicit, so that they are static.
-BIN = $(or $(CARGO_TARGET_DIR),target)/$(shell rustc -vV | sed -n 's/^host: //p')/debug
+BUILT = $(or $(CARGO_TARGET_DIR),target)
+BIN = $(BUILT)/$(shell rustc -vV | sed -n 's/^host: //p')/debug
+# What is shipped is optimised: it is built apart, by `make image`.
+SHIPPED = $(BIN:%/debug=%/dist)
+IMAGES = $(BUILT)/images
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
 # $(call stage,NAME,COMMAND): runs a command and prints how long it took.
@@ -43,7 +47,15 @@ test-unit: ## Unit, property and table tests, and the checks of the house: no ro
 
 .PHONY: test-e2e
 test-e2e: build ## Suites on real clusters, taken down at the end (KEEP=1 leaves the shared one); root, Linux
-	$(call stage,test-e2e,export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; $(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored)
+	$(call stage,test-e2e,export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; $(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored; $(MAKE) test-granted)
+
+.PHONY: test-granted
+test-granted: ## What the manifests grant is what the suites that ran on the testbed e2e have used; a part of test-e2e
+	$(call stage,test-granted,TESTBED_NAME=e2e cargo test -p prunella-e2e --features granted --test granted --locked -- --ignored)
+
+.PHONY: test-alerts
+test-alerts: build ## The alerts on the healer itself, by promtool; a part of test-e2e; root, Linux
+	$(call stage,test-alerts,TESTBED_NAME=e2e cargo test -p prunella-e2e --test install --locked -- --ignored alerts)
 
 .PHONY: test-crash
 test-crash: build ## The controller killed, lied to and doubled at every write; root, Linux
@@ -79,11 +91,11 @@ crds-check: ## Check that crds/ is what crates/api says
 	$(call stage,crds-check,cargo xtask crds --check)
 
 .PHONY: docs
-docs: build ## Write docs/metrics.md from crates/controller
+docs: build ## Write docs/metrics.md from crates/controller, and the alerts for the Prometheus operator
 	cargo xtask docs
 
 .PHONY: docs-check
-docs-check: build ## Check that docs/metrics.md is what crates/controller says
+docs-check: build ## Check that what `make docs` writes is up to date
 	$(call stage,docs-check,cargo xtask docs --check)
 
 .PHONY: cluster-up
@@ -101,7 +113,14 @@ env: ## Print the testbed's KUBECONFIG, URLs and PATH: eval "$(make -s env)"
 	@$(BIN)/testbed env
 
 .PHONY: image
-image: build ## Load the controller and the sample app into the testbed
+image: ## Write images of the controller and the sample app to files, for docker, kind and minikube; pushes nowhere
+	cargo build --profile dist --locked -p prunella-controller -p sample-app
+	cargo build --locked -p testbed
+	$(BIN)/testbed image save localhost/prunella:$(VERSION) $(SHIPPED)/prunella $(IMAGES)/prunella-$(VERSION).tar
+	$(BIN)/testbed image save localhost/sample-app:$(VERSION) $(SHIPPED)/sample-app $(IMAGES)/sample-app-$(VERSION).tar
+
+.PHONY: load
+load: build ## Load the controller and the sample app into the testbed
 	$(BIN)/testbed image load localhost/prunella:$(VERSION) $(BIN)/prunella
 	$(BIN)/testbed image load localhost/sample-app:$(VERSION) $(BIN)/sample-app
 

@@ -10,8 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 const MEND: &str = "run cargo build --workspace first";
 
-/// A binary of the workspace, beside the test binary.
-pub(crate) fn binary(name: &str) -> Result<PathBuf> {
+/// A program of the workspace, beside the test binary.
+///
+/// # Errors
+/// When it is missing or older than its sources.
+pub fn program(name: &str) -> Result<PathBuf> {
     let binary = folder()?.join(name);
     let Ok(built) = modified(&binary) else { bail!("{} is not there: {MEND}", binary.display()) };
     let listed = binary.with_extension("d");

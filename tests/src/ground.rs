@@ -42,6 +42,14 @@ impl Ground {
         Self::hold(Use::Alone).await
     }
 
+    /// Installs the controller anew, after a test that has taken something of it away.
+    ///
+    /// # Errors
+    /// When it does not run in the end.
+    pub async fn install(&self) -> Result<()> {
+        install::install(self.testbed).await
+    }
+
     async fn hold(how: Use) -> Result<Self> {
         // Fails when another test of this process has done it already.
         let _ = rustls::crypto::ring::default_provider().install_default();

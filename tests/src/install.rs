@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use testbed::Testbed;
 
-use crate::binaries::{binary, digest, folder};
+use crate::binaries::{digest, folder, program};
 use crate::ground::repository;
 use crate::wait::{PATIENCE, eventually};
 
@@ -23,7 +23,7 @@ const IMAGE: &str = "localhost/prunella";
 /// Makes the testbed run this very controller, and nothing else. A second time it
 /// changes nothing.
 pub(crate) async fn install(testbed: &Testbed) -> Result<()> {
-    let (prunella, sample_app) = (binary("prunella")?, binary("sample-app")?);
+    let (prunella, sample_app) = (program("prunella")?, program("sample-app")?);
     // The tag is the content's: a pod with it runs this file, whenever it was loaded.
     let tag = format!("e2e-{}", digest(&prunella)?);
     let image = format!("{IMAGE}:{tag}");

@@ -44,6 +44,7 @@ mod wait;
 
 pub use crate::app::{name_of, restarts, uid_of};
 pub use crate::audit::{CONTROLLER, instant};
+pub use crate::binaries::program;
 pub use crate::events::Told;
 pub use crate::ground::{Ground, repository};
 pub use crate::install::{DEPLOYMENT, NAMESPACE};

@@ -27,7 +27,7 @@ pub use policy::{
     TargetKind, TargetSpec, Verify,
 };
 pub use remedy::{Action, AutoscalerRule, DeletePod, Disruption, RolloutRestart, Scale};
-pub use source::{ClusterPrometheusSource, ClusterPrometheusSourceSpec, ClusterPrometheusSourceStatus};
+pub use source::{ClusterPrometheusSource, ClusterPrometheusSourceSpec, ClusterPrometheusSourceStatus, SecretKey};
 
 use kube::CustomResourceExt;
 

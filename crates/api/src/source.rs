@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{ListMerge, Rule};
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
@@ -26,7 +27,9 @@ use crate::Duration;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.scrapeInterval) || (duration(self.scrapeInterval) >= duration('1s') && duration(self.scrapeInterval) <= duration('1h'))").message("scrapeInterval must lie between 1s and 1h: give the interval at which the server scrapes, or leave it out")
+    validation = Rule::new("!has(self.scrapeInterval) || (duration(self.scrapeInterval) >= duration('1s') && duration(self.scrapeInterval) <= duration('1h'))").message("scrapeInterval must lie between 1s and 1h: give the interval at which the server scrapes, or leave it out"),
+    validation = Rule::new("!self.url.startsWith('https://') || has(self.caBundle)").message("an https url needs caBundle: give the certificate authorities that the server is trusted by, as PEM"),
+    validation = Rule::new("!has(self.bearerTokenSecret) || self.url.startsWith('https://')").message("bearerTokenSecret needs an https url: a token that is sent over http can be read by anybody on the way")
 )]
 pub struct ClusterPrometheusSourceSpec {
     /// The base URL of the server's HTTP API, without `/api/v1`. Only http and https, no user information, at most 1024 characters.
@@ -35,6 +38,30 @@ pub struct ClusterPrometheusSourceSpec {
     /// The interval at which this server scrapes its targets, from 1s to 1h. It decides how old a sample may be to count as fresh. Read from the server's configuration when left out, or else taken for 1m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape_interval: Option<Duration>,
+    /// The certificate authorities that an https url is trusted by, as PEM, at most 65536 characters. Nothing else is trusted, for the controller's image holds no certificates. Required with https.
+    #[schemars(length(min = 1, max = 65536))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
+    /// A Secret in the controller's own namespace with the token that is sent as `Authorization: Bearer`, over https only. The controller may read the one named prunella-prometheus where `deploy/kustomize/prometheus-token` is applied, and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer_token_secret: Option<SecretKey>,
+}
+
+/// One key of a Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    /// The Secret's name, at most 253 characters.
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"), length(min = 1, max = 253))]
+    pub name: String,
+    /// The key within it, at most 253 characters.
+    #[serde(default = "default_key")]
+    #[schemars(regex(pattern = r"^[-._a-zA-Z0-9]+$"), length(min = 1, max = 253))]
+    pub key: String,
+}
+
+fn default_key() -> String {
+    "token".to_owned()
 }
 
 /// What the controller found out about a source.

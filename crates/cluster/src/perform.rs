@@ -37,6 +37,9 @@ pub enum Performed {
     /// The object is another one or gone, or what it was to be changed from is not there;
     /// it provably had no effect.
     NotAsExpected,
+    /// The controller lacks the right, or an admission policy is against it, in the API
+    /// server's words; it provably had no effect.
+    Forbidden(String),
     /// The API server refused it for good, or nobody knows: look at the world.
     Unclear(ClusterError),
 }
@@ -81,6 +84,9 @@ pub async fn perform(
             if status.is_not_found() || status.is_conflict() || status.code == UNPROCESSABLE =>
         {
             Performed::NotAsExpected
+        }
+        Err(ClusterError::Kube(kube::Error::Api(status))) if status.is_forbidden() => {
+            Performed::Forbidden(status.message.clone())
         }
         Err(error) => Performed::Unclear(error),
     }

@@ -22,6 +22,11 @@ use prunella_core::target::Object;
 use tokio::sync::mpsc;
 use tracing::warn;
 
+/// `status.blockedBy` while a `PodDisruptionBudget` allows no eviction.
+pub(crate) const DISRUPTION_BUDGET: &str = "DisruptionBudget";
+/// `status.blockedBy` when the controller lacks the right.
+pub(crate) const FORBIDDEN: &str = "Forbidden";
+
 /// Slim records of all actions.
 #[derive(Debug)]
 pub(crate) struct Book {
@@ -127,7 +132,7 @@ pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
         rung: u32::try_from(spec.rung).unwrap_or(1),
         attempt: u32::try_from(spec.attempt).unwrap_or(1),
         state: state(action)?,
-        waiting: action.status.as_ref().is_some_and(|status| status.blocked_by.is_some()),
+        waiting: is_blocked_by(action, DISRUPTION_BUDGET),
         reason: action.status.as_ref().and_then(|status| status.outcome_reason.as_deref()).and_then(reason),
         finished: stamp(action, |status| status.finished_at.as_ref()),
     })
@@ -176,11 +181,16 @@ pub(crate) fn facts(action: &HealingAction) -> Result<Facts, RecordError> {
         action: self::action(&action.spec.action)?,
         start_by: action.spec.start_by.0,
         began: stamp(action, |status| status.started_at.as_ref()),
-        blocked_by_budget: action.status.as_ref().is_some_and(|status| status.blocked_by.is_some()),
+        blocked_by_budget: is_blocked_by(action, DISRUPTION_BUDGET),
+        forbidden: is_blocked_by(action, FORBIDDEN),
         settle_by: stamp(action, |status| status.settle_by.as_ref()),
         verify_by: stamp(action, |status| status.verify_by.as_ref()),
         verify_within: action.spec.verify_within.get()?,
     })
+}
+
+fn is_blocked_by(action: &HealingAction, what: &str) -> bool {
+    action.status.as_ref().is_some_and(|status| status.blocked_by.as_deref() == Some(what))
 }
 
 /// What is done, in the judgement's words.

@@ -144,6 +144,9 @@ async fn mark_listed_sources(context: &Context) {
         .await
         {
             Ok(listed) => {
+                if listed.items.is_empty() {
+                    warn!("{NO_SOURCE}");
+                }
                 let known = |name: &str| context.sources.knows(name);
                 if listed.items.iter().all(|one| one.metadata.name.as_deref().is_none_or(known)) {
                     context.sources.complete();
@@ -157,6 +160,10 @@ async fn mark_listed_sources(context: &Context) {
         tokio::time::sleep(LIST_AGAIN).await;
     }
 }
+
+/// What a newcomer meets who has not read to the end.
+const NO_SOURCE: &str = "there is no ClusterPrometheusSource, so nothing can be asked: write the URL of your \
+                         Prometheus into examples/source.yaml and apply it";
 
 /// How soon a first list that failed is tried again.
 const LIST_AGAIN: Duration = Duration::from_secs(1);

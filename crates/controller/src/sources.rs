@@ -1,9 +1,14 @@
 //! The Prometheus servers: a client for each `ClusterPrometheusSource`, and its
 //! `Ready` condition, which tells whether the server answers.
+//!
+//! Each is asked as soon as it is seen, policies or not, and the log says in one line
+//! what came of it: by every process once, and then on changes.
+
+mod token;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -20,6 +25,7 @@ use tracing::{info, warn};
 
 use crate::context::Context;
 use crate::writes::apply_status;
+use token::Token;
 
 /// A source as the watch hands it over.
 pub(crate) type GuardedSource = DeserializeGuard<ClusterPrometheusSource>;
@@ -34,40 +40,68 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(5);
 const UNTIL_IT_SAYS: Duration = Duration::from_secs(1);
 /// Answered by every server with one series, whatever it scrapes.
 const PROBE: &str = "vector(1)";
+/// The reason of a source that says what cannot be.
+const INVALID: &str = "InvalidSpec";
 
 /// The clients, by the source's name.
 #[derive(Debug)]
 pub(crate) struct Sources {
     entries: RwLock<HashMap<String, Entry>>,
     listed: watch::Sender<bool>,
+    /// What this process has said of each.
+    told: Mutex<HashMap<String, Standing>>,
 }
 
 #[derive(Debug, Clone)]
 struct Entry {
     uid: Option<String>,
     generation: Option<i64>,
-    client: Result<Arc<Prometheus>, String>,
+    /// What it authenticates with.
+    token: Option<Token>,
+    client: Result<Arc<Prometheus>, Unusable>,
     /// Whether the server has said how often it scrapes, or that it does not say.
     settled: bool,
 }
 
+/// Why a source that exists cannot be asked: the reason of its condition, and a clause
+/// with the mend.
+#[derive(Debug, Clone)]
+struct Unusable {
+    reason: &'static str,
+    message: String,
+}
+
+impl Unusable {
+    fn new(reason: &'static str, message: String) -> Self {
+        Self { reason, message }
+    }
+}
+
+/// The condition `Ready` of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Standing {
+    ready: bool,
+    reason: &'static str,
+    message: String,
+}
+
 impl Entry {
     /// A source that exists and cannot be asked.
-    fn unusable(message: String) -> Self {
-        Self { uid: None, generation: None, client: Err(message), settled: true }
+    fn unusable(why: Unusable) -> Self {
+        Self { uid: None, generation: None, token: None, client: Err(why), settled: true }
     }
 }
 
 impl Sources {
     pub(crate) fn new() -> Self {
-        Self { entries: RwLock::default(), listed: watch::Sender::new(false) }
+        Self { entries: RwLock::default(), listed: watch::Sender::new(false), told: Mutex::default() }
     }
 
     /// The client of a source, or why there is none and what to do.
     pub(crate) fn get(&self, name: &str) -> Result<Arc<Prometheus>, String> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         match entries.get(name) {
-            Some(entry) => entry.client.clone(),
+            Some(entry) => entry.client.clone().map_err(|unusable| unusable.message),
             None => Err(format!("there is no ClusterPrometheusSource named {name}: create it, or name another source")),
         }
     }
@@ -109,6 +143,13 @@ impl Sources {
     /// Forgets a source that is gone.
     pub(crate) fn forget(&self, name: &str) {
         self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Whether this process has not said so yet.
+    fn is_news(&self, name: &str, standing: &Standing) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(name.to_owned(), standing.clone()).as_ref() != Some(standing)
     }
 }
 
@@ -119,31 +160,24 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<Context>)
         Err(invalid) => {
             warn!(source = invalid.metadata.name, error = %invalid.error, "a ClusterPrometheusSource does not parse");
             let name = invalid.metadata.name.clone().unwrap_or_default();
-            context.sources.put(name, Entry::unusable(format!("the source does not parse: {}", invalid.error)));
+            let why = Unusable::new(INVALID, format!("the source does not parse: {}", invalid.error));
+            context.sources.put(name, Entry::unusable(why));
             return Ok(Requeue::await_change());
         }
     };
     let name = source.name_any();
     if source.metadata.deletion_timestamp.is_some() {
-        context.sources.put(name, Entry::unusable("the source is being deleted".to_owned()));
+        let why = Unusable::new(INVALID, "the source is being deleted".to_owned());
+        context.sources.put(name, Entry::unusable(why));
         // Looked for until it is gone, and then forgotten.
         return Ok(Requeue::requeue(PROBE_AGAIN));
     }
-    let same =
-        |entry: &Entry| entry.settled && entry.uid == source.uid() && entry.generation == source.metadata.generation;
-    let entry = if let Some(entry) = context.sources.entry(&name).filter(same) {
-        entry
-    } else {
-        let (client, settled) = connect(source)
-            .await
-            .map_or_else(|message| (Err(message), true), |(client, settled)| (Ok(Arc::new(client)), settled));
-        let entry = Entry { uid: source.uid(), generation: source.metadata.generation, client, settled };
-        context.sources.put(name, entry.clone());
-        entry
-    };
-    let (ready, reason, message) = probe(&entry).await;
-    let next = if ready && entry.settled { PROBE_EVERY } else { PROBE_AGAIN };
-    Ok(match write(source, ready, reason, message, &context).await {
+    let entry = entry(source, &context).await;
+    context.sources.put(name, entry.clone());
+    let standing = probe(source, &entry).await;
+    let next = if standing.ready && entry.settled { PROBE_EVERY } else { PROBE_AGAIN };
+    tell(source, &standing, &context);
+    Ok(match write(source, standing, &context).await {
         Ok(()) => Requeue::requeue(next),
         Err(error) => {
             context.metrics.failed("source");
@@ -153,17 +187,40 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<Context>)
     })
 }
 
+/// The client there is, unless the spec or the token is another by now.
+async fn entry(source: &ClusterPrometheusSource, context: &Context) -> Entry {
+    let token = match token::read(source, context).await {
+        Ok(token) => token,
+        Err(why) => return Entry::unusable(why),
+    };
+    let (uid, generation) = (source.uid(), source.metadata.generation);
+    let same =
+        |entry: &Entry| entry.settled && entry.uid == uid && entry.generation == generation && entry.token == token;
+    if let Some(entry) = context.sources.entry(&source.name_any()).filter(same) {
+        return entry;
+    }
+    match connect(source, token.as_ref()).await {
+        Ok((client, settled)) => Entry { uid, generation, token, client: Ok(Arc::new(client)), settled },
+        Err(why) => Entry { uid, generation, token, client: Err(why), settled: true },
+    }
+}
+
 /// A client, and whether its lookback is the server's.
-async fn connect(source: &ClusterPrometheusSource) -> Result<(Prometheus, bool), String> {
-    let given = match &source.spec.scrape_interval {
-        Some(given) => Some(given.get().map_err(|error| format!("spec.scrapeInterval: {error}"))?),
+async fn connect(source: &ClusterPrometheusSource, token: Option<&Token>) -> Result<(Prometheus, bool), Unusable> {
+    let spec = &source.spec;
+    let given = match &spec.scrape_interval {
+        Some(given) => {
+            Some(given.get().map_err(|error| Unusable::new(INVALID, format!("spec.scrapeInterval: {error}")))?)
+        }
         None => None,
     };
     let config = SourceConfig {
         scrape_interval: given.and_then(|given| given.try_into().ok()),
-        ..SourceConfig::new(source.spec.url.clone())
+        ca_pem: spec.ca_bundle.as_ref().map(|pem| pem.clone().into_bytes()),
+        bearer_token: token.map(|token| token.expose().to_owned()),
+        ..SourceConfig::new(spec.url.clone())
     };
-    let client = Prometheus::new(config).map_err(|error| format!("spec.url: {error}"))?;
+    let client = Prometheus::new(config).map_err(|error| Unusable::new(error.reason(), error.to_string()))?;
     if given.is_some() {
         return Ok((client, true));
     }
@@ -177,37 +234,47 @@ async fn connect(source: &ClusterPrometheusSource) -> Result<(Prometheus, bool),
     })
 }
 
-async fn probe(entry: &Entry) -> (bool, &'static str, String) {
-    match &entry.client {
-        Err(message) => (false, "InvalidSpec", message.clone()),
-        Ok(client) => match client.instant(PROBE, PROBE_DEADLINE).await {
-            Answer::Answered(_) => {
-                (true, Answer::ANSWERED, format!("the server answers; samples count for {:?}", client.lookback()))
-            }
-            Answer::Unknown(unknown) => (false, unknown.reason.as_str(), unknown.message),
-        },
+async fn probe(source: &ClusterPrometheusSource, entry: &Entry) -> Standing {
+    let client = match &entry.client {
+        Ok(client) => client,
+        Err(why) => return Standing { ready: false, reason: why.reason, message: why.message.clone() },
+    };
+    let url = &source.spec.url;
+    match client.instant(PROBE, PROBE_DEADLINE).await {
+        Answer::Answered(_) => {
+            let message = format!("{url} answers; samples count for {:?}", client.lookback());
+            Standing { ready: true, reason: Answer::ANSWERED, message }
+        }
+        Answer::Unknown(unknown) => {
+            let message = format!("{url}: {}", unknown.message);
+            Standing { ready: false, reason: unknown.reason.as_str(), message }
+        }
     }
 }
 
-async fn write(
-    source: &ClusterPrometheusSource,
-    ready: bool,
-    reason: &str,
-    message: String,
-    context: &Context,
-) -> Result<(), ClusterError> {
+/// Says how it stands, unless this process has said so already.
+fn tell(source: &ClusterPrometheusSource, standing: &Standing, context: &Context) {
+    let name = source.name_any();
+    if !context.sources.is_news(&name, standing) {
+        return;
+    }
+    let Standing { ready, reason, message } = standing;
+    if *ready {
+        info!(source = name, "Ready=True {reason}: {message}");
+    } else {
+        warn!(source = name, "Ready=False {reason}: {message}; until it is Ready no policy that asks it acts");
+    }
+}
+
+async fn write(source: &ClusterPrometheusSource, standing: Standing, context: &Context) -> Result<(), ClusterError> {
+    let Standing { ready, reason, message } = standing;
     let mut status = source.status.clone().unwrap_or_default();
     let generation = source.metadata.generation;
     let now: Time = context.now().into();
-    set_condition(&mut status.conditions, ConditionType::Ready, Some(ready), reason, message.clone(), generation, &now);
+    set_condition(&mut status.conditions, ConditionType::Ready, Some(ready), reason, message, generation, &now);
     let status = ClusterPrometheusSourceStatus { observed_generation: generation, conditions: status.conditions };
     if source.status.as_ref() == Some(&status) {
         return Ok(());
-    }
-    if ready {
-        info!(source = source.name_any(), "Ready=True {reason}: {message}");
-    } else {
-        warn!(source = source.name_any(), "Ready=False {reason}: {message}");
     }
     let api: Api<ClusterPrometheusSource> = Api::all(context.writes.clone());
     match apply_status(&api, &source.name_any(), &status).await {

@@ -52,6 +52,8 @@ pub struct Facts {
     pub began: Option<Timestamp>,
     /// Whether the newest try was refused by a disruption budget.
     pub blocked_by_budget: bool,
+    /// Whether the newest try was forbidden: the controller lacks the right.
+    pub forbidden: bool,
     /// Until when it may settle; known from `Settling` on.
     pub settle_by: Option<Timestamp>,
     /// Until when it is verified; known from `Verifying` on.
@@ -287,6 +289,11 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
         Standing::Foreign => return finish(Outcome::Inconclusive, OutcomeReason::ChangedByOthers),
         Standing::Gone => return finish(Outcome::Inconclusive, OutcomeReason::TargetGone),
         Standing::Absent => {}
+    }
+    // Nobody gives a right while an action waits for it. It counts as an attempt: were its
+    // budget given back, the same would be tried for ever.
+    if facts.forbidden {
+        return finish(Outcome::Failed, OutcomeReason::Forbidden);
     }
     match world.target {
         // Its workload is still to be changed, and no longer for its sake.

@@ -241,6 +241,7 @@ impl ActionObject {
             start_by: self.spec.start_by,
             began: self.status.started_at,
             blocked_by_budget: self.status.blocked,
+            forbidden: false,
             settle_by: self.status.settle_by,
             verify_by: self.status.verify_by,
             verify_within: self.spec.verify_within,

@@ -5,6 +5,7 @@
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -38,6 +39,9 @@ pub struct Event {
     /// The body, of changes only; of a delete, its options.
     #[serde(default)]
     pub request_object: Value,
+    /// What the API server notes beside, such as the authorizer's decision.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
     /// RFC 3339 with microseconds.
     pub request_received_timestamp: String,
     /// RFC 3339 with microseconds.
@@ -88,6 +92,12 @@ impl Event {
     #[must_use]
     pub fn is_write(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    /// Whether the user had the right to ask: `None` for what needs none.
+    #[must_use]
+    pub fn permitted(&self) -> Option<bool> {
+        self.annotations.get("authorization.k8s.io/decision").map(|decision| decision == "allow")
     }
 
     /// Whether the API server did what was asked.

@@ -95,6 +95,15 @@ pub(crate) enum ImageCommand {
         /// The entrypoint
         binary: PathBuf,
     },
+    /// Make an image of a static binary and write it to a file, for docker, kind and minikube; needs no testbed
+    Save {
+        /// NAME:TAG as pods name it; not latest
+        image: String,
+        /// The entrypoint
+        binary: PathBuf,
+        /// Where to; an archive of that name is replaced
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,9 @@
-//! Container images from one static binary each, without a container engine:
-//! an OCI layout in a tar, as `ctr images import` and `podman load` read it.
-//! The same binary gives the same bytes.
+//! Container images from one static binary each, without a container engine: a tar
+//! that every tool loads. It is an OCI layout, as `ctr images import`, and with it kind
+//! and minikube, `podman load` and a `docker load` with containerd's store read it; and
+//! beside `index.json` lies the `manifest.json` that a `docker load` with its older store
+//! asks for, which names the same blobs. Docker 25 and newer save images in this very
+//! form. The same binary gives the same bytes.
 
 use crate::elf::check_static;
 use crate::plan::Plan;
@@ -9,6 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// `nobody` of distroless images; what a restricted Pod Security profile allows.
 const USER: &str = "65532:65532";
@@ -39,7 +43,8 @@ pub fn full_name(name_tag: &str) -> Result<String> {
     })
 }
 
-/// The image's archive: the binary as `/NAME`, which it runs as user 65532.
+/// The image's archive: the binary as `/NAME`, which it runs as user 65532. Nothing else
+/// is in it, no certificates either.
 ///
 /// # Errors
 /// When the name does not fit, or the binary is missing or not static.
@@ -72,12 +77,28 @@ pub fn archive(name_tag: &str, binary: &Path) -> Result<Vec<u8>> {
         &json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]}),
     );
 
+    let of_docker = blob(&json!([{"Config": path(&config), "RepoTags": [name], "Layers": [path(&layer)]}]));
+
     let mut files = vec![
         ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec(), 0o644),
         ("index.json".to_owned(), index, 0o644),
+        ("manifest.json".to_owned(), of_docker, 0o644),
     ];
-    files.extend([layer, config, manifest].map(|blob| (format!("blobs/sha256/{}", hex(&blob)), blob, 0o644)));
+    files.extend([layer, config, manifest].map(|blob| (path(&blob), blob, 0o644)));
     tar(&files)
+}
+
+/// Writes the image's archive to a file, for whatever tool loads it.
+///
+/// # Errors
+/// Those of [`archive`], or when it cannot be written.
+pub fn save(name_tag: &str, binary: &Path, file: &Path) -> Result<()> {
+    let bytes = archive(name_tag, binary)?;
+    let cannot = || format!("cannot write {}", file.display());
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).with_context(cannot)?;
+    }
+    fs::write(file, bytes).with_context(cannot)
 }
 
 /// An archive on disk, removed when dropped.
@@ -90,9 +111,10 @@ impl Archive {
     /// # Errors
     /// Those of [`archive`], or when it cannot be written.
     pub fn write(plan: &Plan, name_tag: &str, binary: &Path) -> Result<Self> {
-        let bytes = archive(name_tag, binary)?;
-        let path = plan.layout.data.join(format!("image-{}-{}.tar", std::process::id(), hex(&bytes)));
-        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = plan.layout.data.join(format!("image-{}-{number}.tar", std::process::id()));
+        save(name_tag, binary, &path)?;
         Ok(Self(path))
     }
 
@@ -125,6 +147,11 @@ fn blob(value: &Value) -> Vec<u8> {
     value.to_string().into_bytes()
 }
 
+/// Where a blob lies in the tar.
+fn path(blob: &[u8]) -> String {
+    format!("blobs/sha256/{}", hex(blob))
+}
+
 fn descriptor(media_type: &str, blob: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": digest(blob), "size": blob.len()})
 }
@@ -140,6 +167,8 @@ fn hex(blob: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+    use std::io::Read as _;
 
     #[test]
     fn names_are_what_a_kubelet_looks_for() {
@@ -165,20 +194,53 @@ mod tests {
         assert_eq!(archive("web:1", &me).unwrap(), archive("web:1", &me).unwrap());
     }
 
+    /// The files of an archive of this test binary.
+    fn files() -> BTreeMap<String, Vec<u8>> {
+        let bytes = archive("web:1", &std::env::current_exe().unwrap()).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let read = |mut entry: tar::Entry<'_, &[u8]>| {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            (entry.path().unwrap().display().to_string(), content)
+        };
+        archive.entries().unwrap().map(|entry| read(entry.unwrap())).collect()
+    }
+
     #[test]
     fn every_blob_is_under_its_digest() {
-        let bytes = archive("web:1", &std::env::current_exe().unwrap()).unwrap();
-        let mut blobs = 0;
-        for entry in tar::Archive::new(bytes.as_slice()).entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let path = entry.path().unwrap().display().to_string();
-            let mut content = Vec::new();
-            std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
-            if let Some(name) = path.strip_prefix("blobs/sha256/") {
-                assert_eq!(name, hex(&content));
-                blobs += 1;
-            }
+        let files = files();
+        let blobs: Vec<_> = files.iter().filter(|(name, _)| name.starts_with("blobs/sha256/")).collect();
+        assert_eq!(blobs.len(), 3);
+        for (name, content) in blobs {
+            assert_eq!(*name, path(content));
         }
-        assert_eq!(blobs, 3);
+    }
+
+    #[test]
+    fn both_indexes_lead_to_the_same_image() {
+        let files = files();
+        let json = |name: &str| -> Value { serde_json::from_slice(&files[name]).unwrap() };
+        let blob = |digest: &Value| format!("blobs/{}", digest.as_str().unwrap().replace(':', "/"));
+        let (layout, index, docker) = (json("oci-layout"), json("index.json"), json("manifest.json"));
+        assert_eq!(layout, json!({"imageLayoutVersion": "1.0.0"}));
+
+        let entry = &index["manifests"][0];
+        assert_eq!(entry["annotations"]["io.containerd.image.name"], "docker.io/library/web:1");
+        let manifest = json(&blob(&entry["digest"]));
+        let (config, layer) = (blob(&manifest["config"]["digest"]), blob(&manifest["layers"][0]["digest"]));
+        assert_eq!(docker, json!([{"Config": config, "RepoTags": ["docker.io/library/web:1"], "Layers": [layer]}]));
+        for described in [entry, &manifest["config"], &manifest["layers"][0]] {
+            assert_eq!(described["size"], files[&blob(&described["digest"])].len());
+        }
+
+        let config = json(&config);
+        let program = std::env::current_exe().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+        assert_eq!(config["config"]["User"], "65532:65532");
+        assert_eq!(config["config"]["Entrypoint"], json!([format!("/{program}")]));
+        // A layer that is not compressed is its own diff.
+        assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
+        let mut layer = tar::Archive::new(files[&layer].as_slice());
+        let paths: Vec<_> = layer.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();
+        assert_eq!(paths, [PathBuf::from(program)]);
     }
 }

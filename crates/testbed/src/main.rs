@@ -44,6 +44,10 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Testbed::open(name)?.load_image(&image, &binary).await?;
             eprintln!("{} is on every node", testbed::image::full_name(&image)?);
         }
+        Command::Image(ImageCommand::Save { image, binary, file }) => {
+            testbed::image::save(&image, &binary, &file)?;
+            print::ways_to_load(&file);
+        }
         Command::Node(command) => node(&Testbed::open(name)?, command).await?,
         Command::Server(command) => server(&Testbed::open(name)?, command).await?,
         Command::Logs { server, follow } => {

@@ -56,3 +56,12 @@ pub(crate) async fn file(path: &Path, follow: bool) -> Result<()> {
         tokio::time::sleep(FOLLOW).await;
     }
 }
+
+/// How an image's archive gets to where pods run.
+pub(crate) fn ways_to_load(archive: &Path) {
+    let archive = archive.display();
+    println!("{archive}");
+    println!("  kind load image-archive {archive}");
+    println!("  minikube image load {archive}");
+    println!("  docker load --input {archive}");
+}

@@ -228,11 +228,17 @@ impl Testbed {
     /// # Errors
     /// When the name does not fit, the binary is not static or a node refuses it.
     pub async fn load_image(&self, name_tag: &str, binary: &Path) -> Result<()> {
-        let (plan, cgroups) = (&self.plan, &self.cgroups);
-        let archive = Archive::write(plan, name_tag, binary)?;
-        try_join_all(plan.layout.node_numbers().map(|number| node::import(cgroups, number, archive.path())))
-            .await
-            .map(drop)
+        let archive = Archive::write(&self.plan, name_tag, binary)?;
+        self.import_image(archive.path()).await
+    }
+
+    /// Imports an image's archive into every node.
+    ///
+    /// # Errors
+    /// When a node refuses it.
+    pub async fn import_image(&self, archive: &Path) -> Result<()> {
+        let import = |number| node::import(&self.cgroups, number, archive);
+        try_join_all(self.plan.layout.node_numbers().map(import)).await.map(drop)
     }
 
     /// The API server's request log so far, oldest first.

@@ -20,7 +20,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// Write the pages of docs/ that are generated: docs/metrics.md.
+    /// Write what is generated for those who watch: docs/metrics.md, and the alerts for the
+    /// Prometheus operator.
     Docs {
         /// Write nothing; fail when a committed page differs from what would be written.
         #[arg(long)]
@@ -56,9 +57,27 @@ fn crds(check: bool) -> Result<()> {
 
 fn docs(check: bool) -> Result<()> {
     let header = "<!-- Generated from crates/controller by `make docs`. Do not edit. -->\n\n";
-    let stale = put("docs/metrics.md", &format!("{header}{}", metrics()?), check)?;
-    ensure!(stale.is_none(), "docs/metrics.md is not what crates/controller says: run `make docs` and commit it");
+    let mut stale: Vec<String> = Vec::new();
+    stale.extend(put("docs/metrics.md", &format!("{header}{}", metrics()?), check)?);
+    stale.extend(put("deploy/monitoring/prometheusrule.yaml", &prometheus_rule()?, check)?);
+    ensure!(stale.is_empty(), "what is generated is not up to date: run `make docs` and commit {}", stale.join(", "));
     Ok(())
+}
+
+/// The alerts as the Prometheus operator takes them: the same text, one step further in.
+fn prometheus_rule() -> Result<String> {
+    let path = repository().join("deploy/monitoring/alerts.yaml");
+    let alerts = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut rule = "# Generated from alerts.yaml by `make docs`. Do not edit.\n\
+                    apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n\
+                    metadata:\n  name: prunella\n  namespace: prunella-system\nspec:\n"
+        .to_owned();
+    for line in alerts.lines().skip_while(|line| line.starts_with('#')) {
+        rule.push_str(if line.is_empty() { "" } else { "  " });
+        rule.push_str(line);
+        rule.push('\n');
+    }
+    Ok(rule)
 }
 
 /// What the controller says of its metrics. The program is asked, for nobody may depend

@@ -12,6 +12,7 @@ mod quiet;
 mod restart;
 mod silence;
 mod source;
+mod sources;
 mod stages;
 mod tenant;
 mod words;

@@ -1,5 +1,6 @@
 //! A source of a test's own: a small HTTP server between the controller and the real
-//! Prometheus. It counts what it is asked, and lies when it is told to.
+//! Prometheus. It counts what it is asked, lies when it is told to, and may be guarded by
+//! TLS and a token.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -8,10 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use prunella_e2e::{PATIENCE, Room, eventually};
+use rcgen::CertifiedKey;
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// More than the controller reads of one answer.
 const TEN_MEGABYTES: usize = 10 << 20;
@@ -55,7 +60,14 @@ pub(crate) struct Source {
     delete: std::process::Command,
 }
 
+/// What is asked of whoever asks.
+struct Guard {
+    tls: TlsAcceptor,
+    token: &'static str,
+}
+
 struct Shared {
+    guard: Option<Guard>,
     upstream: String,
     http: reqwest::Client,
     lie: Mutex<Lie>,
@@ -68,18 +80,39 @@ impl Source {
     /// # Errors
     /// When no socket can be had or the object is refused.
     pub(crate) async fn new(room: &Room<'_>, suffix: &str) -> Result<Self> {
+        Self::start(room, suffix, "http", json!({}), None).await
+    }
+
+    /// The same behind TLS, which answers only who sends the token. The object names the
+    /// certificate, and the token's Secret as `secret`.
+    ///
+    /// # Errors
+    /// Those of [`Source::new`].
+    pub(crate) async fn guarded(room: &Room<'_>, suffix: &str, token: &'static str, secret: &str) -> Result<Self> {
+        let host = room.ground.testbed.layout().host_ip();
+        let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([host])?;
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![cert.der().clone()], key)?;
+        let guard = Guard { tls: TlsAcceptor::from(Arc::new(config)), token };
+        let spec = json!({"caBundle": cert.pem(), "bearerTokenSecret": {"name": secret}});
+        Self::start(room, suffix, "https", spec, Some(guard)).await
+    }
+
+    async fn start(room: &Room<'_>, suffix: &str, scheme: &str, mut spec: Value, guard: Option<Guard>) -> Result<Self> {
         let testbed = room.ground.testbed;
         let listener = TcpListener::bind((testbed.layout().host_ip(), 0)).await.context("cannot listen for queries")?;
-        let url = format!("http://{}", listener.local_addr()?);
+        spec["url"] = json!(format!("{scheme}://{}", listener.local_addr()?));
+        spec["scrapeInterval"] = json!("2s");
         let name = format!("{}-{suffix}", room.name());
         let object = json!({
             "apiVersion": "prunella.dev/v1alpha1",
             "kind": "ClusterPrometheusSource",
             "metadata": {"name": name},
-            "spec": {"url": url, "scrapeInterval": "2s"},
+            "spec": spec,
         });
         testbed.apply(&object.to_string()).await?;
         let shared = Arc::new(Shared {
+            guard,
             upstream: testbed.prometheus_url(),
             http: reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build()?,
             lie: Mutex::new(Lie::Honest),
@@ -146,19 +179,33 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         let Ok((connection, _)) = listener.accept().await else { return };
         let shared = Arc::clone(&shared);
         // A connection that breaks is the client's to notice.
-        tokio::spawn(async move { drop(converse(connection, &shared).await) });
+        tokio::spawn(async move {
+            drop(match &shared.guard {
+                None => converse(connection, &shared).await,
+                Some(guard) => match guard.tls.accept(connection).await {
+                    Ok(connection) => converse(connection, &shared).await,
+                    Err(error) => Err(error.into()),
+                },
+            });
+        });
     }
 }
 
 /// One request, one answer.
-async fn converse(mut connection: TcpStream, shared: &Shared) -> Result<()> {
-    let (path, body) = read(&mut connection).await?;
+async fn converse(mut connection: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> Result<()> {
+    let (head, body) = read(&mut connection).await?;
+    // Paths of the API are in small letters.
+    let path = head.split_whitespace().nth(1).context("no path")?.to_owned();
     let query = query_of(&body);
     if path.ends_with("/query") {
         *lock(&shared.asked).entry(query.clone()).or_default() += 1;
     }
     let lie = *lock(&shared.lie);
+    let wanted = shared.guard.as_ref().map(|guard| format!("authorization: bearer {}", guard.token));
     let (status, kind, answer) = match lie {
+        _ if wanted.is_some_and(|wanted| !head.lines().any(|line| line == wanted)) => {
+            (401, "text/plain", b"no".to_vec())
+        }
         Lie::Hang | Lie::Paused => {
             while *lock(&shared.lie) == lie {
                 tokio::time::sleep(POLL).await;
@@ -182,6 +229,8 @@ async fn converse(mut connection: TcpStream, shared: &Shared) -> Result<()> {
     );
     connection.write_all(head.as_bytes()).await?;
     connection.write_all(&answer).await?;
+    // Says the end of a TLS connection, too.
+    connection.shutdown().await?;
     Ok(())
 }
 
@@ -212,8 +261,8 @@ fn answer(kind: &str, result: &Value) -> Vec<u8> {
     json!({"status": "success", "data": {"resultType": kind, "result": result}}).to_string().into_bytes()
 }
 
-/// Path and body of one request.
-async fn read(connection: &mut TcpStream) -> Result<(String, Vec<u8>)> {
+/// Head, in small letters, and body of one request.
+async fn read(connection: &mut (impl AsyncRead + Unpin)) -> Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -227,12 +276,10 @@ async fn read(connection: &mut TcpStream) -> Result<(String, Vec<u8>)> {
     while bytes.len() < end + length {
         more(connection, &mut bytes).await?;
     }
-    // Paths of the API are in small letters.
-    let path = head.split_whitespace().nth(1).context("no path")?.to_owned();
-    Ok((path, bytes[end..].to_vec()))
+    Ok((head, bytes[end..].to_vec()))
 }
 
-async fn more(connection: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<()> {
+async fn more(connection: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> Result<()> {
     ensure!(connection.read_buf(bytes).await? > 0, "the request ends early");
     Ok(())
 }

@@ -134,6 +134,44 @@ async fn client_as(room: &Room<'_>, user: &str) -> Result<Client> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
+async fn an_administrator_by_rbac_alone_cleans_up_and_forges_nothing() -> Result<()> {
+    in_room("by-rbac", async |room| {
+        let pods = room.deploy(2).await?;
+        let mut policy = room.policy(POLICY, &room.gauge_over(5));
+        policy["spec"]["mode"] = json!("DryRun");
+        room.apply(&policy).await?;
+        room.until_judged(POLICY).await?;
+        room.simulate(pods.first().context("no pod")?, "gauge?value=10").await?;
+        let action = room.until_outcome(POLICY, 1, "DryRun").await?;
+
+        let user = format!("{}-administrator", room.name());
+        let named = format!("--user={user}");
+        let binding = ["create", "clusterrolebinding", &user, "--clusterrole=cluster-admin", &named];
+        room.ground.testbed.kubectl(&binding).await?;
+        let cleaned = cleans_up(&client_as(room, &user).await?, room, &action).await;
+        room.ground.testbed.kubectl(&["delete", "clusterrolebinding", &user]).await?;
+        cleaned
+    })
+    .await
+}
+
+async fn cleans_up(client: &Client, room: &Room<'_>, action: &HealingAction) -> Result<()> {
+    let actions: Api<HealingAction> = Api::namespaced(client.clone(), room.name());
+    let (name, patch) = (&action.name_any(), PatchParams::default());
+    let unlocked = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    eventually(PATIENCE, "the administrator to have the rights", async || {
+        Ok(actions.patch(name, &patch, &unlocked).await.map(drop)?)
+    })
+    .await?;
+    let outcome = Patch::Merge(json!({"status": {"outcome": "Expired"}}));
+    refused("create", actions.create(&PostParams::default(), &forged(action)?).await)?;
+    refused("change the status of", actions.patch_status(name, &patch, &outcome).await)?;
+    actions.delete(name, &DeleteParams::default()).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
 async fn a_namespace_goes_with_all_its_actions_even_one_under_way() -> Result<()> {
     in_room("going", async |room| {
         let pods = room.deploy(2).await?;

@@ -34,6 +34,10 @@ pub(super) async fn act(action: &HealingAction, effect: &Effect, context: &Conte
             record::blocked(action, context).await?;
             Ok(Requeue::requeue(pause))
         }
+        Performed::Forbidden(words) => {
+            record::forbidden(action, &request, &object, &words, context).await?;
+            Ok(Requeue::requeue(SOON))
+        }
         Performed::Unclear(error) => {
             record::unclear(action, context).await?;
             warn!(namespace, action = name, %object, %error, "nobody knows what became of {request}, looking");

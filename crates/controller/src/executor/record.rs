@@ -16,11 +16,11 @@ use tracing::{debug, info};
 
 use crate::announce::{self, News};
 use crate::context::Context;
-use crate::ledger;
+use crate::ledger::{self, DISRUPTION_BUDGET, FORBIDDEN};
 use crate::writes::DEADLINE;
 
-/// What an action waits for while a `PodDisruptionBudget` allows no eviction.
-const DISRUPTION_BUDGET: &str = "DisruptionBudget";
+/// The most characters of the API server's words that are kept.
+const MAX_QUOTED: usize = 512;
 
 /// Writes one transition and tells it.
 pub(super) async fn transition(
@@ -58,12 +58,33 @@ pub(super) async fn transition(
 
 /// Notes, once, that a disruption budget holds the action up.
 pub(super) async fn blocked(action: &HealingAction, context: &Context) -> Result<(), ClusterError> {
+    let message = "a PodDisruptionBudget allows no eviction now; trying again".to_owned();
+    held_up(action, DISRUPTION_BUDGET, message, context).await
+}
+
+/// Notes that the API server forbids the write, in its words and with the mend: the next
+/// step ends the action with them.
+pub(super) async fn forbidden(
+    action: &HealingAction,
+    request: &str,
+    object: &Object,
+    words: &str,
+    context: &Context,
+) -> Result<(), ClusterError> {
+    let words: String = words.chars().take(MAX_QUOTED).collect();
+    let message = format!(
+        "the API server forbids `{request}` of {object}: {words}; \
+         grant it (deploy/kustomize/actions), or take this step out of the policy"
+    );
+    held_up(action, FORBIDDEN, message, context).await
+}
+
+async fn held_up(action: &HealingAction, by: &str, message: String, context: &Context) -> Result<(), ClusterError> {
     let mut status = action.status.clone().unwrap_or_default();
-    if status.blocked_by.as_deref() == Some(DISRUPTION_BUDGET) {
+    if status.blocked_by.as_deref() == Some(by) {
         return Ok(());
     }
-    let message = "a PodDisruptionBudget allows no eviction now; trying again".to_owned();
-    status.blocked_by = Some(DISRUPTION_BUDGET.to_owned());
+    status.blocked_by = Some(by.to_owned());
     status.message = Some(message.clone());
     let now: Time = context.now().into();
     set_condition(
@@ -148,7 +169,9 @@ fn apply(
             status.finished_at = Some(now.clone());
             status.outcome = Some(outcome.as_str().to_owned());
             status.outcome_reason = Some(reason.as_str().to_owned());
-            format!("{}: {}", outcome.as_str(), sentence(reason, facts.action.scope()))
+            let noted = status.message.clone().filter(|_| reason == OutcomeReason::Forbidden);
+            let why = noted.unwrap_or_else(|| sentence(reason, facts.action.scope()));
+            format!("{}: {why}", outcome.as_str())
         }
     }
 }
@@ -205,6 +228,7 @@ fn sentence(reason: OutcomeReason, scope: Scope) -> String {
         OutcomeReason::OptedOut => "the target's owner wants it left alone",
         OutcomeReason::NotHealable => "the target may no longer be healed",
         OutcomeReason::BlockedByDisruptionBudget => "a PodDisruptionBudget allowed no eviction for ten minutes",
+        OutcomeReason::Forbidden => "the controller lacks the right to do it",
         OutcomeReason::NotExecuted => "the write took no effect for ten minutes",
         OutcomeReason::NotSettled => "the replacement did not come up in time",
         OutcomeReason::ChangedByOthers => {

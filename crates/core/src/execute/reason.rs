@@ -39,6 +39,8 @@ pub enum OutcomeReason {
     Storm,
     /// A `PodDisruptionBudget` allowed no eviction in time.
     BlockedByDisruptionBudget,
+    /// The controller lacks the right to write what the action would write.
+    Forbidden,
     /// The write did not take effect in time.
     NotExecuted,
     /// The replacement did not come up in time.
@@ -51,7 +53,7 @@ pub enum OutcomeReason {
 
 impl OutcomeReason {
     /// Every reason.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Cleared,
         Self::StillBreached,
         Self::NotReady,
@@ -70,6 +72,7 @@ impl OutcomeReason {
         Self::NotHealable,
         Self::Storm,
         Self::BlockedByDisruptionBudget,
+        Self::Forbidden,
         Self::NotExecuted,
         Self::NotSettled,
         Self::ChangedByOthers,
@@ -98,6 +101,7 @@ impl OutcomeReason {
             Self::NotHealable => "NotHealable",
             Self::Storm => "Storm",
             Self::BlockedByDisruptionBudget => "BlockedByDisruptionBudget",
+            Self::Forbidden => "Forbidden",
             Self::NotExecuted => "NotExecuted",
             Self::NotSettled => "NotSettled",
             Self::ChangedByOthers => "ChangedByOthers",

@@ -23,6 +23,7 @@ fn facts(state: State) -> Facts {
         start_by: second(20),
         began: (state != State::Pending).then(|| second(0)),
         blocked_by_budget: false,
+        forbidden: false,
         settle_by: Some(second(330)),
         verify_by: (state == State::Verifying).then(|| second(120)),
         verify_within: seconds(120),
@@ -143,6 +144,16 @@ fn once_begun_nothing_gives_the_budget_back_but_a_budget_that_refused() {
         next_step(&refused, world(), second(600)),
         ends(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget)
     );
+}
+
+#[test]
+fn what_is_forbidden_is_over_at_once_unless_it_has_come_about() {
+    let forbidden = Facts { forbidden: true, ..facts(State::Running) };
+    assert_eq!(next_step(&forbidden, world(), second(1)), ends(Outcome::Failed, OutcomeReason::Forbidden));
+    // It would be tried again for ever, were its budget given back.
+    assert!(!Outcome::Failed.without_effect());
+    let gone = World { target: LiveTarget::Gone, ..world() };
+    assert!(matches!(next_step(&forbidden, gone, second(1)), Step::Record(Transition::Executed { .. })));
 }
 
 #[test]

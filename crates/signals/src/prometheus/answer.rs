@@ -92,7 +92,9 @@ pub(super) fn history(body: &Body, range: &Range, config: &SourceConfig) -> Resu
 fn data(body: &Body) -> Result<(Data, Vec<String>), Unknown> {
     let Ok(envelope) = serde_json::from_slice::<Envelope>(&body.bytes) else {
         return Err(if body.status.is_success() {
-            failure::malformed("the answer is not the JSON of the Prometheus API; check the source's url")
+            failure::malformed(
+                "the answer is not the JSON of the Prometheus API, but perhaps a login page; check the source's url",
+            )
         } else {
             failure::of_status(body.status, "", "")
         });

@@ -72,7 +72,7 @@ impl SourceConfig {
             return Err(refuse("its scheme must be http or https"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(refuse("it must not hold credentials; put them into a Secret"));
+            return Err(refuse("it must not hold credentials; put a token into a Secret"));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(refuse("it must not have a query or a fragment"));
@@ -124,7 +124,7 @@ pub enum SourceError {
         why: &'static str,
     },
     /// `https` with nobody to trust.
-    #[error("the source's url is https but no certificate authority is given; set one as PEM")]
+    #[error("the source's url is https but no certificate authority is given; set caBundle")]
     NoAuthority,
     /// The certificate authorities.
     #[error("the source's certificate authority is not a PEM bundle of at least one certificate")]

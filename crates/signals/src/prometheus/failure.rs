@@ -29,11 +29,13 @@ pub(super) fn transport(error: &reqwest::Error) -> Unknown {
         _ if error.is_connect() && mentions(error, "certificate") => {
             "the source's certificate is not trusted; check the certificate authority and the host name"
         }
-        _ if error.is_connect() && mentions(error, "dns error") => "the source's host name does not resolve",
+        _ if error.is_connect() && mentions(error, "dns error") => {
+            "the source's host name does not resolve; check the source's url: in the cluster it is http://SERVICE.NAMESPACE:PORT"
+        }
         _ if error.is_connect() && error.is_timeout() => {
             "the connection was not accepted in time; check network policies"
         }
-        _ if error.is_connect() => "no connection to the source",
+        _ if error.is_connect() => "no connection to the source; check its url and network policies",
         _ => "the connection broke before the answer was whole",
     };
     unknown(UnknownReason::Unreachable, message)

@@ -1,0 +1,20 @@
+//! The alerts on the healer itself, by the tool of those who load them.
+
+use anyhow::{Context as _, Result, ensure};
+use prunella_e2e::{Ground, repository};
+use tokio::process::Command;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn the_alerts_are_raised_by_what_they_are_for_and_by_nothing_else() -> Result<()> {
+    let ground = Ground::shared().await?;
+    let promtool = ground.testbed.tool_folders().into_iter().map(|folder| folder.join("promtool"));
+    let promtool = promtool.into_iter().find(|path| path.exists()).context("there is no promtool")?;
+    for (task, file) in [("check", "alerts.yaml"), ("test", "alerts-test.yaml")] {
+        let file = repository("deploy/monitoring").join(file);
+        let output = Command::new(&promtool).args([task, "rules"]).arg(&file).output().await?;
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "promtool {task} rules {}: {said}", file.display());
+    }
+    Ok(())
+}
