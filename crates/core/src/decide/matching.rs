@@ -107,7 +107,12 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
             let sight = match (&inputs.observation.breach, &proven) {
                 (Answer::Unknown(_), _) => Sight::Unknown,
                 _ if !own(uid) && may_be_namesake(inputs, target) => {
-                    if needs_proof || matching.breached.contains_key(uid) { Sight::Namesake } else { Sight::Quiet }
+                    match (matching.breached.contains_key(uid), needs_proof, &proven) {
+                        // The evidence may carry the uid that the empty answer cannot.
+                        (false, true, Proof::NotAsked) => Sight::Unproven,
+                        (false, false, _) => Sight::Quiet,
+                        _ => Sight::Namesake,
+                    }
                 }
                 _ if let Some(worst) = matching.breached.get(uid) => {
                     if age(inputs, target) < inputs.policy.min_age {
