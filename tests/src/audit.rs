@@ -60,3 +60,11 @@ impl Room<'_> {
 pub fn instant(event: &Event) -> Result<Timestamp> {
     event.request_received_timestamp.parse().context("the request log has no time")
 }
+
+/// `verb resource/subresource name` of a request.
+#[must_use]
+pub fn what(request: &Event) -> String {
+    let object = &request.object_ref;
+    let resource = [object.resource.as_str(), object.subresource.as_str()].join("/");
+    format!("{} {} {}", request.verb, resource.trim_end_matches('/'), object.name)
+}

@@ -43,7 +43,7 @@ mod table;
 mod wait;
 
 pub use crate::app::{name_of, restarts, uid_of};
-pub use crate::audit::{CONTROLLER, instant};
+pub use crate::audit::{CONTROLLER, instant, what};
 pub use crate::binaries::program;
 pub use crate::events::Told;
 pub use crate::ground::{Ground, repository};

@@ -1,8 +1,11 @@
 //! What can be typed.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 
-/// Breaks a pod and shows how it is healed.
+use crate::scenario::{SCENARIOS, Scenario};
+
+/// Breaks an app in five ways and shows how it is healed of each.
 #[derive(Debug, Parser)]
 #[command(name = "demo", version, max_term_width = 100)]
 pub(crate) struct Args {
@@ -13,12 +16,26 @@ pub(crate) struct Args {
     /// The name of the testbed; one that is up already is used and left up
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub(crate) testbed: String,
+    /// Show one policy only (may be given more than once); all are applied all the same
+    #[arg(long, value_name = "POLICY", value_parser = names())]
+    pub(crate) only: Vec<String>,
     /// Leave everything as it is at the end, to look at it
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Take the controller away before the fault: the demo must fail
+    /// Take the controller away before the first fault: the demo must fail
     #[arg(long)]
     pub(crate) scale_controller_to_zero: bool,
+}
+
+impl Args {
+    /// Whether a scenario is to be shown.
+    pub(crate) fn shows(&self, scenario: &Scenario) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == scenario.policy)
+    }
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(SCENARIOS.iter().map(|scenario| scenario.policy))
 }
 
 /// Where the demo runs.

@@ -11,8 +11,10 @@ use crate::kubectl::Kubectl;
 use crate::prometheus::Prometheus;
 use crate::undo::{Step, Undo};
 
-/// Where the sample app and the policy live.
+/// Where the sample app and the policies live.
 pub(crate) const NAMESPACE: &str = "prunella-demo";
+/// The sample app, and the label `app` of its pods.
+pub(crate) const APP: &str = "sample-app";
 /// Where the controller lives.
 pub(crate) const SYSTEM: &str = "prunella-system";
 /// Who the controller is to the API server.
@@ -30,7 +32,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    /// The Prometheus that the policy asks.
+    /// The Prometheus that the policies ask.
     ///
     /// # Errors
     /// When it cannot be reached from here.
@@ -60,7 +62,7 @@ async fn testbed(name: &str, console: &Console, undo: &Undo) -> Result<Ground> {
     if earlier.is_none() {
         undo.note(Step::Testbed(name.to_owned()));
     }
-    let options = earlier.map_or_else(Options::default, |state| state.options);
+    let options = earlier.map_or_else(quick, |state| state.options);
     let testbed = Testbed::up(name, options).await?;
     let kubeconfig = Kubeconfig::read_from(testbed.kubeconfig()).context("cannot read the testbed's kubeconfig")?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
@@ -72,6 +74,11 @@ async fn testbed(name: &str, console: &Console, undo: &Undo) -> Result<Ground> {
         client: Client::try_from(config).context("cannot make a client for the testbed")?,
         testbed: Some(testbed),
     })
+}
+
+/// What is shown are the policies' times: scrapes must not be what is waited for.
+fn quick() -> Options {
+    Options { scrape_interval: "2s".into(), ..Options::default() }
 }
 
 async fn current(console: &Console) -> Result<Ground> {

@@ -1,58 +1,76 @@
-//! Breaks one pod and follows it, by what is seen and not by what should be.
+//! Breaks the app in one way and follows it, by what is seen and not by what should be.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt;
-use prunella_api::HealingAction;
+use prunella_api::{HealingAction, TargetKind};
 use tokio::time::timeout_at;
 
 use crate::console::{Console, Tone};
-use crate::ground::{Ground, NAMESPACE};
-use crate::install::Policy;
-use crate::scenario::Scenario;
+use crate::ground::{APP, Ground, NAMESPACE};
+use crate::policies::Policy;
+use crate::prometheus::Prometheus;
+use crate::remedy::Remedy;
+use crate::scenario::{Befalls, Scenario};
 use crate::story::{Moment, Story};
-use crate::verdict::World;
+use crate::verdict::{Seen, Shape, World, is_of_app};
 use crate::watch::{News, news};
 
-/// A pod that was healed.
+/// What was sick and was healed.
 #[derive(Debug)]
 pub(crate) struct Healed {
-    /// The pod that was sick.
+    /// The pod that was broken; one of them, where all were.
     pub(crate) pod: String,
+    /// What was done.
+    pub(crate) action: String,
     /// When what happened.
     pub(crate) story: Story,
     /// How the action ended.
     pub(crate) outcome: String,
 }
 
-/// Breaks one pod and follows it until the action that heals it is verified.
+/// Breaks the app and follows it until the action that heals it is verified.
 ///
 /// # Errors
-/// When it is not healed, or not in time.
+/// When it is not healed, or not in time, or something else is done.
 pub(crate) async fn break_and_follow(
     ground: &Ground,
     console: &Console,
+    prometheus: Option<&Prometheus>,
     scenario: &Scenario,
     policy: &Policy,
     before: &World,
 ) -> Result<Healed> {
-    let (pod, (uid, _)) = before.pods.first_key_value().context("there is no pod to break")?;
-    console.stage(&format!("Breaking one of {} pods: {}", before.pods.len(), scenario.name));
-    let mut news = news(ground, policy, pod);
+    let (pod, seen) = before.pods.first_key_value().context("there is no pod to break")?;
+    let (whom, broken) = match scenario.befalls {
+        Befalls::One => (pod.clone(), 1),
+        Befalls::All => (format!("all {} pods", before.pods.len()), before.pods.len()),
+    };
+    console.stage(&format!("{}: {}", policy.name, scenario.sickness));
+    console.quote(&policy.query);
+    let bound = bound(prometheus, scenario, policy).await?;
+    let uid = if policy.target == TargetKind::Pod { &seen.uid } else { &before.deployment.uid };
+    let mut news = news(ground, prometheus, &policy.query, pod);
     let mut case = Case {
         console,
         scenario,
         policy,
         before,
+        bound,
+        sick: &seen.uid,
         uid,
-        story: Story::begin(policy.prometheus.is_some()),
-        outcome: None,
+        story: Story::begin(prometheus.is_some()),
+        action: String::new(),
+        outcome: String::new(),
         told: Vec::new(),
     };
-    ask_for_fault(ground, scenario, pod).await?;
-    case.tell("fault", &format!("{pod} {}", scenario.fault_in_words), Tone::Bad);
+    for pod in before.pods.keys().take(broken) {
+        ask_for_fault(ground, scenario, pod).await?;
+    }
+    case.tell("fault", &format!("{whom} {}", scenario.fault_in_words), Tone::Bad);
     while let Some((awaited, until)) = case.story.next() {
         match timeout_at(until.into(), news.next()).await {
             Ok(Some(seen)) => case.take(seen)?,
@@ -60,27 +78,40 @@ pub(crate) async fn break_and_follow(
             Err(_) => bail!("waited {:?} in vain for {}", case.story.patience(awaited), awaited.awaited()),
         }
     }
-    let Case { story, outcome, .. } = case;
-    Ok(Healed { pod: pod.clone(), story, outcome: outcome.unwrap_or_default() })
+    let Case { story, action, outcome, .. } = case;
+    Ok(Healed { pod: pod.clone(), action, story, outcome })
+}
+
+/// What the query compares with, as people read it.
+async fn bound(prometheus: Option<&Prometheus>, scenario: &Scenario, policy: &Policy) -> Result<String> {
+    ensure!(policy.query.contains(scenario.comparison), "{} does not compare by {}", policy.name, scenario.comparison);
+    let Some(prometheus) = prometheus else { return Ok(String::new()) };
+    let bound = scenario.comparison.trim_start_matches(['>', '=', ' ']);
+    Ok(scenario.unit.show(prometheus.scalar(bound).await?))
 }
 
 /// Asks the pod itself, through the API server.
 async fn ask_for_fault(ground: &Ground, scenario: &Scenario, pod: &str) -> Result<()> {
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy{}", scenario.fault);
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/simulate/{}", scenario.fault);
     let request = http::Request::post(path).body(Vec::new()).context("cannot make the request")?;
     ground.client.request_text(request).await.with_context(|| format!("cannot break {pod}"))?;
     Ok(())
 }
 
-/// One sick pod and what is known of it.
+/// One sickness and what is known of it.
 struct Case<'a> {
     console: &'a Console,
     scenario: &'a Scenario,
     policy: &'a Policy,
     before: &'a World,
+    bound: String,
+    /// The pod that was broken.
+    sick: &'a str,
+    /// The target: that pod, or its Deployment.
     uid: &'a str,
     story: Story,
-    outcome: Option<String>,
+    action: String,
+    outcome: String,
     /// What is no moment of the story and is told once all the same.
     told: Vec<String>,
 }
@@ -91,25 +122,24 @@ impl Case<'_> {
             News::Value(value) => self.value(value),
             News::Event(event) => self.event(&event),
             News::Pod(pod) => self.pod(&pod),
+            News::Deployment(deployment) => self.deployment(&deployment),
             News::Action(action) => return self.action(&action),
         }
         Ok(())
     }
 
     fn value(&mut self, value: f64) {
-        let unit = self.scenario.unit;
-        let bound = self.policy.prometheus.as_ref().map(|(_, bound)| unit.show(*bound)).unwrap_or_default();
-        let what = format!("Prometheus: {}, over the bound of {bound}", unit.show(value));
+        let what = format!("Prometheus: {}; the bound is {}", self.scenario.unit.show(value), self.bound);
         self.reach(Moment::Visible, "visible", &what, Tone::Bad);
     }
 
-    /// The controller's Events on the policy about this pod.
+    /// The controller's Events on the policy about the target.
     fn event(&mut self, event: &Event) {
         let on_policy = event.regarding.as_ref().is_some_and(|object| {
             object.kind.as_deref() == Some("HealingPolicy") && object.name.as_deref() == Some(&self.policy.name)
         });
-        let about_pod = event.related.as_ref().is_some_and(|object| object.uid.as_deref() == Some(self.uid));
-        if !on_policy || !about_pod {
+        let about_target = event.related.as_ref().is_some_and(|object| object.uid.as_deref() == Some(self.uid));
+        if !on_policy || !about_target {
             return;
         }
         let note = event.note.as_deref().unwrap_or_default();
@@ -124,28 +154,42 @@ impl Case<'_> {
     fn pod(&mut self, pod: &Pod) {
         let name = pod.name_any();
         let going = pod.metadata.deletion_timestamp.is_some();
-        let replaces =
-            pod.labels().get("app").is_some_and(|app| app == "sample-app") && !self.before.pods.contains_key(&name);
-        if pod.uid().as_deref() == Some(self.uid) {
-            if going {
-                self.reach(Moment::Evicted, "evicted", &format!("{name} is on its way out"), Tone::Plain);
+        let now = Seen::of(pod);
+        if now.uid == self.sick {
+            if going && self.policy.remedy == Remedy::Evict {
+                self.reach(Moment::Acted, "evicted", &format!("{name} is on its way out"), Tone::Plain);
+            } else if self.before.pods.get(&name).is_some_and(|was| now.restarts > was.restarts) {
+                self.once("restarted", &format!("{name} by the kubelet, time {}", now.restarts), Tone::Plain);
             }
-        } else if replaces && !going && ready(pod) {
-            self.once("replaced", &format!("{name} is Ready"), Tone::Plain);
+        } else if is_of_app(pod) && !self.before.pods.contains_key(&name) && !going && ready(pod) {
+            self.once("new pod", &format!("{name} is Ready"), Tone::Plain);
+        }
+    }
+
+    fn deployment(&mut self, deployment: &Deployment) {
+        let (was, now) = (&self.before.deployment, Shape::of(deployment));
+        if now.uid != was.uid {
+            return;
+        }
+        if self.policy.remedy == Remedy::Restart && now.restarted_by != was.restarted_by {
+            self.reach(Moment::Acted, "restarted", &format!("Deployment/{APP} replaces all its pods"), Tone::Plain);
+        }
+        if self.policy.remedy == Remedy::Scale && now.replicas != was.replicas {
+            let what = format!("Deployment/{APP} from {} to {} replicas", was.replicas, now.replicas);
+            self.reach(Moment::Acted, "scaled", &what, Tone::Plain);
         }
     }
 
     fn action(&mut self, action: &HealingAction) -> Result<()> {
         let (name, target) = (action.name_any(), &action.spec.target);
-        if target.uid != self.uid {
-            bail!("HealingAction {name} is about {}, which is not sick", target.name);
+        if self.before.actions.contains(&name) {
+            return Ok(());
         }
-        self.reach(
-            Moment::Reserved,
-            "Reserved",
-            &format!("{} is on record as HealingAction {name}", action.spec.action_name),
-            Tone::Plain,
-        );
+        let ours = action.spec.policy.name == self.policy.name && target.uid == self.uid;
+        ensure!(ours, "HealingAction {name} is about {}/{}, which is not its to heal", target.kind, target.name);
+        self.action.clone_from(&action.spec.action_name);
+        let reserved = format!("{} is on record as HealingAction {name}", action.spec.action_name);
+        self.reach(Moment::Reserved, "Reserved", &reserved, Tone::Plain);
         let Some(status) = &action.status else { return Ok(()) };
         let message = status.message.as_deref().unwrap_or_default();
         if status.settled_at.is_some() {
@@ -154,7 +198,7 @@ impl Case<'_> {
         match status.outcome.as_deref() {
             None => {}
             Some("Succeeded") => {
-                self.outcome.clone_from(&status.outcome);
+                "Succeeded".clone_into(&mut self.outcome);
                 self.reach(Moment::Verified, "verified", message, Tone::Good);
             }
             Some(_) => bail!("HealingAction {name} ended as {message}"),
@@ -164,7 +208,9 @@ impl Case<'_> {
 
     fn reach(&mut self, moment: Moment, word: &str, what: &str, tone: Tone) {
         if self.story.reach(moment) {
-            self.tell(word, what, tone);
+            let after = self.story.between(Moment::Acted, moment).filter(|_| moment == Moment::Verified);
+            let after = after.map(|after| format!(", {:.1} s after the action", after.as_secs_f64()));
+            self.tell(word, &format!("{what}{}", after.unwrap_or_default()), tone);
         }
     }
 

@@ -1,30 +1,21 @@
 //! Installing, step by step as a reader would, with the same files.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, ResourceExt};
-use prunella_api::{ClusterPrometheusSource, HealingPolicy};
-use tokio::time::sleep;
+use prunella_api::ClusterPrometheusSource;
 
 use crate::console::Console;
-use crate::ground::{Ground, NAMESPACE, SYSTEM};
-use crate::kubectl;
-use crate::prometheus::Prometheus;
-use crate::scenario::Scenario;
+use crate::ground::{APP, Ground, NAMESPACE, SYSTEM};
 use crate::undo::{Step, Undo};
-use crate::verdict;
 
 /// On the namespace that the demo made: no other is ever deleted.
 const MADE_BY_DEMO: &str = "prunella.dev/demo";
 /// The images, with the version that the manifests name.
 const IMAGES: [&str; 2] = ["prunella", "sample-app"];
-/// How long a new pod's metrics may take to be in Prometheus.
-const SCRAPED_WITHIN: Duration = Duration::from_mins(1);
 
 /// Installs the controller and its source, unless they are there.
 ///
@@ -91,72 +82,10 @@ pub(crate) async fn sample_app(ground: &Ground, console: &Console, undo: &Undo) 
     run(ground, console, &format!("create namespace {NAMESPACE}")).await?;
     ground.kubectl.run(&format!("label namespace {NAMESPACE} {MADE_BY_DEMO}=true")).await?;
     run(ground, console, &format!("apply -n {NAMESPACE} -k examples/sample-app")).await?;
-    for name in ["sample-app", "sample-app-load"] {
+    for name in [APP, "sample-app-load"] {
         run(ground, console, &format!("rollout status deployment/{name} -n {NAMESPACE} --timeout=90s")).await?;
     }
     Ok(())
-}
-
-/// A policy that is being judged.
-pub(crate) struct Policy {
-    /// Its name.
-    pub(crate) name: String,
-    /// What it asks.
-    pub(crate) query: String,
-    /// The Prometheus that it asks and from which value on a pod is sick; `None` when
-    /// the demo cannot ask it, too.
-    pub(crate) prometheus: Option<(Prometheus, f64)>,
-}
-
-/// Applies the scenario's policy and waits until it is judged and every pod has data.
-///
-/// # Errors
-/// When it is not judged, or there is no data.
-pub(crate) async fn policy(ground: &Ground, console: &Console, scenario: &Scenario) -> Result<Policy> {
-    console.stage("A policy");
-    run(ground, console, &format!("apply -n {NAMESPACE} -f {}", scenario.policy)).await?;
-    let object: HealingPolicy = serde_yaml::from_str(&kubectl::read(scenario.policy)?)
-        .with_context(|| format!("{} is not a HealingPolicy", scenario.policy))?;
-    let name = object.name_any();
-    for condition in ["Ready", "Observed"] {
-        let words = format!("wait --for=condition={condition} healingpolicy/{name} -n {NAMESPACE} --timeout=60s");
-        run(ground, console, &words).await?;
-    }
-    let query = object.spec.condition.promql.context("the demo's policies ask PromQL")?.query.trim().to_owned();
-    console.say(&query);
-    let prometheus = match known(ground, &query).await {
-        Ok(known) => {
-            console.say("Prometheus knows every copy; none is sick");
-            Some(known)
-        }
-        // The controller asks from within the cluster: it may reach what we do not.
-        Err(error) if ground.testbed.is_none() => {
-            console.say(&format!("the timeline goes without what Prometheus shows: {error:#}"));
-            None
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(Policy { name, query, prometheus })
-}
-
-/// Waits until Prometheus has a value for every copy; returns it with the bound.
-async fn known(ground: &Ground, query: &str) -> Result<(Prometheus, f64)> {
-    let (subject, bound) = query.rsplit_once('>').context("the demo's policies compare with a bound")?;
-    let prometheus = ground.prometheus().await?;
-    let bound = prometheus.scalar(bound).await.context("Prometheus cannot be asked from here")?;
-    let wanted: BTreeSet<String> = verdict::look(ground).await?.pods.into_keys().collect();
-    let deadline = Instant::now() + SCRAPED_WITHIN;
-    loop {
-        let seen: BTreeSet<String> = prometheus.by_pod(subject).await?.into_keys().collect();
-        let missing: Vec<&str> = wanted.difference(&seen).map(String::as_str).collect();
-        if missing.is_empty() {
-            return Ok((prometheus, bound));
-        }
-        if Instant::now() > deadline {
-            bail!("waited {SCRAPED_WITHIN:?} for Prometheus to know {}", missing.join(", "));
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
 }
 
 /// Takes the controller away: from now on nobody heals.
@@ -172,7 +101,11 @@ pub(crate) async fn stop_controller(ground: &Ground, console: &Console, undo: &U
     run(ground, console, &format!("{gone} -n {SYSTEM} --timeout=60s")).await
 }
 
-async fn run(ground: &Ground, console: &Console, words: &str) -> Result<()> {
+/// Runs kubectl, and shows it.
+///
+/// # Errors
+/// When it fails.
+pub(crate) async fn run(ground: &Ground, console: &Console, words: &str) -> Result<()> {
     console.command(&format!("kubectl {words}"));
     ground.kubectl.run(words).await.map(drop)
 }

@@ -1,18 +1,22 @@
 //! `make demo`: brings a cluster up, installs the controller as a reader would,
-//! breaks a pod and shows the time from sick to verified.
+//! breaks an app in five ways, one after another, and shows each time from sick to
+//! verified.
 //!
-//! The exit code tells: 0 only if the action ended as Succeeded and nothing but
-//! the sick pod was touched. Whatever it made it removes, also when it fails or
+//! The exit code tells: 0 only if each was healed by one action, which ended as
+//! Succeeded, and nothing was touched but what that had to touch. Whatever it made it removes, also when it fails or
 //! is interrupted, unless it is told to keep it.
 
 mod args;
 mod autopsy;
+mod calm;
 mod console;
 mod ground;
 mod heal;
 mod install;
 mod kubectl;
+mod policies;
 mod prometheus;
+mod remedy;
 mod report;
 mod scenario;
 mod story;
@@ -29,6 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::args::Args;
 use crate::console::Console;
 use crate::ground::Ground;
+use crate::prometheus::Prometheus;
 use crate::scenario::{SCENARIOS, Scenario};
 use crate::undo::Undo;
 
@@ -72,7 +77,7 @@ async fn run(args: &Args, console: &Console) -> Result<ExitCode> {
     // The last line is the verdict.
     Ok(match shown.map(|shown| shown.and(removed)) {
         Some(Ok(())) => {
-            console.success("the sick pod was healed and nothing else was touched");
+            console.success("all that was sick was healed, and nothing else was touched");
             ExitCode::SUCCESS
         }
         Some(Err(error)) => {
@@ -95,21 +100,37 @@ async fn show(args: &Args, console: &Console, undo: &Undo) -> Result<()> {
 async fn heal_all(args: &Args, console: &Console, undo: &Undo, ground: &Ground) -> Result<()> {
     install::controller(ground, console, undo).await?;
     install::sample_app(ground, console, undo).await?;
-    let mut rows = Vec::new();
-    for scenario in SCENARIOS {
-        rows.push(one(args, console, undo, ground, scenario).await?);
-    }
-    console.table(&report::HEADER, &rows);
-    report::look_further(ground, console).await
-}
-
-async fn one(args: &Args, console: &Console, undo: &Undo, ground: &Ground, scenario: &Scenario) -> Result<report::Row> {
-    let policy = install::policy(ground, console, scenario).await?;
+    policies::apply(ground, console).await?;
+    let prometheus = policies::prometheus(ground, console).await?;
     if args.scale_controller_to_zero {
         install::stop_controller(ground, console, undo).await?;
     }
+    let mut rows = Vec::new();
+    let mut ended = Ok(());
+    for scenario in SCENARIOS.iter().filter(|scenario| args.shows(scenario)) {
+        match one(console, ground, prometheus.as_ref(), scenario).await {
+            Ok(row) => rows.push(row),
+            Err(error) => {
+                ended = Err(error.context(scenario.sickness));
+                break;
+            }
+        }
+    }
+    console.table(&report::HEADER, &rows);
+    ended?;
+    report::look_further(ground, console).await
+}
+
+async fn one(
+    console: &Console,
+    ground: &Ground,
+    prometheus: Option<&Prometheus>,
+    scenario: &Scenario,
+) -> Result<report::Row> {
+    let policy = policies::of(scenario)?;
+    calm::wait(ground, prometheus, scenario).await?;
     let before = verdict::look(ground).await?;
-    let healed = heal::break_and_follow(ground, console, scenario, &policy, &before).await?;
-    verdict::check(ground, console, &before, &healed).await?;
+    let healed = heal::break_and_follow(ground, console, prometheus, scenario, &policy, &before).await?;
+    verdict::check(ground, console, &policy, &before, &healed).await?;
     Ok(report::row(scenario, &healed))
 }

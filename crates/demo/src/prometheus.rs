@@ -52,7 +52,7 @@ impl Prometheus {
         Ok(Self::Proxied(client.clone(), path))
     }
 
-    /// The series that a query returns, by pod.
+    /// The series that a query returns, by pod; by no name what names none.
     ///
     /// # Errors
     /// When there is no answer.
@@ -61,7 +61,10 @@ impl Prometheus {
         let series = answer["data"]["result"].as_array().context("Prometheus gave no list of series")?;
         Ok(series
             .iter()
-            .filter_map(|one| Some((one["metric"]["pod"].as_str()?.to_owned(), number(&one["value"])?)))
+            .filter_map(|one| {
+                let pod = one["metric"]["pod"].as_str().unwrap_or_default();
+                Some((pod.to_owned(), number(&one["value"])?))
+            })
             .collect())
     }
 

@@ -6,27 +6,28 @@ use crate::console::Console;
 use crate::ground::{Ground, NAMESPACE};
 use crate::heal::Healed;
 use crate::scenario::Scenario;
-use crate::story::Moment::{Evicted, Firing, Settled, Verified, Visible};
+use crate::story::Moment::{Acted, Firing, Settled, Verified, Visible};
 
 /// The columns.
-pub(crate) const HEADER: [&str; 8] =
-    ["SCENARIO", "SICK POD", "VISIBLE", "DETECT", "ACT", "SETTLE", "VERIFY", "OUTCOME"];
+pub(crate) const HEADER: [&str; 9] =
+    ["SICKNESS", "POLICY", "ACTION", "VISIBLE", "DETECT", "ACT", "SETTLE", "VERIFY", "OUTCOME"];
 
 /// A line of the table.
-pub(crate) type Row = [String; 8];
+pub(crate) type Row = [String; 9];
 
 /// Times between the moments: from the fault to being seen in Prometheus, to firing
-/// (which includes `for`), to the eviction, to the workload being whole, to the
-/// verdict (which includes `clearFor`).
+/// (which includes `for`), to the change, to the workload being whole, to the verdict
+/// (which includes `clearFor`).
 pub(crate) fn row(scenario: &Scenario, healed: &Healed) -> Row {
     let story = &healed.story;
     [
-        scenario.name.to_owned(),
-        healed.pod.clone(),
+        scenario.sickness.to_owned(),
+        scenario.policy.to_owned(),
+        healed.action.clone(),
         story.seconds(None, Visible),
         story.seconds(story.has(Visible).then_some(Visible), Firing),
-        story.seconds(Some(Firing), Evicted),
-        story.seconds(Some(Evicted), Settled),
+        story.seconds(Some(Firing), Acted),
+        story.seconds(Some(Acted), Settled),
         story.seconds(Some(Settled), Verified),
         healed.outcome.clone(),
     ]

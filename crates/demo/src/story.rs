@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What happens to a sick pod, in this order.
+/// What happens to a sick target, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Moment {
-    /// Prometheus returns the pod to the policy's query.
+    /// Prometheus returns the target to the policy's query.
     Visible,
     /// The controller has seen the breach.
     Pending,
@@ -14,26 +14,26 @@ pub(crate) enum Moment {
     Firing,
     /// The decision is on record as a `HealingAction`.
     Reserved,
-    /// The pod is on its way out.
-    Evicted,
+    /// The change is seen: a pod is on its way out, a Deployment wants something else.
+    Acted,
     /// The workload has all its replicas ready again.
     Settled,
-    /// The replacement stayed clear: the action succeeded.
+    /// All that is judged by stayed clear: the action succeeded.
     Verified,
 }
 
 impl Moment {
     const ALL: [Self; 7] =
-        [Self::Visible, Self::Pending, Self::Firing, Self::Reserved, Self::Evicted, Self::Settled, Self::Verified];
+        [Self::Visible, Self::Pending, Self::Firing, Self::Reserved, Self::Acted, Self::Settled, Self::Verified];
 
     /// What is waited for.
     pub(crate) fn awaited(self) -> &'static str {
         match self {
             Self::Visible => "Prometheus to show the fault",
             Self::Pending => "the controller to see the breach (is it running, and does its source answer?)",
-            Self::Firing => "the policy to hold the pod for sick",
-            Self::Reserved => "a HealingAction for the sick pod",
-            Self::Evicted => "the sick pod to be evicted",
+            Self::Firing => "the policy to hold the target for sick",
+            Self::Reserved => "a HealingAction for the sick target",
+            Self::Acted => "the action to be carried out",
             Self::Settled => "the workload to be whole again",
             Self::Verified => "the action to be verified",
         }
@@ -43,7 +43,7 @@ impl Moment {
     /// two cores, so that a slow machine passes and a dead controller does not.
     fn patience(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Visible | Self::Evicted => 60,
+            Self::Visible | Self::Acted => 60,
             Self::Pending | Self::Firing | Self::Reserved => 30,
             Self::Settled | Self::Verified => 120,
         })
@@ -90,6 +90,11 @@ impl Story {
     pub(crate) fn patience(&self, moment: Moment) -> Duration {
         let unseen = moment == Moment::Pending && !self.moments.contains(&Moment::Visible);
         moment.patience() + if unseen { Moment::Visible.patience() } else { Duration::ZERO }
+    }
+
+    /// From one moment to another, when both were reached.
+    pub(crate) fn between(&self, from: Moment, to: Moment) -> Option<Duration> {
+        Some(self.reached.get(&to)?.saturating_sub(*self.reached.get(&from)?))
     }
 
     /// Whether a moment was reached.

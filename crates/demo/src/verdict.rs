@@ -1,16 +1,18 @@
 //! Was it right? What is compared is the world before the fault and after the heal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail, ensure};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
-use prunella_api::HealingAction;
+use prunella_api::{HealingAction, RESTARTED_BY_ANNOTATION};
 
 use crate::console::Console;
-use crate::ground::{CONTROLLER, Ground, NAMESPACE};
+use crate::ground::{APP, CONTROLLER, Ground, NAMESPACE};
 use crate::heal::Healed;
+use crate::policies::Policy;
 
 /// Its records and status, its Events, its Lease.
 const OWN_GROUPS: [&str; 3] = ["prunella.dev", "events.k8s.io", "coordination.k8s.io"];
@@ -18,13 +20,56 @@ const OWN_GROUPS: [&str; 3] = ["prunella.dev", "events.k8s.io", "coordination.k8
 /// The world at one moment.
 #[derive(Debug)]
 pub(crate) struct World {
-    /// The sample app's pods by name, with uid and restarts.
-    pub(crate) pods: BTreeMap<String, (String, i32)>,
-    /// The actions by name, with the target's uid.
-    actions: BTreeMap<String, String>,
+    /// The sample app's pods by name.
+    pub(crate) pods: BTreeMap<String, Seen>,
+    /// All other pods of the namespace.
+    bystanders: BTreeMap<String, Seen>,
+    /// The app's Deployment.
+    pub(crate) deployment: Shape,
+    /// The names of the actions.
+    pub(crate) actions: BTreeSet<String>,
     /// What the controller asked of the API server to change, apart from what is its
     /// own; `None` where the request log cannot be read.
     writes: Option<Vec<String>>,
+}
+
+/// What makes a pod another one, or shows that it was touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) uid: String,
+    pub(crate) restarts: i32,
+}
+
+impl Seen {
+    /// A pod as it is.
+    pub(crate) fn of(pod: &Pod) -> Self {
+        let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
+        let restarts = statuses.unwrap_or_default().iter().map(|container| container.restart_count).sum();
+        Self { uid: pod.uid().unwrap_or_default(), restarts }
+    }
+}
+
+/// What is wanted of a Deployment, as far as it is healed by a change of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) uid: String,
+    pub(crate) replicas: i32,
+    /// The action that restarted it last.
+    pub(crate) restarted_by: Option<String>,
+}
+
+impl Shape {
+    /// A Deployment as it is wanted.
+    pub(crate) fn of(deployment: &Deployment) -> Self {
+        let spec = deployment.spec.as_ref();
+        let template = spec.and_then(|spec| spec.template.metadata.as_ref());
+        let annotations = template.and_then(|template| template.annotations.as_ref());
+        Self {
+            uid: deployment.uid().unwrap_or_default(),
+            replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
+            restarted_by: annotations.and_then(|all| all.get(RESTARTED_BY_ANNOTATION)).cloned(),
+        }
+    }
 }
 
 /// Looks at the world.
@@ -32,25 +77,27 @@ pub(crate) struct World {
 /// # Errors
 /// When the API server does not say.
 pub(crate) async fn look(ground: &Ground) -> Result<World> {
-    let pods: Api<Pod> = Api::namespaced(ground.client.clone(), NAMESPACE);
-    let pods = pods.list(&ListParams::default().labels("app=sample-app")).await.context("cannot list the pods")?;
+    let api: Api<Pod> = Api::namespaced(ground.client.clone(), NAMESPACE);
+    let mut pods = api.list(&ListParams::default()).await.context("cannot list the pods")?.items;
+    pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    let (pods, bystanders) = pods.into_iter().partition::<Vec<_>, _>(is_of_app);
+    let seen = |pods: Vec<Pod>| pods.iter().map(|pod| (pod.name_any(), Seen::of(pod))).collect();
+    let deployments: Api<Deployment> = Api::namespaced(ground.client.clone(), NAMESPACE);
+    let deployment = deployments.get(APP).await.context("cannot look at the sample app")?;
     let actions: Api<HealingAction> = Api::namespaced(ground.client.clone(), NAMESPACE);
     let actions = actions.list(&ListParams::default()).await.context("cannot list the HealingActions")?;
     Ok(World {
-        pods: pods
-            .items
-            .iter()
-            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-            .map(|pod| (pod.name_any(), (pod.uid().unwrap_or_default(), restarts(pod))))
-            .collect(),
-        actions: actions.items.iter().map(|action| (action.name_any(), action.spec.target.uid.clone())).collect(),
+        pods: seen(pods),
+        bystanders: seen(bystanders),
+        deployment: Shape::of(&deployment),
+        actions: actions.items.iter().map(ResourceExt::name_any).collect(),
         writes: writes(ground)?,
     })
 }
 
-fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
-    statuses.unwrap_or_default().iter().map(|container| container.restart_count).sum()
+/// Whether a pod is one of the sample app's.
+pub(crate) fn is_of_app(pod: &Pod) -> bool {
+    pod.labels().get("app").is_some_and(|app| app == APP)
 }
 
 fn writes(ground: &Ground) -> Result<Option<Vec<String>>> {
@@ -67,33 +114,44 @@ fn writes(ground: &Ground) -> Result<Option<Vec<String>>> {
     Ok(Some(told.collect()))
 }
 
-/// Checks that the sick pod was replaced by one action and one write, and that no
-/// other pod was touched.
+/// Checks that one action was taken, by one write, and that nothing was touched but what
+/// it had to touch.
 ///
 /// # Errors
 /// The first thing that is not so.
-pub(crate) async fn check(ground: &Ground, console: &Console, before: &World, healed: &Healed) -> Result<()> {
+pub(crate) async fn check(
+    ground: &Ground,
+    console: &Console,
+    policy: &Policy,
+    before: &World,
+    healed: &Healed,
+) -> Result<()> {
     let after = look(ground).await?;
+    let (remedy, sick) = (policy.remedy, healed.pod.as_str());
     for (name, was) in &before.pods {
         match after.pods.get(name) {
-            Some(_) if *name == healed.pod => bail!("the sick pod {name} is still there"),
-            None if *name != healed.pod => bail!("{name} was not sick and is gone"),
-            Some(is) if is != was => bail!("{name} was not sick and was replaced or restarted"),
+            Some(_) if remedy.replaces(name, sick) => bail!("{name} was to be replaced and is still there"),
+            None if !remedy.replaces(name, sick) => bail!("{name} was not to be touched and is gone"),
+            Some(is) if is != was => bail!("{name} was not to be touched and was replaced or restarted"),
             _ => {}
         }
     }
-    let new: Vec<_> = after.actions.iter().filter(|(name, _)| !before.actions.contains_key(*name)).collect();
-    ensure!(new.len() == 1, "{} actions were taken where one was due", new.len());
-    console.say(&format!("the other {} pods are the same, without a restart", before.pods.len() - 1));
+    let wanted = before.pods.len() + remedy.adds();
+    ensure!(after.pods.len() == wanted, "there are {} pods where {wanted} are due", after.pods.len());
+    ensure!(after.bystanders == before.bystanders, "pods of another app were replaced or restarted");
+    let new = after.actions.difference(&before.actions).count();
+    ensure!(new == 1, "{new} actions were taken where one was due");
+    let kept = before.pods.keys().filter(|name| !remedy.replaces(name, sick)).count();
+    console.say(&match kept {
+        0 => format!("all {wanted} pods are new, and those of other apps the same"),
+        kept => format!("the other {kept} pods are the same, without a restart"),
+    });
 
     if let (Some(before), Some(after)) = (&before.writes, &after.writes) {
         let new = after.get(before.len()..).unwrap_or_default();
-        let wanted = format!("create pods/eviction {}", healed.pod);
-        ensure!(
-            new == [wanted.as_str()],
-            "the controller asked the API server for {new:?}, where one eviction was due"
-        );
-        console.say(&format!("all that the controller changed of others, by the API server's request log: {wanted}"));
+        let due = remedy.request(sick);
+        ensure!(new == [due.as_str()], "the controller asked the API server for {new:?}, where {due} was due");
+        console.say(&format!("all that the controller changed of others, by the API server's request log: {due}"));
     }
     Ok(())
 }

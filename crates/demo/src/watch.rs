@@ -1,9 +1,10 @@
-//! News of a sick pod, from whoever knows first: the pods, the policy's Events,
-//! the `HealingAction`s, and Prometheus.
+//! News of a sick target, from whoever knows first: the pods and their Deployment, the
+//! policies' Events, the `HealingAction`s, and Prometheus.
 
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -11,7 +12,6 @@ use kube::{Api, Resource};
 use prunella_api::{HealingAction, REPORTING_CONTROLLER};
 
 use crate::ground::{Ground, NAMESPACE};
-use crate::install::Policy;
 use crate::prometheus::Prometheus;
 
 /// How often Prometheus is asked; half of what would show in a time.
@@ -22,18 +22,28 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 pub(crate) enum News {
     /// A pod of the namespace, as it is now.
     Pod(Box<Pod>),
+    /// A Deployment of the namespace, as it is now.
+    Deployment(Box<Deployment>),
     /// The controller says something.
     Event(Box<Event>),
     /// An action, as it is now.
     Action(Box<HealingAction>),
-    /// The sick pod's value, over the bound.
+    /// A value for which the query returns the sick target.
     Value(f64),
 }
 
-/// All news, for as long as they are asked for.
-pub(crate) fn news(ground: &Ground, policy: &Policy, pod: &str) -> BoxStream<'static, News> {
+/// All news, for as long as they are asked for. Values are those of a query's series
+/// that name the pod, or that name none.
+pub(crate) fn news(
+    ground: &Ground,
+    prometheus: Option<&Prometheus>,
+    query: &str,
+    pod: &str,
+) -> BoxStream<'static, News> {
     let client = &ground.client;
     let pods = objects::<Pod>(Api::namespaced(client.clone(), NAMESPACE)).map(|pod| News::Pod(Box::new(pod)));
+    let deployments = objects::<Deployment>(Api::namespaced(client.clone(), NAMESPACE))
+        .map(|deployment| News::Deployment(Box::new(deployment)));
     let events = objects::<Event>(Api::namespaced(client.clone(), NAMESPACE))
         .filter(|event| {
             let ours = event.reporting_controller.as_deref() == Some(REPORTING_CONTROLLER);
@@ -42,11 +52,11 @@ pub(crate) fn news(ground: &Ground, policy: &Policy, pod: &str) -> BoxStream<'st
         .map(|event| News::Event(Box::new(event)));
     let actions = objects::<HealingAction>(Api::namespaced(client.clone(), NAMESPACE))
         .map(|action| News::Action(Box::new(action)));
-    let values = match policy.prometheus.clone() {
-        Some((prometheus, _)) => values(prometheus, policy.query.clone(), pod.to_owned()).map(News::Value).boxed(),
+    let values = match prometheus {
+        Some(prometheus) => values(prometheus.clone(), query.to_owned(), pod.to_owned()).map(News::Value).boxed(),
         None => stream::empty().boxed(),
     };
-    stream::select_all([pods.boxed(), events.boxed(), actions.boxed(), values]).boxed()
+    stream::select_all([pods.boxed(), deployments.boxed(), events.boxed(), actions.boxed(), values]).boxed()
 }
 
 /// Objects as they are and as they become. A watch that breaks begins again.
@@ -60,13 +70,14 @@ where
         .filter_map(|object| async move { object.ok() })
 }
 
-/// The pod's value, whenever the query returns it.
+/// The value, whenever the query returns it.
 fn values(prometheus: Prometheus, query: String, pod: String) -> impl Stream<Item = f64> + Send {
     stream::unfold((prometheus, query, pod), |(prometheus, query, pod)| async move {
         loop {
             tokio::time::sleep(ASK_EVERY).await;
             let answer = prometheus.by_pod(&query).await.unwrap_or_default();
-            if let Some(value) = answer.get(&pod) {
+            // A series without a pod speaks of all.
+            if let Some(value) = answer.get(&pod).or_else(|| answer.get("")) {
                 return Some((*value, (prometheus, query, pod)));
             }
         }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
+pub(crate) use prunella_e2e::what;
 use prunella_e2e::{PATIENCE, Room, eventually};
 use serde_json::{Value, json};
 use testbed::audit::Event;
@@ -78,13 +79,6 @@ pub(crate) fn one_write(room: &Room<'_>) -> Result<Event> {
     let mut writes = room.healing_writes()?;
     ensure!(writes.len() == 1, "the controller asked for {writes:#?}");
     writes.pop().context("no write")
-}
-
-/// `resource/subresource name` of a request.
-pub(crate) fn what(request: &Event) -> String {
-    let object = &request.object_ref;
-    let resource = [object.resource.as_str(), object.subresource.as_str()].join("/");
-    format!("{} {} {}", request.verb, resource.trim_end_matches('/'), object.name)
 }
 
 fn is_ready(pod: &Pod) -> bool {

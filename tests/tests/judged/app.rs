@@ -8,9 +8,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use prunella_api::{HealingAction, HealingPolicyStatus};
-use prunella_e2e::{PATIENCE, Room, eventually, name_of, steadily};
+use prunella_e2e::{PATIENCE, Room, eventually, name_of, steadily, what};
 use serde_json::{Value, json};
-use testbed::audit::Event;
 
 pub(crate) const DEPLOYMENT: &str = "sample-app/deployment.yaml";
 pub(crate) const STATEFUL_SET: &str = "sample-app/statefulset/statefulset.yaml";
@@ -94,12 +93,6 @@ pub(crate) fn blocked(status: &HealingPolicyStatus) -> Vec<(&str, i32)> {
 /// workloads.
 pub(crate) fn done(room: &Room<'_>) -> Result<Vec<String>> {
     Ok(room.healing_writes()?.iter().map(what).collect())
-}
-
-fn what(request: &Event) -> String {
-    let object = &request.object_ref;
-    let resource = [object.resource.as_str(), object.subresource.as_str()].join("/");
-    format!("{} {} {}", request.verb, resource.trim_end_matches('/'), object.name)
 }
 
 /// For several looks nothing more than this is asked for.

@@ -216,6 +216,21 @@ fn a_successors_health_is_not_proven_by_its_predecessors_samples() {
     assert_eq!(world.look(130, &breached(&[])).verdicts[0].outcome, Outcome::Succeeded);
 }
 
+#[test]
+fn a_successors_health_is_proven_by_samples_with_its_uid() {
+    let mut successor = pod("web-1", 1);
+    successor.stable_name = true;
+    let mut world = World::new(vec![successor.clone()]);
+    world.policy.signal_window = seconds(100);
+    let mut cure = record("r", 1, &pod("web-1", -600), 0, State::Verifying);
+    cure.target.uid = "old".into();
+    world.ledger.records.push(cure);
+    // An empty answer carries no uid: it takes the evidence to know whose data it is.
+    world.evidence = labelled(&[("pod", "web-1"), ("uid", "uid-web-1")]);
+    assert_eq!(world.look_from_to(10, 20, &breached(&[])).verdicts, []);
+    assert_eq!(world.look(30, &breached(&[])).verdicts[0].outcome, Outcome::Succeeded, "long before second 101");
+}
+
 // Brakes
 
 #[test]

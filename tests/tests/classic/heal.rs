@@ -1,0 +1,108 @@
+//! One fault, from breaking the app to the verdict on the one action that it called for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+use kube::api::ListParams;
+use prunella_api::HealingAction;
+use prunella_e2e::{Room, eventually, in_room, name_of, restarts, state, uid_of, what};
+
+use crate::app::{Folder, governed};
+use crate::rules::{Befalls, Remedy, Rule};
+
+/// How long one rule may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// From the fault to the verdict.
+    pub(crate) in_all: Duration,
+    /// From the change to the verdict.
+    pub(crate) verified: Duration,
+}
+
+/// Breaks the app and sees this rule, and no other, mend it.
+pub(crate) async fn healed(rule: Rule, folder: Folder, patience: Patience) -> Result<()> {
+    in_room(rule.name, async |room| {
+        let before = governed(room, folder).await?;
+        let others = load(room).await?;
+        let sick = before.first().context("there are no pods")?;
+        for pod in before.iter().take(if rule.befalls == Befalls::All { before.len() } else { 1 }) {
+            room.simulate(pod, rule.fault).await?;
+        }
+        let action = until_succeeded(room, rule, patience.in_all).await?;
+        told(rule, &action, patience.verified)?;
+
+        let done: Vec<_> = room.healing_writes()?.iter().map(what).collect();
+        ensure!(done == [rule.remedy.request(sick)], "the controller asked for {done:?}");
+        touched(rule.remedy, sick, &before, &room.pods().await?)?;
+        ensure!(load(room).await? == others, "the load was touched");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the rule's first action has succeeded, while nobody else acts.
+async fn until_succeeded(room: &Room<'_>, rule: Rule, within: Duration) -> Result<HealingAction> {
+    let found = eventually(within, &format!("{} to succeed", rule.name), async || {
+        let mut actions = room.api::<HealingAction>().list(&ListParams::default()).await?.items;
+        let action = actions.pop().context("nothing is on record")?;
+        let wrong = !actions.is_empty() || action.spec.policy.name != rule.name;
+        let ended = action.status.as_ref().is_some_and(|status| status.outcome.is_some());
+        ensure!(ended || wrong, "{} is {}", action.name_any(), state(&action));
+        actions.push(action);
+        Ok(actions)
+    })
+    .await?;
+    let [action] = found.as_slice() else { anyhow::bail!("more than one action: {found:#?}") };
+    ensure!(action.spec.policy.name == rule.name, "{} acted instead", action.spec.policy.name);
+    ensure!(state(action) == "Succeeded", "{:#?}", action.status);
+    Ok(action.clone())
+}
+
+/// Prints how long it took, and checks it.
+fn told(rule: Rule, action: &HealingAction, within: Duration) -> Result<()> {
+    let status = action.status.as_ref().context("no status")?;
+    let seconds = |from: &Option<Time>, to: &Option<Time>| {
+        let (from, to) = (from.as_ref().context("no beginning")?, to.as_ref().context("no end")?);
+        anyhow::Ok(to.0.duration_since(from.0).as_secs())
+    };
+    let settled = seconds(&status.executed_at, &status.settled_at)?;
+    let verified = seconds(&status.executed_at, &status.finished_at)?;
+    println!("{}: {} settled after {settled} s, verified after {verified} s", rule.name, action.spec.action_name);
+    ensure!(u64::try_from(verified)? <= within.as_secs(), "verified {verified} s after it was done");
+    Ok(())
+}
+
+/// What had to be replaced was, and nothing else.
+fn touched(remedy: Remedy, sick: &Pod, before: &[Pod], after: &[Pod]) -> Result<()> {
+    let now = seen(after);
+    for pod in before {
+        let replaced = match remedy {
+            Remedy::Evict => uid_of(pod) == uid_of(sick),
+            Remedy::Restart => true,
+            Remedy::Scale => false,
+        };
+        match now.get(&uid_of(pod)) {
+            Some(_) if replaced => anyhow::bail!("{} is still there", name_of(pod)),
+            Some(restarted) if *restarted != restarts(pod) => anyhow::bail!("{} was restarted", name_of(pod)),
+            None if !replaced => anyhow::bail!("{} is gone", name_of(pod)),
+            _ => {}
+        }
+    }
+    let wanted = before.len() + usize::from(remedy == Remedy::Scale);
+    ensure!(after.len() == wanted, "there are {} copies, not {wanted}", after.len());
+    Ok(())
+}
+
+/// The pods that send the load: nobody's business.
+async fn load(room: &Room<'_>) -> Result<BTreeMap<String, i32>> {
+    Ok(seen(&room.api::<Pod>().list(&ListParams::default().labels("app=sample-app-load")).await?.items))
+}
+
+/// Restarts by uid.
+fn seen(pods: &[Pod]) -> BTreeMap<String, i32> {
+    pods.iter().map(|pod| (uid_of(pod), restarts(pod))).collect()
+}

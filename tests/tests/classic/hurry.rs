@@ -1,0 +1,48 @@
+//! Each rule in the variant that `make demo` shows.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::app::HURRY;
+use crate::heal::{Patience, healed};
+use crate::rules::{self, Rule};
+
+/// A fault takes up to half a minute to show, and an action as long to be verified;
+/// four times that on a machine that does other things as well.
+const PATIENCE: Patience = Patience { in_all: Duration::from_mins(4), verified: Duration::from_mins(2) };
+
+async fn in_a_hurry(rule: Rule) -> Result<()> {
+    healed(rule, HURRY, PATIENCE).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_pod_that_holds_too_much_memory_is_evicted() -> Result<()> {
+    in_a_hurry(rules::HIGH_MEMORY_USAGE).await
+}
+
+/// It is not ready either, and yet the rule for that leaves it alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_deployment_with_a_pod_in_a_crash_loop_is_restarted_and_by_one_rule_only() -> Result<()> {
+    in_a_hurry(rules::POD_CRASH_LOOPING).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_pod_that_answers_with_errors_is_evicted() -> Result<()> {
+    in_a_hurry(rules::HIGH_ERROR_RATE).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_pod_that_runs_and_is_not_ready_is_evicted() -> Result<()> {
+    in_a_hurry(rules::POD_NOT_READY).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_deployment_whose_pods_are_near_their_processor_limit_gets_one_more() -> Result<()> {
+    in_a_hurry(rules::HIGH_CPU_USAGE).await
+}
