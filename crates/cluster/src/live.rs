@@ -84,7 +84,7 @@ async fn pod(
 }
 
 /// A workload at one instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
     /// Whether it is whole, as the action asked for it.
     pub subject: LiveSubject,
@@ -92,6 +92,16 @@ pub struct Workload {
     pub field: LiveField,
     /// The time without progress after which its own controller gives up.
     pub progress_deadline: Option<SignedDuration>,
+    /// The version that was read of the object that the action writes.
+    pub version: Option<String>,
+}
+
+impl Workload {
+    /// What a workload is taken for that nothing is asked of.
+    #[must_use]
+    pub fn of_no_concern(subject: LiveSubject) -> Self {
+        Self { subject, field: LiveField::None, progress_deadline: None, version: None }
+    }
 }
 
 /// How the workload stands to `action`, whose own uid is `mark`.
@@ -106,8 +116,9 @@ pub async fn workload(
     mark: &Uid,
 ) -> Result<Workload, ClusterError> {
     let Some(seen) = read(client, namespace, subject).await?.filter(|seen| seen.wanted > 0) else {
-        return Ok(Workload { subject: LiveSubject::Gone, field: LiveField::None, progress_deadline: None });
+        return Ok(Workload::of_no_concern(LiveSubject::Gone));
     };
+    let mut version = seen.version;
     let (whole, field) = match action {
         Action::DeletePod { .. } => (seen.ready >= seen.wanted, LiveField::None),
         Action::RolloutRestart => {
@@ -118,17 +129,27 @@ pub async fn workload(
         }
         Action::Scale { to, autoscaler: Some(autoscaler), .. } => {
             let raised = seen.wanted >= *to && seen.ready >= seen.wanted;
-            (seen.is_observed && raised, minimum(client, namespace, autoscaler).await?)
+            let field;
+            (field, version) = minimum(client, namespace, autoscaler).await?;
+            (seen.is_observed && raised, field)
         }
     };
     let subject = if whole { LiveSubject::Restored } else { LiveSubject::NotRestored };
-    Ok(Workload { subject, field, progress_deadline: seen.progress_deadline })
+    Ok(Workload { subject, field, progress_deadline: seen.progress_deadline, version })
 }
 
-async fn minimum(client: &Client, namespace: &str, autoscaler: &Object) -> Result<LiveField, ClusterError> {
+/// The autoscaler's minimum, and the version that says so.
+async fn minimum(
+    client: &Client,
+    namespace: &str,
+    autoscaler: &Object,
+) -> Result<(LiveField, Option<String>), ClusterError> {
     let object = get::<HorizontalPodAutoscaler>(client, namespace, autoscaler).await?;
     // An absent minimum is one.
-    Ok(object.map_or(LiveField::Disowned, |object| LiveField::Count(object.spec.min_replicas.unwrap_or(1))))
+    let count = |object: HorizontalPodAutoscaler| {
+        (LiveField::Count(object.spec.min_replicas.unwrap_or(1)), object.metadata.resource_version)
+    };
+    Ok(object.map_or((LiveField::Disowned, None), count))
 }
 
 /// What is read of a workload of any kind.
@@ -143,6 +164,7 @@ struct Seen {
     /// Who restarted it last.
     mark: Option<String>,
     progress_deadline: Option<SignedDuration>,
+    version: Option<String>,
 }
 
 async fn read(client: &Client, namespace: &str, subject: &Object) -> Result<Option<Seen>, ClusterError> {
@@ -160,6 +182,7 @@ async fn read(client: &Client, namespace: &str, subject: &Object) -> Result<Opti
             is_rolled_out: true,
             mark: None,
             progress_deadline: None,
+            version: None,
         }),
     })
 }
@@ -192,6 +215,7 @@ fn deployment(object: &Deployment) -> Seen {
         is_rolled_out,
         mark: mark(&spec.template),
         progress_deadline: spec.progress_deadline_seconds.map(|seconds| SignedDuration::from_secs(seconds.into())),
+        version: object.metadata.resource_version.clone(),
     }
 }
 
@@ -204,7 +228,15 @@ fn stateful_set(object: &StatefulSet) -> Seen {
         && status.updated_replicas.unwrap_or(0) == wanted
         && status.available_replicas.unwrap_or(0) == wanted;
     let ready = status.ready_replicas.unwrap_or(0);
-    Seen { wanted, ready, is_observed, is_rolled_out, mark: mark(&spec.template), progress_deadline: None }
+    Seen {
+        wanted,
+        ready,
+        is_observed,
+        is_rolled_out,
+        mark: mark(&spec.template),
+        progress_deadline: None,
+        version: object.metadata.resource_version.clone(),
+    }
 }
 
 fn daemon_set(object: &DaemonSet) -> Seen {
@@ -222,6 +254,7 @@ fn daemon_set(object: &DaemonSet) -> Seen {
         is_rolled_out,
         mark: template.and_then(mark),
         progress_deadline: None,
+        version: object.metadata.resource_version.clone(),
     }
 }
 
@@ -236,6 +269,7 @@ fn replica_set(object: &ReplicaSet) -> Seen {
         is_rolled_out: false,
         mark: None,
         progress_deadline: None,
+        version: object.metadata.resource_version.clone(),
     }
 }
 

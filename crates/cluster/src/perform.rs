@@ -58,20 +58,32 @@ pub fn request(target: &Object, subject: &Object, effect: &Effect) -> (String, O
     }
 }
 
-/// Carries out one effect with one request.
+/// Carries out one effect with one request. A workload or an autoscaler is changed only as
+/// long as it is in the `version` that the change was decided on: a request that arrives
+/// late, when another was sent in its stead and somebody has gone on from there, changes
+/// nothing any more.
 pub async fn perform(
     client: &Client,
     namespace: &str,
     target: &Object,
     subject: &Object,
     effect: &Effect,
+    version: Option<&str>,
 ) -> Performed {
     let answer = match effect {
         Effect::EvictPod { grace } => evict(client, namespace, target, *grace).await,
         Effect::DeletePod { grace } => delete(client, namespace, target, *grace).await,
-        Effect::Restart { mark } => restart(client, namespace, subject, mark).await,
-        Effect::Scale { from, to } => scale(client, namespace, subject, *from, *to).await,
-        Effect::RaiseMinimum { autoscaler, from, to } => raise_minimum(client, namespace, autoscaler, *from, *to).await,
+        Effect::Restart { mark } => restart(client, namespace, subject, mark, version).await,
+        Effect::Scale { from, to } => match test_and_set(subject, version, "/spec/replicas", *from, *to) {
+            Ok(patch) => scale(client, namespace, subject, &patch).await,
+            Err(error) => Err(error),
+        },
+        Effect::RaiseMinimum { autoscaler, from, to } => {
+            match test_and_set(autoscaler, version, "/spec/minReplicas", *from, *to) {
+                Ok(patch) => raise_minimum(client, namespace, autoscaler, &patch).await,
+                Err(error) => Err(error),
+            }
+        }
     };
     match answer {
         Ok(()) => Performed::Accepted,
@@ -133,9 +145,16 @@ async fn delete(
 
 /// Marks the pod template. The same mark a second time changes nothing; the uid, which
 /// cannot be changed, refuses a namesake.
-async fn restart(client: &Client, namespace: &str, workload: &Object, mark: &Uid) -> Result<(), ClusterError> {
+async fn restart(
+    client: &Client,
+    namespace: &str,
+    workload: &Object,
+    mark: &Uid,
+    version: Option<&str>,
+) -> Result<(), ClusterError> {
     let patch = Patch::Merge(json!({
-        "metadata": {"uid": workload.uid.as_str()},
+        // Null takes nothing away here: a version that is not given is not asked for.
+        "metadata": {"uid": workload.uid.as_str(), "resourceVersion": version},
         "spec": {"template": {"metadata": {"annotations": {RESTARTED_BY_ANNOTATION: mark.as_str()}}}},
     }));
     let (name, params) = (workload.name.as_str(), params());
@@ -147,12 +166,11 @@ async fn restart(client: &Client, namespace: &str, workload: &Object, mark: &Uid
     }
 }
 
-async fn scale(client: &Client, namespace: &str, workload: &Object, from: i32, to: i32) -> Result<(), ClusterError> {
-    let patch = test_and_set(workload, "/spec/replicas", from, to)?;
+async fn scale(client: &Client, namespace: &str, workload: &Object, patch: &Patch<()>) -> Result<(), ClusterError> {
     let (name, params) = (workload.name.as_str(), params());
     match workload.kind.as_str() {
-        "Deployment" => patched(api::<Deployment>(client, namespace).patch_scale(name, &params, &patch)).await,
-        "StatefulSet" => patched(api::<StatefulSet>(client, namespace).patch_scale(name, &params, &patch)).await,
+        "Deployment" => patched(api::<Deployment>(client, namespace).patch_scale(name, &params, patch)).await,
+        "StatefulSet" => patched(api::<StatefulSet>(client, namespace).patch_scale(name, &params, patch)).await,
         _ => Err(ClusterError::NoSuchAction(workload.kind.clone())),
     }
 }
@@ -161,22 +179,27 @@ async fn raise_minimum(
     client: &Client,
     namespace: &str,
     autoscaler: &Object,
-    from: i32,
-    to: i32,
+    patch: &Patch<()>,
 ) -> Result<(), ClusterError> {
-    let patch = test_and_set(autoscaler, "/spec/minReplicas", from, to)?;
     let autoscalers = api::<HorizontalPodAutoscaler>(client, namespace);
-    patched(autoscalers.patch(&autoscaler.name, &params(), &patch)).await
+    patched(autoscalers.patch(&autoscaler.name, &params(), patch)).await
 }
 
-/// Changes one number of one object, and nothing if either is another one by then.
-fn test_and_set(object: &Object, path: &str, from: i32, to: i32) -> Result<Patch<()>, ClusterError> {
-    let operations = json!([
-        {"op": "test", "path": "/metadata/uid", "value": object.uid.as_str()},
-        {"op": "test", "path": path, "value": from},
-        {"op": "replace", "path": path, "value": to},
-    ]);
-    Ok(Patch::Json(serde_json::from_value(operations).map_err(kube::Error::SerdeError)?))
+/// Changes one number of one object, and nothing if any of these is another by then.
+fn test_and_set(
+    object: &Object,
+    version: Option<&str>,
+    path: &str,
+    from: i32,
+    to: i32,
+) -> Result<Patch<()>, ClusterError> {
+    let mut operations = vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": object.uid.as_str()}),
+        json!({"op": "test", "path": path, "value": from}),
+        json!({"op": "replace", "path": path, "value": to}),
+    ];
+    operations.extend(version.map(|it| json!({"op": "test", "path": "/metadata/resourceVersion", "value": it})));
+    Ok(Patch::Json(serde_json::from_value(operations.into()).map_err(kube::Error::SerdeError)?))
 }
 
 async fn patched<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<(), ClusterError> {

@@ -73,7 +73,7 @@ async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, Exec
         let let_go = record::release(&action, context).await.map_err(ExecuteError::Write)?;
         return Ok(if let_go { Requeue::await_change() } else { Requeue::requeue(TRY_AGAIN) });
     }
-    let world = survey::world(&action, &facts, context).await.map_err(ExecuteError::Survey)?;
+    let (world, version) = survey::world(&action, &facts, context).await.map_err(ExecuteError::Survey)?;
     let step = next_step(&facts, world, context.now());
     if let (Step::Do(_) | Step::Record(_), Err(why)) = (&step, context.may_act()) {
         debug!(action = action.name_any(), why, "nothing is done");
@@ -84,7 +84,7 @@ async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, Exec
         Step::Do(_) if let Some(left) = context.patience.left(&action.uid().unwrap_or_default(), Instant::now()) => {
             Ok(Requeue::requeue(left))
         }
-        Step::Do(effect) => act::act(&action, &effect, context).await.map_err(ExecuteError::Write),
+        Step::Do(effect) => act::act(&action, &effect, version.as_deref(), context).await.map_err(ExecuteError::Write),
         Step::Record(transition) => {
             record::transition(&action, &facts, transition, context).await.map_err(ExecuteError::Write)?;
             Ok(Requeue::requeue(SOON))

@@ -4,7 +4,8 @@
 //! What the protocol leans on is here, and nothing more: a name is taken once, a
 //! status is replaced only over the version that was read, an eviction takes effect
 //! only on the very pod that is meant and only when the disruption budget allows it, a
-//! mark that is there already changes nothing, and a number only when it is what it was.
+//! mark that is there already changes nothing, and a workload is changed only over the
+//! version that was read.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -27,10 +28,11 @@ pub(crate) enum Write {
     /// The eviction of a pod, by name and with its uid as precondition. The action is
     /// given as it was read, for what is to be noted when the eviction is refused.
     Evict { action: Rc<ActionObject>, pod: String, uid: Uid, grace: SignedDuration },
-    /// The mark on a workload's pod template, by which all its pods are replaced.
-    Restart { action: Rc<ActionObject> },
-    /// Another number of replicas, if it is still what it was.
-    Scale { action: Rc<ActionObject>, from: i32, to: i32 },
+    /// The mark on a workload's pod template, by which all its pods are replaced, over the
+    /// version that was read.
+    Restart { action: Rc<ActionObject>, version: u64 },
+    /// Another number of replicas, over the version that was read.
+    Scale { action: Rc<ActionObject>, version: u64, from: i32, to: i32 },
     /// The whole status of a policy.
     Tell { policy: String, status: PolicyStatus },
     /// A record is history.
@@ -109,8 +111,8 @@ impl ApiServer {
             Write::Create { name, spec } => self.create(name, spec, now),
             Write::Replace { name, revision, status } => self.replace(name, *revision, status),
             Write::Evict { pod, uid, .. } => self.evict(pod, uid),
-            Write::Restart { action } => self.restart(action),
-            Write::Scale { action, from, to } => self.scale(&action.spec.subject.uid, *from, *to),
+            Write::Restart { action, version } => self.restart(action, *version),
+            Write::Scale { action, version, from, to } => self.scale(&action.spec.subject.uid, *version, [*from, *to]),
             Write::Tell { policy, status } => match self.policies.get(policy).cloned() {
                 Some(object) if object.status == *status => Answer::Done,
                 Some(object) => {
@@ -165,8 +167,11 @@ impl ApiServer {
         }
     }
 
-    fn restart(&mut self, action: &ActionObject) -> Answer {
+    fn restart(&mut self, action: &ActionObject, version: u64) -> Answer {
         let Some((at, workload)) = self.workload(&action.spec.subject.uid) else { return Answer::NotFound };
+        if workload.version != version {
+            return Answer::Conflict;
+        }
         let mark = Some(Uid::from(action.name.clone()));
         if workload.mark != mark {
             self.put_workload(at, Workload { mark, template: workload.template + 1, ..(*workload).clone() });
@@ -174,10 +179,10 @@ impl ApiServer {
         Answer::Done
     }
 
-    fn scale(&mut self, workload: &Uid, from: i32, to: i32) -> Answer {
+    fn scale(&mut self, workload: &Uid, version: u64, [from, to]: [i32; 2]) -> Answer {
         match self.workload(workload) {
             None => Answer::NotFound,
-            Some((_, workload)) if workload.replicas != from => Answer::Conflict,
+            Some((_, workload)) if (workload.replicas, workload.version) != (from, version) => Answer::Conflict,
             Some((at, workload)) => {
                 self.put_workload(at, Workload { replicas: to, ..(*workload).clone() });
                 Answer::Done
@@ -200,7 +205,7 @@ impl ApiServer {
     }
 
     pub(crate) fn put_workload(&mut self, at: usize, workload: Workload) {
-        let workload = Rc::new(workload);
+        let workload = Rc::new(Workload { version: workload.version + 1, ..workload });
         self.workloads[at] = Rc::clone(&workload);
         self.journal.push(Change::Workload(at, workload));
     }

@@ -22,6 +22,8 @@ pub(crate) struct Workload {
     pub(crate) replicas: i32,
     /// Whether a successor carries its predecessor's name.
     pub(crate) stable: bool,
+    /// Counts the changes of the object.
+    pub(crate) version: u64,
     /// Counts the changes of its pod template.
     pub(crate) template: u64,
     /// The action that restarted it last.

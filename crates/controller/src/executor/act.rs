@@ -15,14 +15,19 @@ use super::{SOON, TRY_AGAIN, record};
 use crate::context::Context;
 use crate::ledger;
 
-/// Carries the effect out.
-pub(super) async fn act(action: &HealingAction, effect: &Effect, context: &Context) -> Result<Requeue, ClusterError> {
+/// Carries the effect out, on the version of the world that it was chosen for.
+pub(super) async fn act(
+    action: &HealingAction,
+    effect: &Effect,
+    version: Option<&str>,
+    context: &Context,
+) -> Result<Requeue, ClusterError> {
     let namespace = action.namespace().unwrap_or_default();
     let target = ledger::object(&action.spec.target);
     let subject = ledger::object(&action.spec.subject);
     let name = action.name_any();
     let (request, object) = request(&target, &subject, effect);
-    match perform(&context.writes, &namespace, &target, &subject, effect).await {
+    match perform(&context.writes, &namespace, &target, &subject, effect, version).await {
         Performed::Accepted => {
             info!(namespace, action = name, %object, request, "done");
             Ok(Requeue::requeue(SOON))

@@ -20,8 +20,13 @@ pub(super) async fn action(action: &HealingAction, context: &Context) -> Result<
     Ok(live.filter(|live| live.uid() == action.uid()))
 }
 
-/// Everything the next step depends on.
-pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Context) -> Result<World, ClusterError> {
+/// Everything the next step depends on, and the version that was read of the object that
+/// the action writes.
+pub(super) async fn world(
+    action: &HealingAction,
+    facts: &Facts,
+    context: &Context,
+) -> Result<(World, Option<String>), ClusterError> {
     let namespace = action.namespace().unwrap_or_default();
     let key = ledger::policy_of(action);
     let target = ledger::object(&action.spec.target);
@@ -48,10 +53,8 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
             other => other,
         },
     };
-    let live::Workload { subject, field, progress_deadline } = match facts.state {
-        State::Pending | State::Running if !scope.is_workload() => {
-            live::Workload { subject: LiveSubject::Restored, field: LiveField::None, progress_deadline: None }
-        }
+    let live::Workload { subject, field, progress_deadline, version } = match facts.state {
+        State::Pending | State::Running if !scope.is_workload() => live::Workload::of_no_concern(LiveSubject::Restored),
         _ => {
             let subject = ledger::object(&action.spec.subject);
             live::workload(&context.reads, &namespace, &subject, &facts.action, &facts.uid).await?
@@ -61,7 +64,7 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
         State::Pending => earlier_overlaps(action, &namespace, context).await?,
         _ => false,
     };
-    Ok(World {
+    let world = World {
         policy: standing,
         target: live_target,
         subject,
@@ -70,7 +73,8 @@ pub(super) async fn world(action: &HealingAction, facts: &Facts, context: &Conte
         earlier_overlaps,
         firing: context.board.is_firing(&key, &action.spec.policy.uid, &target.uid, context.now()),
         verdict: context.board.verdict(&key, &action.name_any()),
-    })
+    };
+    Ok((world, version))
 }
 
 /// The target as the caches know it.

@@ -7,7 +7,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Change, Counts, Inputs, Matching, Memory, Phase, Question, Reach, Reached, Refused, Sight, Transition};
 use crate::ledger::State;
 use crate::observation::Answer;
-use crate::policy::Mode;
 use crate::refusal::{Reason, Refusal};
 use crate::target::Uid;
 use crate::time::{after, elapsed};
@@ -79,7 +78,7 @@ pub(super) fn counts(inputs: Inputs<'_>, memory: &Memory) -> Counts {
         verifying: inputs
             .ledger
             .of(&inputs.policy.key)
-            .filter(|record| record.mode == Mode::Enforce)
+            // A dry run never comes so far.
             .filter(|record| matches!(record.state, State::Settling | State::Verifying))
             .count(),
         exhausted: memory.exhausted.len(),

@@ -185,3 +185,46 @@ fn a_replacement_made_in_the_very_second_of_the_action_inherits_it() {
         assert_eq!((next[0].rung, next[0].attempt), place, "born at {born}");
     }
 }
+
+#[test]
+fn nobody_is_asked_for_evidence_while_the_breach_itself_is_unknown_or_names_somebody() {
+    for breach in [silent(), breached(&["a"])] {
+        let world = World::new(vec![pod("a", -600)]);
+        assert_eq!(world.decide(second(0), &observation(second(0), &breach)).questions, []);
+    }
+}
+
+#[test]
+fn the_pending_and_the_firing_are_counted_apart() {
+    let mut world = World::new(vec![pod("a", -600), pod("b", -600), pod("c", -600)]);
+    world.look_from_to(0, 20, &breached(&["a"]));
+    let counts = world.look(30, &breached(&["a", "b", "c"])).counts;
+    assert_eq!((counts.selected, counts.firing, counts.pending), (3, 1, 2));
+}
+
+#[test]
+fn a_deadline_that_is_now_makes_no_look_the_sooner() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    let mut running = record("r", 1, &pod("b", -600), 0, State::Verifying);
+    running.verify_by = Some(second(30));
+    world.ledger.records.push(running);
+    // A silent source extends it, and is asked again in its turn.
+    assert_eq!(world.look(30, &silent()).next_check, seconds(10));
+}
+
+#[test]
+fn who_waits_for_another_is_held_back_and_who_is_in_an_actions_hands_is_not() {
+    let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
+    world.ledger.records.push(record("r", 1, &pod("a", -600), 0, State::Running));
+    let decision = world.look_from_to(0, 30, &breached(&["a", "b"]));
+    let due: Vec<_> = decision
+        .refusals
+        .iter()
+        .map(|one| (decision.names[&one.target].as_str(), one.refusal.reason, one.due))
+        .collect();
+    assert_eq!(due, [("a", Reason::TargetBusy, false), ("b", Reason::MaxConcurrent, true)]);
+    // What is over holds nobody in its hands.
+    world.ledger.records[0].state = State::Finished(Outcome::Failed);
+    let cooling = world.look(40, &breached(&["a"]));
+    assert_eq!((cooling.refusals[0].refusal.reason, cooling.refusals[0].due), (Reason::Cooldown, true));
+}

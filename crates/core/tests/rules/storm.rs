@@ -205,3 +205,44 @@ fn what_waits_for_a_disruption_budget_waits_for_the_storm_as_well() {
     let storm = world.look(50, &breached(&ALL));
     assert_eq!(storm.waiting, ["uid-b".into()].into(), "the first is the probe");
 }
+
+#[test]
+fn a_storm_has_a_probe_of_its_own_whatever_was_tried_before_it() {
+    // (created, finished, who may be acted on): of what was under way when the storm
+    // began, the outcome tells; of what was over by then, nothing does.
+    for (created, finished, may) in [(-900, -800, vec!["a"]), (-900, -1, vec!["a"]), (-900, 0, vec![]), (0, 10, vec![])]
+    {
+        let mut world = world();
+        let mut earlier = record("r", 1, &pod("gone", -9000), created, State::Finished(Outcome::Failed));
+        earlier.finished = Some(second(finished));
+        world.ledger.records.push(earlier);
+        assert_eq!(reserved(&world.look_from_to(0, 30, &breached(&ALL))), may, "from {created} to {finished}");
+    }
+}
+
+#[test]
+fn a_storm_calms_while_as_many_as_may_be_are_sick() {
+    let mut world = world();
+    world.look_from_to(0, 20, &breached(&ALL));
+    let calming = world.look(30, &breached(&["a", "b"])).memory.storm.unwrap();
+    assert!(calming.calm.is_some(), "two of four may be");
+}
+
+#[test]
+fn an_outage_in_a_storm_is_over_when_the_source_speaks_again() {
+    let mut world = world();
+    world.look_from_to(0, 20, &breached(&ALL));
+    assert!(world.look(30, &silent()).memory.storm.unwrap().frozen);
+    assert!(!world.look(40, &breached(&ALL)).memory.storm.unwrap().frozen);
+}
+
+#[test]
+fn a_replacement_that_is_well_does_not_count_among_the_sick() {
+    let mut world = world();
+    let first = world.look_from_to(0, 30, &breached(&["a"]));
+    world.reserve(&first.reservations, second(30));
+    world.advance_actions(State::Verifying, Some(500));
+    world.targets[0] = pod("a2", 31);
+    let decision = world.look_from_to(40, 50, &breached(&["b", "c"]));
+    assert_eq!(decision.memory.storm, None, "two of four may be sick");
+}

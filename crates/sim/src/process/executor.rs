@@ -62,7 +62,7 @@ impl Process {
                 if let Some(left) = patience.filter(SignedDuration::is_positive) {
                     return self.done(task, Some(left), ground);
                 }
-                match write(action, &effect) {
+                match write(action, &effect, ground) {
                     Some(write) => self.send(task, write, ground),
                     None => self.done(task, None, ground),
                 }
@@ -160,8 +160,9 @@ fn earlier_overlaps(action: &ActionObject, ground: &Ground<'_>) -> bool {
 }
 
 /// The write that an effect is; no scenario has an autoscaler.
-fn write(action: &Rc<ActionObject>, effect: &Effect) -> Option<Write> {
+fn write(action: &Rc<ActionObject>, effect: &Effect, ground: &Ground<'_>) -> Option<Write> {
     let action = Rc::clone(action);
+    let version = ground.api.workload(&action.spec.subject.uid).map_or(0, |(_, workload)| workload.version);
     Some(match effect {
         Effect::EvictPod { grace } | Effect::DeletePod { grace } => Write::Evict {
             pod: action.spec.target.name.clone(),
@@ -169,8 +170,8 @@ fn write(action: &Rc<ActionObject>, effect: &Effect) -> Option<Write> {
             grace: grace.unwrap_or(SignedDuration::from_secs(30)),
             action,
         },
-        Effect::Restart { .. } => Write::Restart { action },
-        Effect::Scale { from, to } => Write::Scale { action, from: *from, to: *to },
+        Effect::Restart { .. } => Write::Restart { action, version },
+        Effect::Scale { from, to } => Write::Scale { action, version, from: *from, to: *to },
         Effect::RaiseMinimum { .. } => return None,
     })
 }

@@ -25,6 +25,7 @@ impl World<'_> {
                 object,
                 replicas: plan.replicas,
                 stable: plan.stable,
+                version: 1,
                 template: 1,
                 mark: None,
                 rollout_progress: None,

@@ -54,7 +54,7 @@ impl World<'_> {
             _ => None,
         };
         let whole = match &request.write {
-            Write::Restart { action } | Write::Scale { action, .. } => self.api.workload(&action.spec.subject.uid),
+            Write::Restart { action, .. } | Write::Scale { action, .. } => self.api.workload(&action.spec.subject.uid),
             _ => None,
         };
         let answer = self.api.apply(&request.write, self.now);
@@ -79,14 +79,14 @@ impl World<'_> {
                     self.pod_leaves(&uid, *grace);
                 }
             }
-            (Write::Restart { action }, Answer::Done) => {
+            (Write::Restart { action, .. }, Answer::Done) => {
                 let changed = whole.filter(|(at, before)| before.template != self.api.workloads[*at].template);
                 if let Some((at, before)) = changed {
                     self.check.changed(self.now, &request, action, &before.object.uid, &self.api, &self.prometheus);
                     self.restarted(at);
                 }
             }
-            (Write::Scale { action, from, to }, Answer::Done) => {
+            (Write::Scale { action, from, to, .. }, Answer::Done) => {
                 if let Some((at, before)) = whole {
                     self.check.changed(self.now, &request, action, &before.object.uid, &self.api, &self.prometheus);
                     self.scaled(at, *from, *to);
@@ -126,8 +126,8 @@ fn words(write: &Write) -> String {
             format!("{name} → {}{blocked} over version {revision}", status.state().as_str())
         }
         Write::Evict { action, pod, .. } => format!("the eviction of {pod} for {}", action.name),
-        Write::Restart { action } => format!("the restart of {} for {}", action.spec.subject, action.name),
-        Write::Scale { action, from, to } => {
+        Write::Restart { action, .. } => format!("the restart of {} for {}", action.spec.subject, action.name),
+        Write::Scale { action, from, to, .. } => {
             format!("the scaling of {} from {from} to {to} for {}", action.spec.subject, action.name)
         }
         Write::Tell { policy, .. } => format!("the status of {policy}"),
