@@ -2,9 +2,9 @@
 //! decided by one label or one of two sources alone.
 
 use crate::support::*;
-use prunella_core::decide::{Question, Reach};
+use prunella_core::decide::{Change, Phase, Question, Reach, Timer};
 use prunella_core::ledger::{Outcome, State};
-use prunella_core::observation::{Answer, Labels, Series, UnknownReason};
+use prunella_core::observation::{Answer, History, Labels, Series, SeriesHistory, UnknownReason};
 use prunella_core::policy::{OnNoData, SeriesMatch};
 use prunella_core::refusal::Reason;
 use prunella_core::target::{Object, Target, Workload};
@@ -227,4 +227,50 @@ fn who_waits_for_another_is_held_back_and_who_is_in_an_actions_hands_is_not() {
     world.ledger.records[0].state = State::Finished(Outcome::Failed);
     let cooling = world.look(40, &breached(&["a"]));
     assert_eq!((cooling.refusals[0].refusal.reason, cooling.refusals[0].due), (Reason::Cooldown, true));
+}
+
+#[test]
+fn a_sickness_that_the_history_proves_is_taken_over_as_it_was_written_down() {
+    // (breached at these, acted on, sick since, the value shown)
+    for (at, acted_on, since, value) in
+        [(&[0, 10, 20, 30][..], vec!["a"], 0, 5.0), (&[20, 30], vec![], 20, 5.0), (&[0, 10], vec![], 30, 7.0)]
+    {
+        let mut world = World::new(vec![pod("a", -600)]);
+        world.memory.timers.insert("uid-a".into(), Timer::restored(Phase::Pending, second(0), 5.0));
+        let at = at.iter().copied().map(second).collect();
+        world.history = History::Answered(vec![SeriesHistory { labels: series("a", 1.0).labels, at }]);
+        let decision = world.look(30, &breached(&["a"]));
+        let timer = decision.memory.timers[&"uid-a".into()];
+        assert_eq!((reserved(&decision), timer.since), (acted_on, second(since)));
+        assert_eq!(timer.value.to_bits(), f64::to_bits(value));
+    }
+}
+
+#[test]
+fn a_sickness_is_as_old_as_the_breach_while_pending_and_keeps_its_age_from_then_on() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    let since = |world: &World| world.memory.timers[&"uid-a".into()].since;
+    world.look(0, &breached(&["a"]));
+    world.look(100, &breached(&["a"]));
+    assert_eq!(since(&world), second(100), "nobody knows what was in between");
+    world.look_from_to(110, 130, &breached(&["a"]));
+    world.look(300, &breached(&["a"]));
+    assert_eq!(since(&world), second(100), "it fires, whatever was in between");
+}
+
+#[test]
+fn only_what_was_begun_about_this_very_sickness_has_cured_it() {
+    for (on, created, state, by_itself) in [
+        ("a", 30, State::Running, false),
+        ("a", 30, State::Pending, true),
+        ("a", -100, State::Finished(Outcome::Failed), true),
+        ("b", 30, State::Running, true),
+    ] {
+        let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
+        world.look_from_to(0, 30, &breached(&["a"]));
+        world.ledger.records.push(record("r", 1, &pod(on, -600), created, state));
+        let well = world.look_from_to(40, 60, &breached(&[]));
+        let changes: Vec<_> = well.transitions.iter().map(|one| one.change).collect();
+        assert_eq!(changes, [Change::Recovered { by_itself }], "{on} {state:?} at {created}");
+    }
 }
