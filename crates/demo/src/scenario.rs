@@ -112,10 +112,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         policy: "high-cpu-usage",
         sickness: "processor",
-        // Of a core: nine tenths of the limit. With one idle copy more it is less than
+        // Of a core: 95 % of the limit. With one idle copy more it is little more than
         // seven tenths on the average, as if the work were shared out.
-        fault: "cpu?percentage=18",
-        fault_in_words: "begin to use nine tenths of the processor that they may",
+        fault: "cpu?percentage=9.5",
+        fault_in_words: "begin to use nearly all of the processor that they may",
         befalls: Befalls::All,
         comparison: "> 0.8",
         unit: Unit::Share,

@@ -53,8 +53,8 @@ pub(crate) const POD_NOT_READY: Rule =
 
 pub(crate) const HIGH_CPU_USAGE: Rule = Rule {
     name: "high-cpu-usage",
-    // Of a core: nine tenths of the limit.
-    fault: "cpu?percentage=18",
+    // Of a core: 95 % of the limit.
+    fault: "cpu?percentage=9.5",
     befalls: Befalls::All,
     remedy: Remedy::Scale,
 };
