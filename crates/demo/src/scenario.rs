@@ -60,6 +60,14 @@ impl Unit {
             Self::Readiness => "not ready".to_owned(),
         }
     }
+
+    /// A value beside the bound it has passed.
+    pub(crate) fn beside(self, value: f64, bound: f64) -> String {
+        match self {
+            Self::Readiness => self.show(value),
+            _ => format!("{}, bound {}", self.show(value), self.show(bound)),
+        }
+    }
 }
 
 /// Where the policies are, in the checkout.
@@ -101,8 +109,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         policy: "pod-crash-looping",
         sickness: "crash loop",
-        fault: "crash?sticky=true",
-        fault_in_words: "crashes, and will at every start",
+        // Late enough for the request to be answered.
+        fault: "crash?sticky=true&delay=500ms",
+        fault_in_words: "begins to crash, soon after each start",
         befalls: Befalls::One,
         comparison: ">= 2",
         unit: Unit::Restarts,
@@ -146,5 +155,6 @@ mod tests {
         assert_eq!(Unit::Bytes.show(215_000_000.0), "215 MB");
         assert_eq!(Unit::Share.show(0.104), "10 %");
         assert_eq!(Unit::Readiness.show(0.0), "not ready");
+        assert_eq!(Unit::Share.beside(0.62, 0.1), "62 %, bound 10 %");
     }
 }

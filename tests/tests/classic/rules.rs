@@ -42,8 +42,12 @@ pub(crate) const HIGH_MEMORY_USAGE: Rule = Rule {
     remedy: Remedy::Evict,
 };
 
-pub(crate) const POD_CRASH_LOOPING: Rule =
-    Rule { name: "pod-crash-looping", fault: "crash?sticky=true", befalls: Befalls::One, remedy: Remedy::Restart };
+pub(crate) const POD_CRASH_LOOPING: Rule = Rule {
+    name: "pod-crash-looping",
+    fault: "crash?sticky=true&delay=500ms",
+    befalls: Befalls::One,
+    remedy: Remedy::Restart,
+};
 
 pub(crate) const HIGH_ERROR_RATE: Rule =
     Rule { name: "high-error-rate", fault: "errors?percentage=50", befalls: Befalls::One, remedy: Remedy::Evict };
