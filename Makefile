@@ -61,6 +61,10 @@ test-alerts: build ## The alerts on the healer itself, by promtool; a part of te
 test-crash: build ## The controller killed, lied to and doubled at every write; root, Linux
 	$(call stage,test-crash,trap '$(BIN)/testbed down --name crash' EXIT; TESTBED_NAME=crash cargo test -p prunella-e2e --features crash --test crash --locked -- --ignored)
 
+.PHONY: test-classic
+test-classic: build ## The five classic rules with their classic numbers, which takes minutes; root, Linux
+	$(call stage,test-classic,trap '$(BIN)/testbed down --name classic' EXIT; TESTBED_NAME=classic cargo test -p prunella-e2e --features classic --test classic --locked -- --ignored --nocapture --test-threads=5)
+
 .PHONY: break-it
 break-it: ## Break each promise and each brake in a copy, and see the test that protects it fail
 	$(call stage,break-it,cargo xtask break-it $(ARGS))
@@ -125,7 +129,7 @@ load: build ## Load the controller and the sample app into the testbed
 	$(BIN)/testbed image load localhost/sample-app:$(VERSION) $(BIN)/sample-app
 
 .PHONY: demo
-demo: build ## See a leaking pod healed, from nothing; cleans up after itself
+demo: build ## See an app healed of five sicknesses, from nothing; cleans up after itself
 	$(BIN)/demo --cluster $(CLUSTER) $(ARGS)
 
 .PHONY: clean

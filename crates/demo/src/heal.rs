@@ -82,12 +82,11 @@ pub(crate) async fn break_and_follow(
     Ok(Healed { pod: pod.clone(), action, story, outcome })
 }
 
-/// What the query compares with, as people read it.
-async fn bound(prometheus: Option<&Prometheus>, scenario: &Scenario, policy: &Policy) -> Result<String> {
+/// What the query compares with; no number where Prometheus cannot be asked what it is.
+async fn bound(prometheus: Option<&Prometheus>, scenario: &Scenario, policy: &Policy) -> Result<f64> {
     ensure!(policy.query.contains(scenario.comparison), "{} does not compare by {}", policy.name, scenario.comparison);
-    let Some(prometheus) = prometheus else { return Ok(String::new()) };
-    let bound = scenario.comparison.trim_start_matches(['>', '=', ' ']);
-    Ok(scenario.unit.show(prometheus.scalar(bound).await?))
+    let Some(prometheus) = prometheus else { return Ok(f64::NAN) };
+    prometheus.scalar(scenario.comparison.trim_start_matches(['>', '=', ' '])).await
 }
 
 /// Asks the pod itself, through the API server.
@@ -104,7 +103,7 @@ struct Case<'a> {
     scenario: &'a Scenario,
     policy: &'a Policy,
     before: &'a World,
-    bound: String,
+    bound: f64,
     /// The pod that was broken.
     sick: &'a str,
     /// The target: that pod, or its Deployment.
@@ -129,7 +128,7 @@ impl Case<'_> {
     }
 
     fn value(&mut self, value: f64) {
-        let what = format!("Prometheus: {}; the bound is {}", self.scenario.unit.show(value), self.bound);
+        let what = format!("Prometheus: {}", self.scenario.unit.beside(value, self.bound));
         self.reach(Moment::Visible, "visible", &what, Tone::Bad);
     }
 
@@ -159,7 +158,7 @@ impl Case<'_> {
             if going && self.policy.remedy == Remedy::Evict {
                 self.reach(Moment::Acted, "evicted", &format!("{name} is on its way out"), Tone::Plain);
             } else if self.before.pods.get(&name).is_some_and(|was| now.restarts > was.restarts) {
-                self.once("restarted", &format!("{name} by the kubelet, time {}", now.restarts), Tone::Plain);
+                self.once("crashed", &format!("{name}, restart {} by the kubelet", now.restarts), Tone::Plain);
             }
         } else if is_of_app(pod) && !self.before.pods.contains_key(&name) && !going && ready(pod) {
             self.once("new pod", &format!("{name} is Ready"), Tone::Plain);

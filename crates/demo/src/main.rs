@@ -116,7 +116,9 @@ async fn heal_all(args: &Args, console: &Console, undo: &Undo, ground: &Ground) 
             }
         }
     }
-    console.table(&report::HEADER, &rows);
+    if !rows.is_empty() {
+        console.table(&report::HEADER, &rows);
+    }
     ended?;
     report::look_further(ground, console).await
 }

@@ -60,6 +60,14 @@ impl Unit {
             Self::Readiness => "not ready".to_owned(),
         }
     }
+
+    /// A value beside the bound it has passed.
+    pub(crate) fn beside(self, value: f64, bound: f64) -> String {
+        match self {
+            Self::Readiness => self.show(value),
+            _ => format!("{}, bound {}", self.show(value), self.show(bound)),
+        }
+    }
 }
 
 /// Where the policies are, in the checkout.
@@ -101,8 +109,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         policy: "pod-crash-looping",
         sickness: "crash loop",
-        fault: "crash?sticky=true",
-        fault_in_words: "crashes, and will at every start",
+        // Late enough for the request to be answered.
+        fault: "crash?sticky=true&delay=500ms",
+        fault_in_words: "begins to crash, soon after each start",
         befalls: Befalls::One,
         comparison: ">= 2",
         unit: Unit::Restarts,
@@ -112,10 +121,10 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         policy: "high-cpu-usage",
         sickness: "processor",
-        // Of a core: nine tenths of the limit. With one idle copy more it is less than
+        // Of a core: 95 % of the limit. With one idle copy more it is little more than
         // seven tenths on the average, as if the work were shared out.
-        fault: "cpu?percentage=18",
-        fault_in_words: "begin to use nine tenths of the processor that they may",
+        fault: "cpu?percentage=9.5",
+        fault_in_words: "begin to use nearly all of the processor that they may",
         befalls: Befalls::All,
         comparison: "> 0.8",
         unit: Unit::Share,
@@ -146,5 +155,6 @@ mod tests {
         assert_eq!(Unit::Bytes.show(215_000_000.0), "215 MB");
         assert_eq!(Unit::Share.show(0.104), "10 %");
         assert_eq!(Unit::Readiness.show(0.0), "not ready");
+        assert_eq!(Unit::Share.beside(0.62, 0.1), "62 %, bound 10 %");
     }
 }

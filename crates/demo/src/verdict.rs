@@ -30,7 +30,16 @@ pub(crate) struct World {
     pub(crate) actions: BTreeSet<String>,
     /// What the controller asked of the API server to change, apart from what is its
     /// own; `None` where the request log cannot be read.
-    writes: Option<Vec<String>>,
+    writes: Option<Vec<Write>>,
+}
+
+/// A change that was asked for.
+#[derive(Debug)]
+struct Write {
+    /// `verb resource/subresource name`.
+    what: String,
+    /// Whether it was made.
+    granted: bool,
 }
 
 /// What makes a pod another one, or shows that it was touched.
@@ -100,18 +109,20 @@ pub(crate) fn is_of_app(pod: &Pod) -> bool {
     pod.labels().get("app").is_some_and(|app| app == APP)
 }
 
-fn writes(ground: &Ground) -> Result<Option<Vec<String>>> {
+fn writes(ground: &Ground) -> Result<Option<Vec<Write>>> {
     let Some(testbed) = &ground.testbed else { return Ok(None) };
     let asked = testbed.audit()?.filter(|event| {
         let own = OWN_GROUPS.contains(&event.object_ref.api_group.as_str());
         event.user.username == CONTROLLER && event.is_write() && !own
     });
-    let told = asked.map(|event| {
+    let writes = asked.map(|event| {
+        let granted = event.succeeded();
         let object = event.object_ref;
         let resource = [object.resource, object.subresource].into_iter().filter(|part| !part.is_empty());
-        format!("{} {} {}", event.verb, resource.collect::<Vec<_>>().join("/"), object.name)
+        let what = format!("{} {} {}", event.verb, resource.collect::<Vec<_>>().join("/"), object.name);
+        Write { what, granted }
     });
-    Ok(Some(told.collect()))
+    Ok(Some(writes.collect()))
 }
 
 /// Checks that one action was taken, by one write, and that nothing was touched but what
@@ -150,7 +161,10 @@ pub(crate) async fn check(
     if let (Some(before), Some(after)) = (&before.writes, &after.writes) {
         let new = after.get(before.len()..).unwrap_or_default();
         let due = remedy.request(sick);
-        ensure!(new == [due.as_str()], "the controller asked the API server for {new:?}, where {due} was due");
+        // What a busy API server did not get done in time had no effect, and is asked again.
+        let once = new.iter().filter(|write| write.granted).count() == 1;
+        let only = new.iter().all(|write| write.what == due);
+        ensure!(once && only, "the controller asked the API server for {new:?}, where {due} was due");
         console.say(&format!("all that the controller changed of others, by the API server's request log: {due}"));
     }
     Ok(())

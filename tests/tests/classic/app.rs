@@ -13,14 +13,12 @@ const COPIES: usize = 3;
 /// Where a folder's policies say that the app lives.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Folder {
-    path: &'static str,
-    namespace: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) namespace: &'static str,
 }
 
 /// The classic numbers.
 pub(crate) const CLASSIC: Folder = Folder { path: "policies", namespace: "demo" };
-/// The same in a hurry.
-pub(crate) const HURRY: Folder = Folder { path: "policies/demo", namespace: "prunella-demo" };
 
 /// Lays out the app with its load and all five policies; the app's pods when Prometheus
 /// knows all of each, and every policy finds what it asks for.

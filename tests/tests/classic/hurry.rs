@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::app::HURRY;
+use crate::app::Folder;
 use crate::heal::{Patience, healed};
 use crate::rules::{self, Rule};
 
+const HURRY: Folder = Folder { path: "policies/demo", namespace: "prunella-demo" };
 /// A fault takes up to half a minute to show, and an action as long to be verified;
 /// four times that on a machine that does other things as well.
 const PATIENCE: Patience = Patience { in_all: Duration::from_mins(4), verified: Duration::from_mins(2) };

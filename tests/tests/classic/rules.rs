@@ -42,8 +42,12 @@ pub(crate) const HIGH_MEMORY_USAGE: Rule = Rule {
     remedy: Remedy::Evict,
 };
 
-pub(crate) const POD_CRASH_LOOPING: Rule =
-    Rule { name: "pod-crash-looping", fault: "crash?sticky=true", befalls: Befalls::One, remedy: Remedy::Restart };
+pub(crate) const POD_CRASH_LOOPING: Rule = Rule {
+    name: "pod-crash-looping",
+    fault: "crash?sticky=true&delay=500ms",
+    befalls: Befalls::One,
+    remedy: Remedy::Restart,
+};
 
 pub(crate) const HIGH_ERROR_RATE: Rule =
     Rule { name: "high-error-rate", fault: "errors?percentage=50", befalls: Befalls::One, remedy: Remedy::Evict };
@@ -53,8 +57,8 @@ pub(crate) const POD_NOT_READY: Rule =
 
 pub(crate) const HIGH_CPU_USAGE: Rule = Rule {
     name: "high-cpu-usage",
-    // Of a core: nine tenths of the limit.
-    fault: "cpu?percentage=18",
+    // Of a core: 95 % of the limit.
+    fault: "cpu?percentage=9.5",
     befalls: Befalls::All,
     remedy: Remedy::Scale,
 };

@@ -13,19 +13,29 @@ use crate::quantity::Percentage;
 /// quota is not throttled.
 const PERIOD_MICROSECONDS: u32 = 20_000;
 
+/// What others have kept it from using is made up for, but no more than this.
+const LONGEST_DEBT: Duration = Duration::from_secs(1);
+
 pub(super) fn run(percentage: Percentage, ends: Option<Instant>, stop: &Stop) {
     let period = Duration::from_micros(PERIOD_MICROSECONDS.into());
-    let busy = Duration::from_micros(percentage.of(PERIOD_MICROSECONDS).into());
+    let share = |of: Duration| {
+        let microseconds = u32::try_from(of.as_micros()).unwrap_or(u32::MAX);
+        Duration::from_micros(percentage.of(microseconds).into())
+    };
+    let (mut last, mut debt) = (Instant::now(), Duration::ZERO);
     loop {
-        let began = Instant::now();
-        if ends.is_some_and(|ends| began >= ends) {
+        let now = Instant::now();
+        if ends.is_some_and(|ends| now >= ends) {
             return;
         }
-        let before = used();
+        debt = LONGEST_DEBT.min(debt.saturating_add(share(now - last)));
+        last = now;
+        let (before, busy) = (used(), debt.min(period));
         while used().saturating_sub(before) < busy {
             spin_loop();
         }
-        if stop.within(period.saturating_sub(began.elapsed())) {
+        debt = debt.saturating_sub(used().saturating_sub(before));
+        if stop.within(period.saturating_sub(now.elapsed())) {
             return;
         }
     }
