@@ -38,7 +38,7 @@ pub struct ClusterPrometheusSourceSpec {
     /// The interval at which this server scrapes its targets, from 1s to 1h. It decides how old a sample may be to count as fresh. Read from the server's configuration when left out, or else taken for 1m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape_interval: Option<Duration>,
-    /// The certificate authorities that an https url is trusted by, as PEM, at most 65536 characters. Nothing else is trusted, for the controller's image holds no certificates. Required with https.
+    /// The certificate authorities that an https url is trusted by, as PEM, at most 65536 characters. Needed with https; nobody is trusted when left out, for the controller's image holds no certificates.
     #[schemars(length(min = 1, max = 65536))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<String>,
@@ -54,7 +54,7 @@ pub struct SecretKey {
     /// The Secret's name, at most 253 characters.
     #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"), length(min = 1, max = 253))]
     pub name: String,
-    /// The key within it, at most 253 characters.
+    /// The key within it, at most 253 characters, token by default.
     #[serde(default = "default_key")]
     #[schemars(regex(pattern = r"^[-._a-zA-Z0-9]+$"), length(min = 1, max = 253))]
     pub key: String,

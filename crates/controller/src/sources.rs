@@ -189,14 +189,14 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<Context>)
 
 /// The client there is, unless the spec or the token is another by now.
 async fn entry(source: &ClusterPrometheusSource, context: &Context) -> Entry {
-    let token = match token::read(source, context).await {
+    let (uid, generation) = (source.uid(), source.metadata.generation);
+    let earlier = context.sources.entry(&source.name_any());
+    let earlier = earlier.filter(|entry| entry.uid == uid && entry.generation == generation);
+    let token = match token::read(source, earlier.as_ref().and_then(|entry| entry.token.clone()), context).await {
         Ok(token) => token,
         Err(why) => return Entry::unusable(why),
     };
-    let (uid, generation) = (source.uid(), source.metadata.generation);
-    let same =
-        |entry: &Entry| entry.settled && entry.uid == uid && entry.generation == generation && entry.token == token;
-    if let Some(entry) = context.sources.entry(&source.name_any()).filter(same) {
+    if let Some(entry) = earlier.filter(|entry| entry.settled && entry.token == token) {
         return entry;
     }
     match connect(source, token.as_ref()).await {

@@ -3,6 +3,7 @@
 
 mod autoscaled;
 mod crash;
+mod replica_set;
 mod restart;
 mod scale;
 mod strangers;

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use prunella_e2e::{Room, Story, in_room, uid_of};
 use serde_json::{Value, json};
 
-use crate::workload::{DEPLOYMENT, POLICY, STATEFUL_SET, Workload, one_write, what};
+use crate::workload::{DAEMON_SET, DEPLOYMENT, POLICY, STATEFUL_SET, Workload, one_write, what};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
@@ -17,6 +17,12 @@ async fn a_deployment_with_a_sick_pod_is_restarted_once() -> Result<()> {
 #[ignore = "needs root"]
 async fn a_stateful_set_with_a_sick_pod_is_restarted_once() -> Result<()> {
     in_room("restart-stateful", async |room| restarted(room, STATEFUL_SET).await).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_daemon_set_with_a_sick_pod_is_restarted_once() -> Result<()> {
+    in_room("restart-daemon", async |room| restarted(room, DAEMON_SET).await).await
 }
 
 async fn restarted(room: &Room<'_>, workload: Workload) -> Result<()> {

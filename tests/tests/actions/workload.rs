@@ -1,4 +1,4 @@
-//! The app as a Deployment or a `StatefulSet`, and policies that act on it as a whole.
+//! The app as a workload of each kind, and policies that act on it as a whole.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -37,11 +37,24 @@ pub(crate) const STATEFUL_SET: Workload = Workload {
     manifest: "sample-app/statefulset/statefulset.yaml",
 };
 
+/// The Deployment's pods, one on each of the two nodes.
+pub(crate) const DAEMON_SET: Workload = Workload { kind: "DaemonSet", resource: "daemonsets", ..DEPLOYMENT };
+
+/// The Deployment's pods without the Deployment.
+pub(crate) const REPLICA_SET: Workload = Workload { kind: "ReplicaSet", resource: "replicasets", ..DEPLOYMENT };
+
 impl Workload {
     /// Lays it out with so many replicas; its pods when all are ready.
     pub(crate) async fn deploy(&self, room: &Room<'_>, replicas: usize) -> Result<Vec<Pod>> {
         let mut manifest = room.example(self.manifest)?;
-        manifest["spec"]["replicas"] = json!(replicas);
+        manifest["kind"] = json!(self.kind);
+        let spec = manifest["spec"].as_object_mut().context("no spec")?;
+        spec.insert("replicas".into(), json!(replicas));
+        match self.kind {
+            "DaemonSet" => spec.retain(|field, _| ["selector", "template"].contains(&field.as_str())),
+            "ReplicaSet" => spec.retain(|field, _| ["selector", "template", "replicas"].contains(&field.as_str())),
+            _ => {}
+        }
         // Nobody is to wait for a pod that is on its way out.
         manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
         manifest["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] = json!(1);

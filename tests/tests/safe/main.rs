@@ -4,6 +4,7 @@
 //! a namespace of its own.
 
 mod brakes;
+mod history;
 mod ladder;
 mod late_crds;
 mod liar;

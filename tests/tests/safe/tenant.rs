@@ -125,7 +125,8 @@ async fn grant(room: &Room<'_>, user: &str) -> Result<()> {
     .await
 }
 
-async fn client_as(room: &Room<'_>, user: &str) -> Result<Client> {
+/// A client of somebody else.
+pub(crate) async fn client_as(room: &Room<'_>, user: &str) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(room.ground.testbed.kubeconfig())?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.auth_info.impersonate = Some(user.to_owned());

@@ -32,12 +32,21 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The token that the source names, if it names one.
-pub(super) async fn read(source: &ClusterPrometheusSource, context: &Context) -> Result<Option<Token>, Unusable> {
+/// The token that the source names, if it names one. An API server that does not answer
+/// is no reason to forget the `earlier` one.
+pub(super) async fn read(
+    source: &ClusterPrometheusSource,
+    earlier: Option<Token>,
+    context: &Context,
+) -> Result<Option<Token>, Unusable> {
     let Some(SecretKey { name, key }) = &source.spec.bearer_token_secret else { return Ok(None) };
     let namespace = &context.namespace;
     let api: Api<Secret> = Api::namespaced(context.reads.clone(), namespace);
-    let secret = within(REQUEST_DEADLINE, api.get(name)).await.map_err(|error| missing(namespace, name, &error))?;
+    let secret = match within(REQUEST_DEADLINE, api.get(name)).await {
+        Ok(secret) => secret,
+        Err(error) if earlier.is_some() && !is_final(&error) => return Ok(earlier),
+        Err(error) => return Err(missing(namespace, name, &error)),
+    };
     let value = secret.data.and_then(|mut data| data.remove(key)).map(|bytes| String::from_utf8(bytes.0));
     match value {
         Some(Ok(token)) if !token.trim().is_empty() => Ok(Some(Token(token))),
@@ -47,6 +56,10 @@ pub(super) async fn read(source: &ClusterPrometheusSource, context: &Context) ->
             Err(unusable(format!("Secret {namespace}/{name} has no key {key}: name another in bearerTokenSecret.key")))
         }
     }
+}
+
+fn is_final(error: &ClusterError) -> bool {
+    matches!(error, ClusterError::Kube(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_forbidden())
 }
 
 fn missing(namespace: &str, name: &str, error: &ClusterError) -> Unusable {
