@@ -1,5 +1,6 @@
 //! The testbed of the bench, with the controller installed as a user would.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub(crate) struct Ground {
     pub(crate) exporter: Exporter,
     /// Where this process serves gauges and webhook.
     pub(crate) address: SocketAddr,
+    /// The controller that is measured.
+    binary: PathBuf,
 }
 
 /// The controller that runs.
@@ -89,19 +92,19 @@ pub(crate) async fn prepare(args: &Args, console: &Console) -> Result<Ground> {
     let routes = exporter.routes().merge(webhook::routes(client.clone()));
     tokio::spawn(async move { axum::serve(listener, routes).await });
     let prometheus = Prometheus::of(&testbed)?;
-    let ground = Ground { testbed, client, prometheus, exporter, address };
+    let beside = || Some(std::env::current_exe().ok()?.with_file_name("prunella"));
+    let binary = args.controller.clone().or_else(beside).context("cannot find this program")?;
+    let ground = Ground { testbed, client, prometheus, exporter, address, binary };
     console.say("installing the controller");
-    install(&ground, args).await?;
+    install(&ground).await?;
     patients(&ground).await?;
     Ok(ground)
 }
 
-async fn install(ground: &Ground, args: &Args) -> Result<()> {
-    let beside = || Some(std::env::current_exe().ok()?.with_file_name("prunella"));
-    let binary: PathBuf = args.controller.clone().or_else(beside).context("cannot find this program")?;
+async fn install(ground: &Ground) -> Result<()> {
     let image = format!("localhost/prunella:{}", env!("CARGO_PKG_VERSION"));
-    let testbed = &ground.testbed;
-    testbed.load_image(&image, &binary).await.with_context(|| format!("cannot load {}", binary.display()))?;
+    let Ground { testbed, binary, .. } = ground;
+    testbed.load_image(&image, binary).await.with_context(|| format!("cannot load {}", binary.display()))?;
     testbed.kubectl(&["apply", "-k", "deploy/kustomize/base"]).await?;
     // Each workload is restarted far more often here than its subject cap allows anywhere,
     // and ten thousand policies are more than the limit on memory is made for.
@@ -173,7 +176,8 @@ impl Ground {
             let leads = self.prometheus.value_at(&metrics, "prunella_leader").await?;
             ensure!(leads > 0.5, "it does not lead yet");
             let uid = pod.uid().context("it has no uid")?;
-            let pid = self.testbed.pod_process(&uid, "prunella").context("it has no process")?;
+            let program = self.binary.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let pid = self.testbed.pod_process(&uid, program).context("it has no process")?;
             Ok(Controller { pid, metrics })
         })
         .await

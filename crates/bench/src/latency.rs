@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
 use kube::api::ListParams;
@@ -30,6 +30,8 @@ pub(crate) enum Way {
 
 /// A fault that is not answered within this is lost.
 const LOST_AFTER: Duration = Duration::from_secs(30);
+/// Older than the samples that count at the testbed's scrape interval.
+const OLD_ENOUGH: SignedDuration = SignedDuration::from_secs(50);
 /// How often the request log is read on.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -87,6 +89,7 @@ pub(crate) async fn measure(
         ground.until_evaluated(&controller, before, more - quiet).await?;
         quiet = more;
         until_judged(ground).await?;
+        until_old(ground).await?;
         console.say(&format!("fault to write with {number} policies: {samples} faults on each path"));
         measured.push(round(ground, number, samples).await?);
     }
@@ -94,6 +97,21 @@ pub(crate) async fn measure(
         policies::delete_all(&ground.client, namespace).await?;
     }
     Ok(measured)
+}
+
+/// A workload that is younger than the samples that count might be taken for an earlier
+/// one of its name: the controller does not judge it yet.
+async fn until_old(ground: &Ground) -> Result<()> {
+    let api: Api<Deployment> = Api::namespaced(ground.client.clone(), PATIENTS);
+    eventually(PATIENCE, "the patients to be old enough to be judged", async || {
+        for patient in api.list(&ListParams::default()).await?.items {
+            let created = patient.metadata.creation_timestamp.context("a patient has no creation time")?.0;
+            let age = Timestamp::now().duration_since(created);
+            ensure!(age > OLD_ENOUGH, "one is {age:#} old");
+        }
+        Ok(())
+    })
+    .await
 }
 
 async fn until_judged(ground: &Ground) -> Result<()> {
