@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -29,7 +29,7 @@ pub(crate) enum Way {
 }
 
 /// A fault that is not answered within this is lost.
-const LOST_AFTER: Duration = Duration::from_secs(30);
+const LOST_AFTER: Duration = Duration::from_mins(1);
 /// Older than the samples that count at the testbed's scrape interval.
 const OLD_ENOUGH: SignedDuration = SignedDuration::from_secs(50);
 /// How often the request log is read on.
@@ -48,6 +48,8 @@ pub(crate) struct Latency {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Spread {
     pub(crate) samples: usize,
+    /// Faults that nobody answered: they are in no percentile.
+    pub(crate) lost: usize,
     pub(crate) p50: f64,
     pub(crate) p90: f64,
     pub(crate) p99: f64,
@@ -55,14 +57,15 @@ pub(crate) struct Spread {
 
 impl Spread {
     /// Of these, by nearest rank: every figure is a sample that was seen.
-    fn of(mut seconds: Vec<f64>) -> Self {
+    fn of(faults: &[Option<f64>]) -> Self {
+        let mut seconds: Vec<f64> = faults.iter().copied().flatten().collect();
         seconds.sort_by(f64::total_cmp);
         let samples = seconds.len();
         let rank = |percent: usize| {
             let rank = (samples * percent).div_ceil(100).max(1);
             seconds.get(rank - 1).copied().unwrap_or(f64::NAN)
         };
-        Self { samples, p50: rank(50), p90: rank(90), p99: rank(99) }
+        Self { samples, lost: faults.len() - samples, p50: rank(50), p90: rank(90), p99: rank(99) }
     }
 }
 
@@ -138,8 +141,8 @@ async fn round(ground: &Ground, policies: usize, samples: usize) -> Result<Laten
         patient(ground, &journal, name, first, each)
     }))
     .await?;
-    let of = |way| all.iter().flatten().filter(|(by, _)| *by == way).map(|(_, seconds)| *seconds).collect();
-    Ok(Latency { policies, classic: Spread::of(of(Way::Classic)), ours: Spread::of(of(Way::Ours)) })
+    let of = |way| all.iter().flatten().filter(|(by, _)| *by == way).map(|(_, seconds)| *seconds).collect::<Vec<_>>();
+    Ok(Latency { policies, classic: Spread::of(&of(Way::Classic)), ours: Spread::of(&of(Way::Ours)) })
 }
 
 async fn patient(
@@ -148,7 +151,7 @@ async fn patient(
     name: &str,
     turns: [Way; 2],
     each: usize,
-) -> Result<Vec<(Way, f64)>> {
+) -> Result<Vec<(Way, Option<f64>)>> {
     let mut samples = Vec::new();
     for _ in 0..each {
         for way in turns {
@@ -156,26 +159,37 @@ async fn patient(
             // Getting well ends with a look of the controller: without this every fault
             // would begin at the same point of its interval.
             tokio::time::sleep(Duration::from_millis(fastrand::u64(0..1000))).await;
-            samples.push((way, fault(ground, journal, name, way).await?));
+            samples.push((way, fault(ground, journal, name, way).await));
         }
     }
     Ok(samples)
 }
 
-/// One fault; seconds until the API server had taken the patch.
-async fn fault(ground: &Ground, journal: &Journal, name: &str, way: Way) -> Result<f64> {
+/// One fault; seconds until the API server had taken the patch, if that came at all.
+async fn fault(ground: &Ground, journal: &Journal, name: &str, way: Way) -> Option<f64> {
     let begun = ground.exporter.break_it(name, way);
     let taken = loop {
         if let Some(taken) = journal.restarted(name, way, begun) {
-            break taken;
+            break Some(taken);
         }
         if Timestamp::now().duration_since(begun).unsigned_abs() > LOST_AFTER {
-            bail!("{name} was not restarted by {way:?} within {LOST_AFTER:?}");
+            lost(ground, name, way).await;
+            break None;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     };
     ground.exporter.mend(name, way);
-    Ok(taken.duration_since(begun).as_secs_f64())
+    Some(taken?.duration_since(begun).as_secs_f64())
+}
+
+/// Tells of a fault that was not answered, and what the policy says of it.
+async fn lost(ground: &Ground, name: &str, way: Way) {
+    eprintln!("bench: {name} was not restarted by {way:?} within {LOST_AFTER:?}");
+    let api: Api<HealingPolicy> = Api::namespaced(ground.client.clone(), PATIENTS);
+    let status = api.get(name).await.ok().and_then(|policy| policy.status).unwrap_or_default();
+    for one in status.conditions {
+        eprintln!("bench:   {}={} {}: {}", one.type_, one.status, one.reason, one.message);
+    }
 }
 
 /// Waits until a patient is whole again and no action on it is under way: what comes of the
@@ -211,11 +225,12 @@ mod tests {
     #[test]
     fn every_percentile_is_a_sample_that_was_seen() {
         for (samples, expected) in [
-            (vec![3.0, 1.0, 2.0], [2.0, 3.0, 3.0]),
-            ((1..=100).map(f64::from).collect(), [50.0, 90.0, 99.0]),
-            (vec![7.0], [7.0; 3]),
+            (vec![Some(3.0), Some(1.0), Some(2.0)], [2.0, 3.0, 3.0]),
+            ((1..=100).map(|one| Some(f64::from(one))).collect(), [50.0, 90.0, 99.0]),
+            (vec![Some(7.0), None], [7.0; 3]),
         ] {
-            let Spread { p50, p90, p99, .. } = Spread::of(samples);
+            let Spread { p50, p90, p99, lost, .. } = Spread::of(&samples);
+            assert_eq!(lost, samples.iter().filter(|one| one.is_none()).count());
             assert!([p50, p90, p99].iter().zip(expected).all(|(is, told)| (is - told).abs() < 1e-9));
         }
     }

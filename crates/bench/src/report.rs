@@ -89,21 +89,26 @@ impl Report {
             hold("resident memory for each watched pod".to_owned(), "kB", memory.per_pod(), 1.0);
         }
         self.bounds = bounds;
-        self.invalid = self.latency.iter().flatten().filter_map(strange).collect();
+        self.invalid = self.latency.iter().flatten().flat_map(strange).collect();
     }
 }
 
 /// Why a round of faults proves nothing.
-fn strange(Latency { policies, classic, .. }: &Latency) -> Option<String> {
-    let off = (classic.p50 / CLASSIC - 1.0).abs();
+fn strange(Latency { policies, classic, ours }: &Latency) -> Vec<String> {
+    let mut why = Vec::new();
     // What is not a number is not near one.
-    if off <= CLASSIC_WITHIN {
-        return None;
+    let near = (classic.p50 / CLASSIC - 1.0).abs() <= CLASSIC_WITHIN;
+    if !near {
+        let p50 = classic.p50;
+        why.push(format!(
+            "with {policies} policies the classic path took {p50:.2} s at p50, not within 30 % of {CLASSIC} s"
+        ));
     }
-    Some(format!(
-        "with {policies} policies the classic path took {:.2} s at p50, not within 30 % of {CLASSIC} s",
-        classic.p50
-    ))
+    let lost = classic.lost + ours.lost;
+    if lost > 0 {
+        why.push(format!("with {policies} policies {lost} faults were not answered at all"));
+    }
+    why
 }
 
 #[cfg(test)]
@@ -112,7 +117,7 @@ mod tests {
     use crate::latency::Spread;
 
     fn report(classic: f64, ours: f64) -> Report {
-        let spread = |p50| Spread { samples: 10, p50, p90: 1.5, p99: 2.0 };
+        let spread = |p50| Spread { samples: 10, lost: 0, p50, p90: 1.5, p99: 2.0 };
         let mut report = Report::begin("dist", false);
         report.latency = Some(vec![Latency { policies: 10, classic: spread(classic), ours: spread(ours) }]);
         report.judge();
