@@ -62,8 +62,9 @@ fn main() -> ExitCode {
 async fn run(args: &Args, console: Console) -> Result<ExitCode> {
     ground::require_fresh(&args.testbed)?;
     let mut terminated = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut report = Report::begin(&args.profile, args.quick);
     let measured = tokio::select! {
-        measured = Box::pin(measure(args, console)) => Some(measured),
+        measured = Box::pin(measure(args, console, &mut report)) => Some(measured),
         _ = tokio::signal::ctrl_c() => None,
         _ = terminated.recv() => None,
     };
@@ -76,11 +77,13 @@ async fn run(args: &Args, console: Console) -> Result<ExitCode> {
         eprintln!("bench: interrupted");
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    tell(args, &measured?)
+    report.judge();
+    // What was measured before something failed is worth being told.
+    report.invalid.extend(measured.err().map(|error| format!("it ended early: {error:#}")));
+    tell(args, &report)
 }
 
-async fn measure(args: &Args, console: Console) -> Result<Report> {
-    let mut report = Report::begin(&args.profile, args.quick);
+async fn measure(args: &Args, console: Console, report: &mut Report) -> Result<()> {
     let size = args.size();
     let ground = ground::prepare(args, &console).await?;
     if args.measures(Part::Latency) {
@@ -99,9 +102,8 @@ async fn measure(args: &Args, console: Console) -> Result<Report> {
     if args.measures(Part::Memory) {
         report.memory = Some(memory::measure(&ground, &size.memory, size.pods, &console).await?);
     }
-    report.judge();
     console.say("measured");
-    Ok(report)
+    Ok(())
 }
 
 /// Prints and writes the report; the exit code tells whether it is worth anything.

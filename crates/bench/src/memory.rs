@@ -31,6 +31,8 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Memory {
     /// A process that has listed the world and has nothing to do.
     pub(crate) idle_kb: f64,
+    /// Of that, the pages of the program's file.
+    pub(crate) program_kb: f64,
     /// How many pods there were more for the next figure.
     pub(crate) pods: usize,
     /// The same with the pods.
@@ -63,6 +65,7 @@ pub(crate) async fn measure(ground: &Ground, numbers: &[usize], pods: usize, con
     prometheus::configure(ground, 0).await?;
     let controller = ground.restart_controller().await?;
     let idle_kb = settled(&controller).await?;
+    let program_kb = proc::program_kb(controller.pid)?;
     console.say(&format!("{:.1} MB resident with nothing to do; creating {pods} pods", idle_kb / 1000.0));
     crowd(ground, pods).await?;
     let with_pods_kb = settled(&controller).await?;
@@ -83,7 +86,7 @@ pub(crate) async fn measure(ground: &Ground, numbers: &[usize], pods: usize, con
     ground.until_evaluated(&controller, 0.0, there).await?;
     let restarted_kb = settled(&controller).await?;
     console.say(&format!("{:.1} MB for a new process that finds them there", restarted_kb / 1000.0));
-    Ok(Memory { idle_kb, pods, with_pods_kb, policies: measured, restarted_kb })
+    Ok(Memory { idle_kb, program_kb, pods, with_pods_kb, policies: measured, restarted_kb })
 }
 
 /// The memory when it no longer changes.

@@ -139,7 +139,7 @@ fn quiet(window: &Window) -> String {
 
 fn memory(memory: &Memory) -> String {
     let mut page = String::from("\n## Resident memory\n\n");
-    let Memory { idle_kb, pods, with_pods_kb, policies, restarted_kb } = memory;
+    let Memory { idle_kb, program_kb, pods, with_pods_kb, policies, restarted_kb } = memory;
     let interval = memory::INTERVAL;
     line(
         &mut page,
@@ -149,7 +149,7 @@ fn memory(memory: &Memory) -> String {
     );
     line(&mut page, "| policies | pods watched | resident | |\n|---|---|---|---|");
     let mb = |kb: f64| format!("{:.1} MB", kb / 1000.0);
-    line(&mut page, &format!("| 0 | few | {} | |", mb(*idle_kb)));
+    line(&mut page, &format!("| 0 | few | {} | of which {} are the program itself |", mb(*idle_kb), mb(*program_kb)));
     line(&mut page, &format!("| 0 | {pods} | {} | {} kB a pod |", mb(*with_pods_kb), figure(memory.per_pod())));
     for (count, kb) in policies {
         let each = (kb - with_pods_kb) / f64::from(u32::try_from(*count).unwrap_or(u32::MAX));

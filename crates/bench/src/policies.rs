@@ -90,7 +90,7 @@ fn quiet_spec(interval: &str, query: &str) -> Value {
         "condition": {"promql": {"query": query}, "for": "1m"},
         "target": {"kind": "Pod", "selector": {"matchLabels": {"app": QUIET}}},
         "steps": [
-            {"action": {"deletePod": {}}, "attempts": 2, "verify": {"within": "5m"}},
+            {"action": {"deletePod": {}}, "attempts": 2},
             {"action": {"rolloutRestart": {}}},
         ],
     })
