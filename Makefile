@@ -132,6 +132,12 @@ load: build ## Load the controller and the sample app into the testbed
 demo: build ## See an app healed of five sicknesses, from nothing; cleans up after itself
 	$(BIN)/demo --cluster $(CLUSTER) $(ARGS)
 
+# The controller is built alone and as it is shipped: it is what is measured.
+.PHONY: bench
+bench: ## Measure it beside the classic path, write docs/performance.*; ARGS="--quick" or "--only cpu" only print; root
+	$(call stage,build,cargo build --locked --profile dist -p prunella-controller; cargo build --locked --profile dist -p testbed -p prunella-bench)
+	$(BIN:debug=dist)/bench $(or $(ARGS),--json docs/performance.json --markdown docs/performance.md) --testbed bench
+
 .PHONY: clean
 clean: ## Remove what was built here; testbeds and their tools stay
 	cargo clean

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::{Stream, StreamExt};
@@ -29,6 +30,7 @@ pub type Key = (String, String);
 pub struct Cache<T> {
     kind: &'static str,
     slots: RwLock<BTreeMap<Key, T>>,
+    version: AtomicU64,
     complete: watch::Sender<bool>,
 }
 
@@ -36,7 +38,12 @@ impl<T: Clone> Cache<T> {
     /// An empty cache of objects called `kind` in log lines.
     #[must_use]
     pub fn new(kind: &'static str) -> Arc<Self> {
-        Arc::new(Self { kind, slots: RwLock::default(), complete: watch::Sender::new(false) })
+        Arc::new(Self {
+            kind,
+            slots: RwLock::default(),
+            version: AtomicU64::new(0),
+            complete: watch::Sender::new(false),
+        })
     }
 
     /// Whether the first complete list has arrived.
@@ -49,6 +56,13 @@ impl<T: Clone> Cache<T> {
     pub async fn until_complete(&self) {
         // The sender lives as long as `self`: the wait cannot fail.
         let _ = self.complete.subscribe().wait_for(|complete| *complete).await;
+    }
+
+    /// Another number after each change. Whoever keeps what was read takes the number
+    /// *before* reading: a change in between is then seen the next time.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// One object.
@@ -126,7 +140,10 @@ impl<T: Clone> Cache<T> {
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Key, T>> {
-        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+        let slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: nobody reads what is new before the number is.
+        self.version.fetch_add(1, Ordering::Release);
+        slots
     }
 }
 

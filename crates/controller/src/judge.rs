@@ -33,6 +33,7 @@ use tracing::{debug, error, warn};
 use crate::board::Posting;
 use crate::context::Context;
 pub(crate) use collect::COUNTED_AT_MOST;
+use compile::CompileError;
 pub(crate) use compile::Compiled;
 use pace::Pace;
 use record::Urgency;
@@ -66,6 +67,9 @@ struct Standing {
     /// The generation of the spec that was looked at last: with another one the source
     /// is asked at once, however long the old interval was.
     generation: Option<i64>,
+    /// The policy as it was compiled last: parsing costs more than all the rest of a look
+    /// but the question itself, and a policy changes seldom.
+    compiled: Option<Kept>,
     memory: Memory,
     observation: Option<Observation>,
     /// When the source is to be asked again.
@@ -77,6 +81,33 @@ struct Standing {
     pace: Option<Pace>,
     /// How long a status that is not written yet has to wait.
     unwritten: Option<Duration>,
+}
+
+/// A compiled policy, and all of what it was made from that can change.
+#[derive(Debug)]
+struct Kept {
+    resource_version: Option<String>,
+    lookback: Option<SignedDuration>,
+    compiled: Arc<Compiled>,
+}
+
+impl Standing {
+    /// The policy as judged: compiled anew when it, or its source, is another one.
+    fn compile(&mut self, policy: &HealingPolicy, context: &Context) -> Result<Arc<Compiled>, CompileError> {
+        let source = policy.spec.condition.promql.as_ref().map(|promql| promql.source.name.as_str());
+        let lookback = source.and_then(|source| context.sources.lookback(source));
+        let resource_version = policy.resource_version();
+        let same = |kept: &&Kept| {
+            resource_version.is_some() && kept.resource_version == resource_version && kept.lookback == lookback
+        };
+        if let Some(kept) = self.compiled.as_ref().filter(same) {
+            return Ok(Arc::clone(&kept.compiled));
+        }
+        self.compiled = None;
+        let compiled = Arc::new(compile::compile(policy, &context.sources, context.subject_cap)?);
+        self.compiled = Some(Kept { resource_version, lookback, compiled: Arc::clone(&compiled) });
+        Ok(compiled)
+    }
 }
 
 impl Desk {
@@ -138,7 +169,7 @@ async fn judge(
     standing: &mut Standing,
     context: &Context,
 ) -> Result<Requeue, JudgeError> {
-    let compiled = match compile::compile(policy, &context.sources, context.subject_cap) {
+    let compiled = match standing.compile(policy, context) {
         Ok(compiled) => compiled,
         Err(error) => {
             context.board.forget(key);
@@ -153,7 +184,8 @@ async fn judge(
         let written = standing.written.take().filter(|_| standing.identity.0 == identity.0);
         let memory =
             if standing.identity.0.is_empty() { restore::memory(policy, &identity.1) } else { Memory::default() };
-        *standing = Standing { identity, memory, written, pace: standing.pace, ..Standing::default() };
+        let compiled = standing.compiled.take();
+        *standing = Standing { identity, compiled, memory, written, pace: standing.pace, ..Standing::default() };
     }
     if standing.generation != policy.metadata.generation {
         standing.generation = policy.metadata.generation;

@@ -1,7 +1,8 @@
 //! The book of actions: slim records of every `HealingAction`, filled by a watch,
 //! and own writes from the moment they are answered.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use kube::api::ObjectMeta;
@@ -31,6 +32,9 @@ pub(crate) const FORBIDDEN: &str = "Forbidden";
 #[derive(Debug)]
 pub(crate) struct Book {
     records: Arc<Cache<Record>>,
+    /// The ledger of each namespace as it was read last, with the version of the records
+    /// then: a look reads it several times, and most looks find no action new.
+    ledgers: Mutex<HashMap<String, (u64, Arc<Ledger>)>>,
 }
 
 /// Why an action's object makes no sense. Nobody but the controller may write one,
@@ -49,7 +53,7 @@ pub(crate) enum RecordError {
 
 impl Book {
     pub(crate) fn new() -> Self {
-        Self { records: Cache::new("HealingAction") }
+        Self { records: Cache::new("HealingAction"), ledgers: Mutex::default() }
     }
 
     /// Follows all actions; `wake` is told the policy of each that changed.
@@ -94,8 +98,20 @@ impl Book {
     }
 
     /// The records of a namespace: actions of a policy never reach beyond its own.
-    pub(crate) fn ledger(&self, namespace: &str) -> Ledger {
-        Ledger { records: self.records.select(namespace, |record| Some(record.clone())) }
+    pub(crate) fn ledger(&self, namespace: &str) -> Arc<Ledger> {
+        let version = self.records.version();
+        // Nothing can be half done under the lock.
+        let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = ledgers.get(namespace).filter(|(of, _)| *of == version) {
+            return Arc::clone(known);
+        }
+        let ledger = Arc::new(Ledger { records: self.records.select(namespace, |record| Some(record.clone())) });
+        if ledger.records.is_empty() {
+            ledgers.remove(namespace);
+        } else {
+            ledgers.insert(namespace.to_owned(), (version, Arc::clone(&ledger)));
+        }
+        ledger
     }
 
     /// Takes an own write down at once.
@@ -283,4 +299,44 @@ fn stamp(
     field: impl Fn(&prunella_api::HealingActionStatus) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
 ) -> Option<Timestamp> {
     action.status.as_ref().and_then(field).map(|time| time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn action(name: &str, namespace: &str) -> HealingAction {
+        let web = json!({"kind": "Deployment", "name": "web", "uid": "uid-web"});
+        let spec = json!({
+            "policy": {"name": "web", "uid": "uid", "generation": 1, "hash": "hash"},
+            "mode": "Enforce", "sequence": 1, "rung": 1, "attempt": 1,
+            "action": {"rolloutRestart": {}}, "actionName": "RolloutRestart",
+            "target": web, "subject": web, "startBy": "2026-11-21T10:01:00Z",
+            "settleWithin": "1m", "verifyWithin": "1m",
+            "evidence": {
+                "query": "up == 0", "value": "0", "since": "2026-11-21T10:00:00Z",
+                "observedAt": "2026-11-21T10:00:00Z",
+            },
+        });
+        let metadata = json!({"name": name, "namespace": namespace, "creationTimestamp": "2026-11-21T10:00:00Z"});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn an_own_write_is_in_its_ledger_at_once_however_often_that_was_read_before() {
+        let book = Book::new();
+        let names = |namespace: &str| {
+            let ledger = book.ledger(namespace);
+            ledger.records.iter().map(|record| record.name.clone()).collect::<Vec<_>>()
+        };
+        assert!(names("shop").is_empty());
+        book.note(&action("web-1", "shop"));
+        assert_eq!([names("shop"), names("shop")], [["web-1"], ["web-1"]]);
+        book.note(&action("web-2", "shop"));
+        book.note(&action("other-1", "other"));
+        assert_eq!(names("shop"), ["web-1", "web-2"]);
+        assert_eq!(names("other"), ["other-1"]);
+    }
 }

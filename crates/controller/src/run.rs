@@ -12,15 +12,19 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt};
 use jiff::SignedDuration;
+use kube::api::ObjectMeta;
 use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config};
 use prunella_api::{ClusterPrometheusSource, HealingAction, HealingPolicy};
 use prunella_cluster::cache::{UNKNOWN_KIND, is_unknown_kind, watch_config};
 use prunella_cluster::targets::Targets;
 use prunella_core::policy::{PolicyKey, SubjectCap};
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
@@ -41,6 +45,8 @@ use crate::{admin, executor, judge, sources};
 /// minute that Kubernetes gives a pod.
 const FINISH: Duration = Duration::from_secs(20);
 
+/// Where kubectl keeps a second copy of what was applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The status of what is not served.
 const NOT_FOUND: u16 = 404;
 /// The window over which the actions on one subject are counted.
@@ -182,7 +188,7 @@ async fn work(
         () = stopped(stop.clone()) => return,
     }
     let config = controller::Config::default().concurrency(concurrency);
-    let sources = Controller::new(Api::<sources::GuardedSource>::all(context.reads.clone()), watch_config())
+    let sources = watched(Api::<sources::GuardedSource>::all(context.reads.clone()))
         .with_config(config.clone())
         .graceful_shutdown_on(stopped(stop.clone()))
         .run(
@@ -204,7 +210,7 @@ async fn work(
             () = stopped(stop.clone()) => return,
         }
         info!("the world is listed, judging begins");
-        let judge = Controller::new(Api::<judge::GuardedPolicy>::all(context.reads.clone()), watch_config())
+        let judge = watched(Api::<judge::GuardedPolicy>::all(context.reads.clone()))
             .with_config(config.clone())
             .reconcile_on(woken(judge_woken))
             .graceful_shutdown_on(stopped(stop.clone()))
@@ -216,7 +222,7 @@ async fn work(
         let judge = drain("policy", judge, Arc::clone(&context), |context, namespace, name| {
             context.forget_policy(&PolicyKey { namespace, name });
         });
-        let executor = Controller::new(Api::<executor::GuardedAction>::all(context.reads.clone()), watch_config())
+        let executor = watched(Api::<executor::GuardedAction>::all(context.reads.clone()))
             .with_config(config)
             .reconcile_on(woken(executor_woken))
             .graceful_shutdown_on(stopped(stop.clone()))
@@ -236,6 +242,26 @@ async fn work(
         // The copy of the actions is kept up to date for as long as there is a use for it.
         () = follow => {}
         ((), ()) = async { tokio::join!(sources, heal) } => {}
+    }
+}
+
+/// A controller over all objects of a kind, kept without what nobody here reads: of a
+/// policy that was written by kubectl that is two thirds.
+fn watched<K>(api: Api<K>) -> Controller<K>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let writer = Writer::<K>::default();
+    let reader = writer.as_reader();
+    let objects = watcher(api, watch_config()).modify(|object| slim(object.meta_mut())).reflect(writer);
+    Controller::for_stream(objects.applied_objects(), reader)
+}
+
+/// Who has set which field, and what was applied last: other people's bookkeeping.
+fn slim(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
     }
 }
 
@@ -260,7 +286,7 @@ where
 /// Polls a controller to its end. Its errors are told, never dropped.
 async fn drain<K, E>(
     name: &'static str,
-    results: impl Stream<Item = Result<(ObjectRef<K>, Requeue), controller::Error<E, kube::runtime::watcher::Error>>>,
+    results: impl Stream<Item = Result<(ObjectRef<K>, Requeue), controller::Error<E, watcher::Error>>>,
     context: Arc<Context>,
     gone: impl Fn(&Context, String, String),
 ) where

@@ -42,7 +42,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Node(NodeCommand),
     /// Break and mend servers: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, coredns,
-    /// prometheus, kube-state-metrics; containerd-1, kubelet-1, kube-proxy-1 and so on for each node
+    /// prometheus, kube-state-metrics, alertmanager; containerd-1, kubelet-1, kube-proxy-1 and so on for each node
     #[command(subcommand)]
     Server(ServerCommand),
     /// A server's log

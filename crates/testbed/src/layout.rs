@@ -119,6 +119,26 @@ impl Layout {
         self.data.join("pki").join(file)
     }
 
+    /// Where Prometheus looks for further scrape configurations (`*.json`, see its
+    /// `scrape_config_files`) when it starts or is told to reload.
+    #[must_use]
+    pub fn scrape_files(&self) -> PathBuf {
+        self.dir(Place::Hub).join("scrape.d")
+    }
+
+    /// Where it looks for rules (`*.json`, see its `rule_files`).
+    #[must_use]
+    pub fn rule_files(&self) -> PathBuf {
+        self.dir(Place::Hub).join("rules.d")
+    }
+
+    /// Alertmanager's configuration: a receiver that does nothing, until it is written
+    /// anew and Alertmanager told to reload.
+    #[must_use]
+    pub fn alertmanager_config(&self) -> PathBuf {
+        self.dir(Place::Hub).join("alertmanager.json")
+    }
+
     /// The administrator's kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
@@ -147,6 +167,12 @@ impl Layout {
     #[must_use]
     pub fn prometheus_url(&self) -> String {
         format!("http://{}:9090", self.hub_ip())
+    }
+
+    /// Alertmanager, if the testbed has one, from the host and from every namespace.
+    #[must_use]
+    pub fn alertmanager_url(&self) -> String {
+        format!("http://{}:9093", self.hub_ip())
     }
 
     /// Node numbers, counted from 1.

@@ -58,7 +58,7 @@ mod tools;
 mod up;
 
 pub use crate::down::down;
-pub use crate::options::{Options, Part};
+pub use crate::options::{Extra, Options, Part};
 pub use crate::process::Server;
 pub use crate::proxy::{Proxy, ProxyOptions};
 pub use crate::state::State;

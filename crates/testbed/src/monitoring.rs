@@ -1,4 +1,4 @@
-//! Prometheus and kube-state-metrics.
+//! Prometheus, kube-state-metrics, and Alertmanager where it is asked for.
 //!
 //! Labels follow what people know from the usual cluster set-ups: pods
 //! annotated `prometheus.io/scrape: "true"` (with `port` and `path`) get
@@ -6,11 +6,12 @@
 //! `container` of their own; kube-state-metrics keeps its labels.
 
 use crate::layout::{Layout, Place};
-use crate::options::Part;
+use crate::options::{Extra, Part};
 use crate::plan::{Plan, flags, write_json};
 use crate::process::Server;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use std::fs;
 use std::path::PathBuf;
 
 /// Prometheus 3.
@@ -48,10 +49,25 @@ pub(crate) fn kube_state_metrics(plan: &Plan) -> Server {
     plan.in_hub("kube-state-metrics", args, health)
 }
 
-/// Writes Prometheus' configuration.
+/// Alertmanager, alone: it looks for no peers.
+#[must_use]
+pub(crate) fn alertmanager(plan: &Plan) -> Server {
+    let hub = plan.layout.hub_ip();
+    let args = flags([
+        ("config.file", plan.layout.alertmanager_config().display().to_string()),
+        ("storage.path", plan.layout.dir(Place::Hub).join("alertmanager").display().to_string()),
+        ("web.listen-address", format!("{hub}:9093")),
+        ("cluster.listen-address", String::new()),
+        ("log.level", "warn".into()),
+    ]);
+    let health = format!("{}/-/ready", plan.layout.alertmanager_url());
+    plan.in_hub("alertmanager", args, health)
+}
+
+/// Writes Prometheus' configuration, and Alertmanager's.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When a file cannot be written.
 pub(crate) fn configure(plan: &Plan) -> Result<()> {
     let hub = plan.layout.hub_ip();
     let mut jobs = vec![pods(plan), cadvisor(plan), api_server(plan)];
@@ -67,10 +83,21 @@ pub(crate) fn configure(plan: &Plan) -> Result<()> {
         jobs.push(json!({"job_name": "coredns", "static_configs": [{"targets": [format!("{hub}:9153")]}]}));
     }
     let interval = &plan.options.scrape_interval;
-    let config = json!({
+    let (scrapes, rules) = (plan.layout.scrape_files(), plan.layout.rule_files());
+    for folder in [&scrapes, &rules] {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let mut config = json!({
         "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
         "scrape_configs": jobs,
+        "scrape_config_files": [scrapes.join("*.json")],
+        "rule_files": [rules.join("*.json")],
     });
+    if plan.options.asks_for(Extra::Alertmanager) {
+        config["alerting"] = json!({"alertmanagers": [{"static_configs": [{"targets": [format!("{hub}:9093")]}]}]});
+        let nobody = json!({"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]});
+        write_json(&plan.layout.alertmanager_config(), &nobody)?;
+    }
     write_json(&self::config(&plan.layout), &config)
 }
 

@@ -19,6 +19,21 @@ pub enum Part {
     Coredns,
 }
 
+/// Parts that a testbed has only when they are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Extra {
+    /// Takes Prometheus' alerts; to whom it sends them is for its user to configure.
+    Alertmanager,
+}
+
+impl fmt::Display for Extra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value();
+        f.write_str(value.as_ref().map_or("", PossibleValue::get_name))
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = self.to_possible_value();
@@ -41,11 +56,15 @@ pub struct Options {
     /// Leave a part out (may be given more than once, or with commas)
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
     pub without: Vec<Part>,
+    /// Add a part that is not there by default
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
+    #[serde(default)]
+    pub with: Vec<Extra>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { data: None, nodes: 2, scrape_interval: "5s".into(), without: Vec::new() }
+        Self { data: None, nodes: 2, scrape_interval: "5s".into(), without: Vec::new(), with: Vec::new() }
     }
 }
 
@@ -56,11 +75,19 @@ impl Options {
         !self.without.contains(&part)
     }
 
+    /// Whether this part was asked for.
+    #[must_use]
+    pub fn asks_for(&self, extra: Extra) -> bool {
+        self.with.contains(&extra)
+    }
+
     /// The same choice written the same way, so that two can be compared.
     #[must_use]
     pub fn normal(mut self) -> Self {
         self.without.sort_unstable();
         self.without.dedup();
+        self.with.sort_unstable();
+        self.with.dedup();
         self
     }
 }

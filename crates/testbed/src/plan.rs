@@ -2,7 +2,7 @@
 //! starts, what `server start` starts again, what `status` looks at.
 
 use crate::layout::{Layout, Place};
-use crate::options::{Options, Part};
+use crate::options::{Extra, Options, Part};
 use crate::process::Server;
 use crate::tools::Tools;
 use crate::{control_plane, dns, monitoring, node};
@@ -44,6 +44,9 @@ impl Plan {
         }
         if self.options.has(Part::KubeStateMetrics) {
             servers.push(monitoring::kube_state_metrics(self));
+        }
+        if self.options.asks_for(Extra::Alertmanager) {
+            servers.push(monitoring::alertmanager(self));
         }
         servers
     }

@@ -5,6 +5,7 @@
 //! filled the same way wherever the binary runs.
 
 use crate::cgroup::Cgroups;
+use crate::options::{Extra, Options};
 use crate::process;
 use crate::progress::Progress;
 use crate::state::Lock;
@@ -24,6 +25,8 @@ struct Family {
     version_flags: &'static str,
     /// Names under which the (only) output is started.
     links: &'static [&'static str],
+    /// The part that this is built for, if that has to be asked for.
+    only_for: Option<Extra>,
 }
 
 /// Without these the servers say v0.0.0, and kubectl and the API server
@@ -32,7 +35,7 @@ const KUBERNETES_VERSION: &str = " -X k8s.io/component-base/version.gitVersion=v
 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36 \
 -X k8s.io/client-go/pkg/version.gitVersion=v1.36.3";
 
-const FAMILIES: [Family; 4] = [
+const FAMILIES: [Family; 5] = [
     Family {
         name: "kubernetes",
         sources: &[
@@ -51,6 +54,7 @@ const FAMILIES: [Family; 4] = [
             "kube-proxy",
             "kubectl",
         ],
+        only_for: None,
     },
     Family {
         name: "coredns",
@@ -62,6 +66,7 @@ const FAMILIES: [Family; 4] = [
         builds: &[("coredns", ".")],
         version_flags: "",
         links: &[],
+        only_for: None,
     },
     Family {
         name: "prometheus",
@@ -76,6 +81,7 @@ const FAMILIES: [Family; 4] = [
         ],
         version_flags: "",
         links: &[],
+        only_for: None,
     },
     Family {
         name: "kube-state-metrics",
@@ -87,10 +93,23 @@ const FAMILIES: [Family; 4] = [
         builds: &[("kube-state-metrics", "k8s.io/kube-state-metrics/v2")],
         version_flags: "",
         links: &[],
+        only_for: None,
+    },
+    Family {
+        name: "alertmanager",
+        sources: &[
+            ("go.mod", include_str!("../tools/alertmanager/go.mod")),
+            ("go.sum", include_str!("../tools/alertmanager/go.sum")),
+            ("tools.go", include_str!("../tools/alertmanager/tools.go")),
+        ],
+        builds: &[("alertmanager", "github.com/prometheus/alertmanager/cmd/alertmanager")],
+        version_flags: "",
+        links: &[],
+        only_for: Some(Extra::Alertmanager),
     },
 ];
 
-/// Go's build cache and the modules, for all four families.
+/// Go's build cache and the modules, for all families.
 const DISK_FOR_BUILDS: u64 = 8 << 30;
 const STRIP: &str = "-s -w";
 
@@ -119,13 +138,14 @@ impl Tools {
         self.cache.join(format!("{}-{}", family.name, family.hash()))
     }
 
-    /// Builds what is missing, one family after another: Go uses every core
-    /// for one. `cgroups` keeps the compilers where `down` finds them.
+    /// Builds what these options need and is missing, one family after another: Go
+    /// uses every core for one. `cgroups` keeps the compilers where `down` finds them.
     ///
     /// # Errors
     /// When Go is missing, the disk is short or a build fails, with its log.
-    pub async fn build(&self, cgroups: &Cgroups, progress: &Progress) -> Result<()> {
-        for family in FAMILIES.iter().filter(|family| !self.folder(family).is_dir()) {
+    pub async fn build(&self, options: &Options, cgroups: &Cgroups, progress: &Progress) -> Result<()> {
+        let wanted = |family: &&Family| family.only_for.is_none_or(|extra| options.asks_for(extra));
+        for family in FAMILIES.iter().filter(wanted).filter(|family| !self.folder(family).is_dir()) {
             let cache = self.cache.clone();
             let waiting_for = format!("another build of {}", family.name);
             let lock = tokio::task::spawn_blocking(move || Lock::take(&cache.join(".lock"), &waiting_for));
@@ -246,7 +266,9 @@ mod tests {
     #[test]
     fn every_server_is_built_by_some_family() {
         let tools = Tools::in_cache(Path::new("/cache"));
-        for name in ["etcd", "kubectl", "kubelet", "coredns", "prometheus", "promtool", "kube-state-metrics"] {
+        for name in
+            ["etcd", "kubectl", "kubelet", "coredns", "prometheus", "promtool", "kube-state-metrics", "alertmanager"]
+        {
             let path = tools.program(name);
             assert!(path.starts_with("/cache/tools"), "{name}: {}", path.display());
         }

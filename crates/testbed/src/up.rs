@@ -109,6 +109,7 @@ fn told(options: &Options) -> String {
         vec![format!("--nodes {}", options.nodes), format!("--scrape-interval {}", options.scrape_interval)];
     words.extend(options.data.iter().map(|data| format!("--data {}", data.display())));
     words.extend(options.without.iter().map(|part| format!("--without {part}")));
+    words.extend(options.with.iter().map(|part| format!("--with {part}")));
     words.join(" ")
 }
 
@@ -130,7 +131,7 @@ async fn fresh(
     let plan = Plan { layout, options, tools: Tools::in_cache(&around.cache) };
 
     progress.stage("packages", packages::require(&progress)).await?;
-    progress.stage("servers built", plan.tools.build(cgroups, &progress)).await?;
+    progress.stage("servers built", plan.tools.build(&plan.options, cgroups, &progress)).await?;
     progress.stage("certificates and configuration", async { prepare(&plan, cgroups) }).await?;
     progress.stage("network and node namespaces", network::make(&plan.layout, cgroups)).await?;
     Work { http: Http::new(&plan.layout)?, plan: &plan, cgroups, progress }.rise(around).await?;

@@ -46,6 +46,10 @@ pub(super) async fn record(
     let scene = Scene { policy, compiled, observation, decision, ledger: &ledger, held };
     let blocked = scene.blocked();
     count(compiled, decision, &blocked, context);
+    if standing.written.is_some() && standing.written == policy.status {
+        // The watch has caught up: one copy is enough.
+        standing.written = None;
+    }
     let earlier = standing.written.as_ref().or(policy.status.as_ref());
     let status = scene.status(earlier, &blocked, &context.now().into());
     write(policy, standing, status, urgency, context).await

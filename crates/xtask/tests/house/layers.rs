@@ -9,7 +9,7 @@ use super::packages;
 
 /// Each package of the workspace and the packages of the workspace it may use. Nobody
 /// is found on the right of `prunella-controller`.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("prunella-api", &[]),
     ("prunella-core", &[]),
     ("prunella-signals", &["prunella-core"]),
@@ -19,6 +19,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("sample-app", &[]),
     ("testbed", &[]),
     ("prunella-demo", &["prunella-api", "testbed"]),
+    ("prunella-bench", &["prunella-api", "testbed"]),
     ("prunella-e2e", &["prunella-api", "testbed"]),
     ("xtask", &["prunella-api"]),
 ];
