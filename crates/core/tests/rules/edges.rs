@@ -2,6 +2,7 @@
 //! decided by one label or one of two sources alone.
 
 use crate::support::*;
+use prunella_core::action::Scope;
 use prunella_core::decide::{Change, Phase, Question, Reach, Timer};
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, History, Labels, Series, SeriesHistory, UnknownReason};
@@ -272,5 +273,47 @@ fn only_what_was_begun_about_this_very_sickness_has_cured_it() {
         let well = world.look_from_to(40, 60, &breached(&[]));
         let changes: Vec<_> = well.transitions.iter().map(|one| one.change).collect();
         assert_eq!(changes, [Change::Recovered { by_itself }], "{on} {state:?} at {created}");
+    }
+}
+
+#[test]
+fn a_replacement_that_was_judged_costs_no_evidence_any_more() {
+    let mut world = World::new(vec![pod("b", 1)]);
+    world.ledger.records.push(record("r", 1, &pod("a", -600), 0, State::Finished(Outcome::Succeeded)));
+    world.look(10, &breached(&[]));
+    assert_eq!(world.decide(second(20), &observation(second(20), &breached(&[]))).questions, []);
+    world.ledger.records[0].state = State::Verifying;
+    let asked = world.decide(second(20), &observation(second(20), &breached(&[]))).questions;
+    assert_eq!(asked, [Question::Evidence]);
+}
+
+#[test]
+fn a_successor_of_a_stable_name_is_judged_by_its_own_name_alone() {
+    for (sick, outcome) in [("web-1", Outcome::Succeeded), ("web-0", Outcome::Failed)] {
+        let stable = |name: &str, created| Target { stable_name: true, ..pod(name, created) };
+        let mut world = World::new(vec![stable("web-0", 1), stable("web-1", 5)]);
+        world.targets[0].object.uid = "uid-of-the-new".into();
+        world.policy.signal_window = seconds(0);
+        let mut cure = record("r", 1, &stable("web-0", -600), 0, State::Verifying);
+        cure.verify_by = Some(second(40));
+        world.ledger.records.push(cure);
+        let judged = (10..=40).step_by(10).find_map(|at| world.look(at, &breached(&[sick])).verdicts.pop());
+        assert_eq!(judged.map(|verdict| verdict.outcome), Some(outcome), "{sick} is sick");
+    }
+}
+
+#[test]
+fn a_workload_that_is_a_target_is_judged_by_its_own_series_for_as_long_as_it_stays() {
+    for (terminating, outcome) in [(false, Outcome::Succeeded), (true, Outcome::Inconclusive)] {
+        let mut world = World::new(vec![Target { subject: deployment(), terminating, ..pod("web", -600) }]);
+        world.targets[0].object = deployment();
+        world.policy.series = SeriesMatch::Label("deployment".into());
+        world.evidence = answered(&[&[("deployment", "web"), ("namespace", "shop")]]);
+        let mut cure = record("r", 1, &world.targets[0], 0, State::Verifying);
+        cure.scope = Scope::NewPods;
+        cure.verify_by = Some(second(40));
+        world.ledger.records.push(cure);
+        let judged = (10..=40).step_by(10).find_map(|at| world.look(at, &breached(&[])).verdicts.pop());
+        assert_eq!(judged.map(|verdict| verdict.outcome), Some(outcome), "terminating: {terminating}");
     }
 }
