@@ -269,7 +269,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     let sights = matching::sights(inputs, &matching);
     let (timers, transitions) = timers::advance(inputs, &sights);
     let (storm, storm_change) = storm::advance(inputs, &sights, &timers);
-    let (verifications, verdicts) = verify::judge(inputs, &sights, &timers, storm);
+    let (verifications, verdicts) = verify::judge(inputs, &sights, storm);
     let reached = outlook::reached(inputs, &matching);
     let mut memory = Memory { timers, verifications, storm, reached, ..Memory::default() };
     let brakes::Released { reservations, mut refusals, unproven } =

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Inputs, Sight, Storm, Timer, Verdict, storm};
+use super::{Inputs, Sight, Storm, Verdict, storm};
 use crate::action::Scope;
 use crate::execute::OutcomeReason;
 use crate::ledger::{Outcome, Record, State};
@@ -41,7 +41,6 @@ enum ScopeSight {
 pub(super) fn judge(
     inputs: Inputs<'_>,
     sights: &BTreeMap<Uid, Sight>,
-    timers: &BTreeMap<Uid, Timer>,
     storm: Option<Storm>,
 ) -> (BTreeMap<String, Verification>, Vec<Verdict>) {
     let mut verifications = BTreeMap::new();
@@ -56,7 +55,7 @@ pub(super) fn judge(
                 outcome: Outcome::Cancelled,
                 reason: OutcomeReason::Storm,
             }),
-            State::Pending => verdicts.extend(recovered_by_itself(record, sights, timers)),
+            State::Pending => verdicts.extend(recovered_by_itself(record, sights)),
             State::Verifying => {
                 let (verification, verdict) = verify(inputs, sights, record);
                 verifications.insert(record.name.clone(), verification);
@@ -95,17 +94,10 @@ fn in_scope(record: &Record, target: &Target) -> bool {
 }
 
 /// A breach that was seen to end before the action was begun: nothing is to be done.
-fn recovered_by_itself(
-    record: &Record,
-    sights: &BTreeMap<Uid, Sight>,
-    timers: &BTreeMap<Uid, Timer>,
-) -> Option<Verdict> {
-    // Clear by evidence is enough: waiting out `clearFor` would outlast `startBy`.
-    let well = match sights.get(&record.target.uid) {
-        Some(Sight::Clear) => true,
-        Some(Sight::Quiet) => !timers.contains_key(&record.target.uid),
-        _ => false,
-    };
+fn recovered_by_itself(record: &Record, sights: &BTreeMap<Uid, Sight>) -> Option<Verdict> {
+    // Clear by evidence is enough: waiting out `clearFor` would outlast `startBy`. Quiet is
+    // who was not known to be sick at all.
+    let well = matches!(sights.get(&record.target.uid), Some(Sight::Clear | Sight::Quiet));
     well.then(|| Verdict { action: record.name.clone(), outcome: Outcome::Cancelled, reason: OutcomeReason::Recovered })
 }
 

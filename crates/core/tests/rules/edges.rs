@@ -4,6 +4,7 @@
 use crate::support::*;
 use prunella_core::action::Scope;
 use prunella_core::decide::{Change, Phase, Question, Reach, Timer};
+use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, History, Labels, Series, SeriesHistory, UnknownReason};
 use prunella_core::policy::{OnNoData, SeriesMatch};
@@ -316,4 +317,23 @@ fn a_workload_that_is_a_target_is_judged_by_its_own_series_for_as_long_as_it_sta
         let judged = (10..=40).step_by(10).find_map(|at| world.look(at, &breached(&[])).verdicts.pop());
         assert_eq!(judged.map(|verdict| verdict.outcome), Some(outcome), "terminating: {terminating}");
     }
+}
+
+#[test]
+fn an_action_for_somebody_of_whom_no_sickness_is_known_is_called_off() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.ledger.records.push(record("r", 1, &world.targets[0], 0, State::Pending));
+    let verdicts = world.look(1, &breached(&[])).verdicts;
+    assert_eq!((verdicts[0].outcome, verdicts[0].reason), (Outcome::Cancelled, OutcomeReason::Recovered));
+    assert_eq!(world.look(2, &breached(&["a"])).verdicts, []);
+}
+
+#[test]
+fn silence_in_a_verification_is_no_time_in_which_all_was_clear() {
+    let mut world = World::new(vec![pod("b", 1)]);
+    world.ledger.records.push(record("r", 1, &pod("a", -600), 0, State::Verifying));
+    world.look(10, &breached(&[]));
+    world.look(20, &silent());
+    assert_eq!(world.look_from_to(30, 40, &breached(&[])).verdicts, []);
+    assert_eq!(world.look(50, &breached(&[])).verdicts[0].outcome, Outcome::Succeeded);
 }
