@@ -16,7 +16,7 @@ use crate::prometheus::Prometheus;
 use crate::remedy::Remedy;
 use crate::scenario::{Befalls, Scenario};
 use crate::story::{Moment, Story};
-use crate::verdict::{Seen, Shape, World, is_of_app};
+use crate::verdict::{Seen, Shape, World, expired, is_of_app};
 use crate::watch::{News, news};
 
 /// What was sick and was healed.
@@ -181,7 +181,7 @@ impl Case<'_> {
 
     fn action(&mut self, action: &HealingAction) -> Result<()> {
         let (name, target) = (action.name_any(), &action.spec.target);
-        if self.before.actions.contains(&name) {
+        if self.before.actions.contains_key(&name) {
             return Ok(());
         }
         let ours = action.spec.policy.name == self.policy.name && target.uid == self.uid;
@@ -200,6 +200,7 @@ impl Case<'_> {
                 "Succeeded".clone_into(&mut self.outcome);
                 self.reach(Moment::Verified, "verified", message, Tone::Good);
             }
+            Some(_) if expired(action) => self.once("Expired", &format!("HealingAction {name}: {message}"), Tone::Bad),
             Some(_) => bail!("HealingAction {name} ended as {message}"),
         }
         Ok(())

@@ -43,14 +43,15 @@ pub(crate) async fn healed(rule: Rule, folder: Folder, patience: Patience) -> Re
     .await
 }
 
-/// Waits until the rule's first action has succeeded, while nobody else acts.
+/// Waits until the rule's action has succeeded, while nobody else acts. One that a busy
+/// machine did not begin before its evidence was stale had no effect, and is decided anew.
 async fn until_succeeded(room: &Room<'_>, rule: Rule, within: Duration) -> Result<HealingAction> {
     let found = eventually(within, &format!("{} to succeed", rule.name), async || {
         let mut actions = room.api::<HealingAction>().list(&ListParams::default()).await?.items;
+        actions.retain(|action| action.spec.policy.name != rule.name || outcome(action) != Some("Expired"));
         let action = actions.pop().context("nothing is on record")?;
         let wrong = !actions.is_empty() || action.spec.policy.name != rule.name;
-        let ended = action.status.as_ref().is_some_and(|status| status.outcome.is_some());
-        ensure!(ended || wrong, "{} is {}", action.name_any(), state(&action));
+        ensure!(outcome(&action).is_some() || wrong, "{} is {}", action.name_any(), state(&action));
         actions.push(action);
         Ok(actions)
     })
@@ -59,6 +60,10 @@ async fn until_succeeded(room: &Room<'_>, rule: Rule, within: Duration) -> Resul
     ensure!(action.spec.policy.name == rule.name, "{} acted instead", action.spec.policy.name);
     ensure!(state(action) == "Succeeded", "{:#?}", action.status);
     Ok(action.clone())
+}
+
+fn outcome(action: &HealingAction) -> Option<&str> {
+    action.status.as_ref()?.outcome.as_deref()
 }
 
 /// Prints how long it took, and checks it.
