@@ -22,6 +22,9 @@ SHIPPED = $(BIN:%/debug=%/dist)
 IMAGES = $(BUILT)/images
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 
+# What the suites have left in the request log is compared with what the manifests grant.
+GRANTED = TESTBED_NAME=e2e cargo test -p prunella-e2e --features granted --test granted --locked -- --ignored
+
 # $(call stage,NAME,COMMAND): runs a command and prints how long it took.
 define stage
 	@printf '\n== %s\n' '$(1)'; begun=$$SECONDS; $(2); printf '== %s: done in %d s\n' '$(1)' $$((SECONDS - begun))
@@ -47,11 +50,11 @@ test-unit: ## Unit, property and table tests, and the checks of the house: no ro
 
 .PHONY: test-e2e
 test-e2e: build ## Suites on real clusters, taken down at the end (KEEP=1 leaves the shared one); root, Linux
-	$(call stage,test-e2e,export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; $(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored; $(MAKE) test-granted)
+	$(call stage,test-e2e,export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; $(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored; $(GRANTED))
 
 .PHONY: test-granted
 test-granted: ## What the manifests grant is what the suites that ran on the testbed e2e have used; a part of test-e2e
-	$(call stage,test-granted,TESTBED_NAME=e2e cargo test -p prunella-e2e --features granted --test granted --locked -- --ignored)
+	$(call stage,test-granted,$(GRANTED))
 
 .PHONY: test-alerts
 test-alerts: build ## The alerts on the healer itself, by promtool; a part of test-e2e; root, Linux
