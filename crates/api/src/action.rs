@@ -71,7 +71,8 @@ pub struct HealingActionSpec {
     pub attempt: i32,
     /// What was seen that led to the decision.
     pub evidence: ActionEvidence,
-    /// After this time the evidence is stale and the action does not begin any more.
+    /// After this time the action does not begin any more: two intervals after it was reserved,
+    /// at least 10 seconds.
     pub start_by: Time,
 }
 

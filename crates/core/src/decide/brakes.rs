@@ -20,11 +20,14 @@ use crate::policy::{Mode, Policy, SeriesMatch};
 use crate::refusal::{Reason, Refusal};
 use crate::target::{NotHealable, Target, Uid};
 use crate::time::{after, elapsed, times};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// How many targets' samples are asked about in one round: a policy whose every target
 /// is sick must not flood the source. The others' turn comes when these are answered.
 const ASKED_AT_ONCE: usize = 8;
+/// How long a reservation has to be begun at least. Whether its news are fresh is asked
+/// anew when it begins: this is for a slow API server, and intervals of a second.
+const BEGUN_WITHIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What came of the brakes.
 pub(super) struct Released {
@@ -235,7 +238,7 @@ fn reserve(
         value: worst.value,
         labels: worst.labels,
         observed_at: inputs.observation.at,
-        start_by: after(inputs.now, times(inputs.policy.interval, 2)),
+        start_by: after(inputs.now, times(inputs.policy.interval, 2).max(BEGUN_WITHIN)),
     }
 }
 

@@ -337,3 +337,13 @@ fn silence_in_a_verification_is_no_time_in_which_all_was_clear() {
     assert_eq!(world.look_from_to(30, 40, &breached(&[])).verdicts, []);
     assert_eq!(world.look(50, &breached(&[])).verdicts[0].outcome, Outcome::Succeeded);
 }
+
+#[test]
+fn a_reservation_may_be_begun_for_two_intervals_and_ten_seconds_at_least() {
+    for (interval, within) in [(1, 10), (5, 10), (6, 12), (60, 120)] {
+        let mut world = World::new(vec![pod("a", -600)]);
+        world.policy.interval = seconds(interval);
+        world.policy.breach_for = seconds(0);
+        assert_eq!(world.look(0, &breached(&["a"])).reservations[0].start_by, second(within), "every {interval} s");
+    }
+}

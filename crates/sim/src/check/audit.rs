@@ -108,7 +108,7 @@ impl Check {
 /// settle, and to be judged.
 fn longest_life(action: &ActionObject) -> SignedDuration {
     let rule = &action.spec.policy.rule;
-    let begin = times(rule.interval, 2);
+    let begin = times(rule.interval, 2).max(SLACK);
     let judge = action.spec.verify_within + rule.clear_for + times(rule.interval, 2);
     begin + EXECUTE_WITHIN + action.spec.action.settle_within(None) + judge + SLACK
 }
