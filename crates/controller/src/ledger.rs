@@ -316,7 +316,7 @@ mod tests {
             "target": web, "subject": web, "startBy": "2026-11-21T10:01:00Z",
             "settleWithin": "1m", "verifyWithin": "1m",
             "evidence": {
-                "query": "up == 0", "value": "0", "since": "2026-11-21T10:00:00Z",
+                "query": "up == 0", "value": "0", "labels": {}, "since": "2026-11-21T10:00:00Z",
                 "observedAt": "2026-11-21T10:00:00Z",
             },
         });
