@@ -29,7 +29,7 @@ pub(crate) type GuardedAction = DeserializeGuard<HealingAction>;
 
 /// How soon a pass that failed is tried again: nothing is known, look again.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
-/// How soon to look again after a write of the record was answered or refused.
+/// How soon to look at what came of an effect.
 const SOON: Duration = Duration::from_millis(50);
 
 /// Why a pass could not be finished.
@@ -87,7 +87,8 @@ async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, Exec
         Step::Do(effect) => act::act(&action, &effect, version.as_deref(), context).await.map_err(ExecuteError::Write),
         Step::Record(transition) => {
             record::transition(&action, &facts, transition, context).await.map_err(ExecuteError::Write)?;
-            Ok(Requeue::requeue(SOON))
+            // What is on record as begun waits for nothing but its turn.
+            Ok(Requeue::requeue(Duration::ZERO))
         }
     }
 }
