@@ -229,7 +229,7 @@ fn two_leaders_whose_own_clocks_are_ten_minutes_apart_agree_on_the_time() {
     // Whoever takes over ten minutes ahead would skip `for` and slide every window. Of a
     // process's own clock nothing goes in but how much of it has passed: one has been up
     // for a second when it first hears of the server, the other for ten minutes and one.
-    let ten_minutes = Duration::from_secs(600);
+    let ten_minutes = Duration::from_mins(10);
     let server = Server::exact();
     let behind = Server { epoch: server.epoch - nanoseconds(ten_minutes), ..server };
     let (mut first, mut second) = (Estimate::default(), Estimate::default());
