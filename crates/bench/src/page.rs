@@ -50,7 +50,7 @@ pub(crate) fn bounds(report: &Report) -> String {
     for bound in &report.bounds {
         let met = if bound.met { "met" } else { "**missed**" };
         let (measured, unit) = (figure(bound.measured), bound.unit);
-        line(&mut page, &format!("| {} | {measured} {unit} | {} {unit} | {met} |", bound.what, figure(bound.bound)));
+        line(&mut page, &format!("| {} | {measured} {unit} | {} {unit} | {met} |", bound.what, figure(bound.at_most)));
     }
     page
 }

@@ -40,7 +40,7 @@ pub(crate) struct Bound {
     pub(crate) what: String,
     pub(crate) unit: &'static str,
     pub(crate) measured: f64,
-    pub(crate) bound: f64,
+    pub(crate) at_most: f64,
     pub(crate) met: bool,
 }
 
@@ -65,8 +65,8 @@ impl Report {
     /// Holds what was measured to its bounds, and says whether it is worth anything.
     pub(crate) fn judge(&mut self) {
         let mut bounds = Vec::new();
-        let mut hold = |what: String, unit, measured: f64, bound: f64| {
-            bounds.push(Bound { what, unit, measured, bound, met: measured <= bound });
+        let mut hold = |what: String, unit, measured: f64, at_most: f64| {
+            bounds.push(Bound { what, unit, measured, at_most, met: measured <= at_most });
         };
         for Latency { policies, classic, ours } in self.latency.iter().flatten() {
             for (percentile, ours, classic) in

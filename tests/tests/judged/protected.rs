@@ -75,7 +75,7 @@ const SELECTOR: &str = "app.kubernetes.io/name=prunella";
 
 /// A policy by which the controller is always sick.
 fn itself(room: &Room<'_>) -> serde_json::Value {
-    let query = format!(r#"prunella_leader{{namespace="{}"}} >= 0"#, NAMESPACE);
+    let query = format!(r#"prunella_leader{{namespace="{NAMESPACE}"}} >= 0"#);
     let mut policy = app::policy(room, room.name(), &query);
     policy["metadata"]["namespace"] = json!(NAMESPACE);
     policy["spec"]["target"]["selector"]["matchLabels"] = json!({"app.kubernetes.io/name": "prunella"});
