@@ -72,6 +72,13 @@ test-classic: build ## The five classic rules with their classic numbers, which 
 break-it: ## Break each promise and each brake in a copy, and see the test that protects it fail
 	$(call stage,break-it,cargo xtask break-it $(ARGS))
 
+# The properties take longer than all else and are left out: every mutant must fall to
+# a rule that says in its name what is protected.
+.PHONY: mutants
+mutants: ## Mutate the judgement, and see that a test notices each change (needs cargo-mutants)
+	@cargo mutants --version >/dev/null 2>&1 || { echo 'cargo-mutants is missing: cargo install cargo-mutants --locked'; exit 1; }
+	cargo mutants --package prunella-core --file 'crates/core/src/**' --output target --timeout 90 $(ARGS) -- --test rules -- --skip properties::
+
 .PHONY: lint
 lint: ## Clippy over everything; a warning is an error
 	$(call stage,lint,cargo clippy --workspace --all-targets --locked -- -D warnings)
