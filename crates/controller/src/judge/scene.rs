@@ -10,7 +10,7 @@ use prunella_api::{
     ActionSummary, HealingPolicy, HealingPolicyStatus, RefusalCount, SickTarget, StormStatus, TargetCounts,
     set_condition,
 };
-use prunella_core::decide::{Decision, Matching, Phase, Reach, Skipped, Timer};
+use prunella_core::decide::{Counts, Decision, Matching, Phase, Reach, Skipped, Timer};
 use prunella_core::ledger::{Ledger, Record, State};
 use prunella_core::observation::{Answer, Observation, UnknownReason};
 use prunella_core::refusal::{Reason, Refusal};
@@ -120,10 +120,10 @@ impl Scene<'_> {
                 false
             }
         };
-        set(Stalled, Some(false), "Compiled", "the policy makes sense".to_owned());
+        set(Stalled, Some(false), "Compiled", "its query, target and steps make sense".to_owned());
 
         let sick = self.decision.memory.timers.len();
-        let firing = self.decision.counts.firing;
+        let Counts { firing, selected, .. } = self.decision.counts;
         match (known, sick, firing) {
             (false, _, _) => set(Healthy, None, "NotObserved", "the source gives no answer to rely on".to_owned()),
             (true, 0, _) if self.decision.counts.verifying > 0 => {
@@ -131,13 +131,16 @@ impl Scene<'_> {
             }
             (true, 0, _) => set(Healthy, Some(true), "NoTargetSick", "no selected target is sick".to_owned()),
             (true, _, 0) => {
-                set(Healthy, Some(true), "TargetsPending", format!("{sick} breached, not yet for long enough"));
+                let message = format!("{sick} of {selected} selected breached, not yet for long enough");
+                set(Healthy, Some(true), "TargetsPending", message);
             }
-            (true, _, _) => set(Healthy, Some(false), "TargetsSick", format!("{firing} sick")),
+            (true, _, _) => {
+                set(Healthy, Some(false), "TargetsSick", format!("{firing} of {selected} selected sick"));
+            }
         }
         match self.ledger.of(&self.compiled.policy.key).find(|record| record.in_flight()) {
             Some(record) => {
-                let message = format!("{} on {}", record.name, record.target);
+                let message = format!("{} on {}: {}", record.name, record.touches(), progress(record));
                 set(Healing, Some(true), record.state.as_str(), message);
             }
             None => set(Healing, Some(false), "NoActionInFlight", "no action is in flight".to_owned()),
@@ -154,7 +157,7 @@ impl Scene<'_> {
         let matching = &self.decision.matching;
         let ignored = matching.first_ignored.as_ref().map(|labels| {
             let count = matching.returned.saturating_sub(matching.matched);
-            format!(", {count} are ignored; the first of those is {}", words::shown(labels))
+            format!(", {count} name what is gone or not selected, the first of them {}", words::shown(labels))
         });
         let fitted =
             format!("{} series breached, {} of them name a selected target", matching.returned, matching.matched);
@@ -294,10 +297,22 @@ impl Scene<'_> {
     }
 }
 
-/// Which steps were passed over and why, as the rest of "every step was tried".
+/// Which steps were passed over and why, as the rest of why a target is exhausted.
 pub(super) fn passed_over(skipped: Option<&Vec<Skipped>>) -> String {
     let all: Vec<String> = skipped.into_iter().flatten().map(ToString::to_string).collect();
     if all.is_empty() { String::new() } else { format!("; passed over, for they do not apply: {}", all.join("; ")) }
+}
+
+/// How far an action has come, and what it waits for.
+fn progress(record: &Record) -> String {
+    match (record.state, record.verify_by) {
+        (State::Pending, _) => "about to begin".to_owned(),
+        (State::Running, _) if record.waiting => "a PodDisruptionBudget allows no eviction now".to_owned(),
+        (State::Running, _) => "being done".to_owned(),
+        (State::Settling, _) => "done; its workload is to be whole again first".to_owned(),
+        (_, Some(by)) => format!("done; whether it helped is told by {by:.0}"),
+        (_, None) => "done; it is being watched whether it helped".to_owned(),
+    }
 }
 
 fn state_word(state: State) -> &'static str {

@@ -105,9 +105,9 @@ fn news(compiled: &Compiled, decision: &Decision, transition: &Transition) -> Ne
             true,
             "Exhausted",
             format!(
-                "every step was tried on {target}{}; it is left alone until it has been clear for {:#}",
+                "{target}: {}{}",
+                words::why(&compiled.policy, Reason::Exhausted),
                 passed_over(decision.skipped.get(&target.uid)),
-                compiled.policy.limits.ladder_reset
             ),
         ),
         Change::HeldBack(refusal) => (

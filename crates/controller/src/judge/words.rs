@@ -21,7 +21,10 @@ pub(super) fn why(policy: &Policy, reason: Reason) -> String {
         Reason::Held => "healing is held back by an annotation prunella.dev/hold on a namespace".to_owned(),
         Reason::OptedOut => "an annotation prunella.dev/heal wants the target left alone".to_owned(),
         Reason::Exhausted => {
-            format!("every step was tried, and the target has not been clear for {:#} since", limits.ladder_reset)
+            format!(
+                "every step was tried, on it or on those in whose place it was made: it is left alone until it has been clear for {:#}, the rule changes, or the annotation prunella.dev/reset is set anew",
+                limits.ladder_reset
+            )
         }
         Reason::Stale => "the samples behind the breach are not fresh: its exporter is silent".to_owned(),
         Reason::ObservationUnknown => "the source gives no answer to rely on".to_owned(),

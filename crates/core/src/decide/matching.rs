@@ -109,10 +109,9 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
             let sight = match (&inputs.observation.breach, &proven) {
                 (Answer::Unknown(_), _) => Sight::Unknown,
                 _ if !own(uid) && may_be_namesake(inputs, target) => {
-                    match (needs_proof, matching.breached.contains_key(uid), &proven) {
-                        (false, false, _) => Sight::Quiet,
+                    match &proven {
                         // Evidence that carries the uid would be the target's own.
-                        (true, false, Proof::NotAsked) => Sight::Unproven,
+                        Proof::NotAsked if needs_proof && !matching.breached.contains_key(uid) => Sight::Unproven,
                         _ => Sight::Namesake,
                     }
                 }

@@ -7,7 +7,7 @@ use prunella_core::decide::{Change, Phase, Question, Reach, Timer};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, History, Labels, Series, SeriesHistory, UnknownReason};
-use prunella_core::policy::{OnNoData, SeriesMatch};
+use prunella_core::policy::{Mode, OnNoData, SeriesMatch};
 use prunella_core::refusal::Reason;
 use prunella_core::target::{Object, Target, Workload};
 use prunella_core::time::Span;
@@ -346,4 +346,21 @@ fn a_reservation_may_be_begun_for_two_intervals_and_ten_seconds_at_least() {
         world.policy.breach_for = seconds(0);
         assert_eq!(world.look(0, &breached(&["a"])).reservations[0].start_by, second(within), "every {interval} s");
     }
+}
+
+#[test]
+fn a_sickness_is_on_record_by_a_dry_run_about_this_target_and_since_it_began_and_by_no_other() {
+    let about = |target: &str, mode, since: i64| {
+        let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
+        world.policy.mode = Mode::DryRun;
+        world.policy.limits.cooldown = seconds(0);
+        let mut earlier = record("r", 1, &pod(target, -600), since, State::Finished(Outcome::DryRun));
+        earlier.mode = mode;
+        world.ledger.records.push(earlier);
+        refused(&world.look_from_to(0, 30, &breached(&["a"]))).get("a").copied()
+    };
+    assert_eq!(about("a", Mode::DryRun, 0), Some("AlreadyRecorded"));
+    assert_eq!(about("a", Mode::DryRun, -1), None, "of an earlier sickness");
+    assert_eq!(about("b", Mode::DryRun, 0), None, "of another");
+    assert_eq!(about("a", Mode::Enforce, 0), None, "not by a dry run");
 }
