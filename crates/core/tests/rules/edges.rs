@@ -364,3 +364,12 @@ fn a_sickness_is_on_record_by_a_dry_run_about_this_target_and_since_it_began_and
     assert_eq!(about("b", Mode::DryRun, 0), None, "of another");
     assert_eq!(about("a", Mode::Enforce, 0), None, "not by a dry run");
 }
+
+#[test]
+fn a_young_successor_costs_evidence_only_where_its_health_must_be_proven() {
+    let mut world = successor();
+    world.look(0, &breached(&["web-1"]));
+    for breach in [breached(&[]), breached(&["web-1"])] {
+        assert_eq!(world.decide(second(10), &observation(second(10), &breach)).questions, []);
+    }
+}
