@@ -32,9 +32,15 @@ pub(crate) const FORBIDDEN: &str = "Forbidden";
 #[derive(Debug)]
 pub(crate) struct Book {
     records: Arc<Cache<Record>>,
-    /// The ledger of each namespace as it was read last, with the version of the records
-    /// then: a look reads it several times, and most looks find no action new.
-    ledgers: Mutex<HashMap<String, (u64, Arc<Ledger>)>>,
+    /// A look reads its ledger several times, and most looks find no action new.
+    read: Mutex<ReadLedgers>,
+}
+
+/// The ledgers that were read of one version of the records, by namespace.
+#[derive(Debug, Default)]
+struct ReadLedgers {
+    version: u64,
+    ledgers: HashMap<String, Arc<Ledger>>,
 }
 
 /// Why an action's object makes no sense. Nobody but the controller may write one,
@@ -53,7 +59,7 @@ pub(crate) enum RecordError {
 
 impl Book {
     pub(crate) fn new() -> Self {
-        Self { records: Cache::new("HealingAction"), ledgers: Mutex::default() }
+        Self { records: Cache::new("HealingAction"), read: Mutex::default() }
     }
 
     /// Follows all actions; `wake` is told the policy of each that changed.
@@ -101,16 +107,16 @@ impl Book {
     pub(crate) fn ledger(&self, namespace: &str) -> Arc<Ledger> {
         let version = self.records.version();
         // Nothing can be half done under the lock.
-        let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = ledgers.get(namespace).filter(|(of, _)| *of == version) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.version != version {
+            // Those of namespaces that nobody reads any more go as well.
+            *read = ReadLedgers { version, ledgers: HashMap::new() };
+        }
+        if let Some(known) = read.ledgers.get(namespace) {
             return Arc::clone(known);
         }
         let ledger = Arc::new(Ledger { records: self.records.select(namespace, |record| Some(record.clone())) });
-        if ledger.records.is_empty() {
-            ledgers.remove(namespace);
-        } else {
-            ledgers.insert(namespace.to_owned(), (version, Arc::clone(&ledger)));
-        }
+        read.ledgers.insert(namespace.to_owned(), Arc::clone(&ledger));
         ledger
     }
 
@@ -338,5 +344,16 @@ mod tests {
         book.note(&action("other-1", "other"));
         assert_eq!(names("shop"), ["web-1", "web-2"]);
         assert_eq!(names("other"), ["other-1"]);
+    }
+
+    #[test]
+    fn the_ledger_of_a_namespace_that_nobody_reads_any_more_is_not_kept() {
+        let book = Book::new();
+        for number in 0..100 {
+            let namespace = format!("preview-{number}");
+            book.note(&action("web-1", &namespace));
+            assert_eq!(book.ledger(&namespace).records.len(), 1);
+        }
+        assert_eq!(book.read.lock().unwrap().ledgers.len(), 1);
     }
 }
