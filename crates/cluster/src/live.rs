@@ -1,8 +1,10 @@
 //! How a target and its workload stand right now, read from the API server: a
 //! cache may be a minute old, and the executor must not act on old news.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use futures::future::try_join;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -12,80 +14,74 @@ use kube::{Api, Client, ResourceExt};
 use prunella_api::RESTARTED_BY_ANNOTATION;
 use prunella_core::action::Action;
 use prunella_core::execute::{LiveField, LiveSubject, LiveTarget};
-use prunella_core::target::{Object, Uid};
+use prunella_core::target::{NotHealable, Object, Uid};
 use serde::de::DeserializeOwned;
 
 use crate::pod::SlimPod;
 use crate::{ClusterError, REQUEST_DEADLINE, within};
 
+/// An object that an action is for, at one instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    labels: BTreeMap<String, String>,
+    is_terminating: bool,
+    not_healable: Option<NotHealable>,
+}
+
+impl Found {
+    /// What is said of an object of any kind.
+    fn of(object: &impl ResourceExt) -> Self {
+        let is_terminating = object.meta().deletion_timestamp.is_some();
+        Self { labels: object.labels().clone(), is_terminating, not_healable: None }
+    }
+
+    /// How it stands to what chooses it.
+    #[must_use]
+    pub fn standing(&self, chosen_by: Option<&Selector>) -> LiveTarget {
+        if self.is_terminating {
+            LiveTarget::Terminating
+        } else if chosen_by.is_some_and(|selector| !selector.matches(&self.labels)) {
+            LiveTarget::NotSelected
+        } else {
+            self.not_healable.map_or(LiveTarget::Present, LiveTarget::NotHealable)
+        }
+    }
+}
+
 /// The target, by uid: a namesake is not the target.
 ///
 /// # Errors
 /// When the API server does not say.
-pub async fn target(
-    client: &Client,
-    namespace: &str,
-    target: &Object,
-    selector: Option<&Selector>,
-) -> Result<LiveTarget, ClusterError> {
+pub async fn target(client: &Client, namespace: &str, target: &Object) -> Result<Option<Found>, ClusterError> {
     match target.kind.as_str() {
-        "Deployment" => workload_target::<Deployment>(client, namespace, target, selector).await,
-        "StatefulSet" => workload_target::<StatefulSet>(client, namespace, target, selector).await,
-        "DaemonSet" => workload_target::<DaemonSet>(client, namespace, target, selector).await,
-        _ => pod(client, namespace, target, selector).await,
+        "Deployment" => metadata::<Deployment>(client, namespace, target).await,
+        "StatefulSet" => metadata::<StatefulSet>(client, namespace, target).await,
+        "DaemonSet" => metadata::<DaemonSet>(client, namespace, target).await,
+        _ => {
+            let pod = get::<Pod>(client, namespace, target).await?;
+            Ok(pod.map(|pod| {
+                let not_healable = SlimPod::of(&pod).and_then(|slim| slim.not_healable());
+                Found { not_healable, ..Found::of(&pod) }
+            }))
+        }
     }
 }
 
-async fn workload_target<K>(
-    client: &Client,
-    namespace: &str,
-    target: &Object,
-    selector: Option<&Selector>,
-) -> Result<LiveTarget, ClusterError>
+async fn metadata<K>(client: &Client, namespace: &str, target: &Object) -> Result<Option<Found>, ClusterError>
 where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let found = within(REQUEST_DEADLINE, api.get_metadata_opt(&target.name)).await?;
-    let Some(found) = found.filter(|found| found.uid().as_deref() == Some(target.uid.as_str())) else {
-        return Ok(LiveTarget::Gone);
-    };
-    Ok(if found.metadata.deletion_timestamp.is_some() {
-        LiveTarget::Terminating
-    } else if selector.is_some_and(|selector| !selector.matches(found.labels())) {
-        LiveTarget::NotSelected
-    } else {
-        LiveTarget::Present
-    })
-}
-
-/// The target pod, by uid: a namesake is not the target.
-///
-/// # Errors
-/// When the API server does not say.
-async fn pod(
-    client: &Client,
-    namespace: &str,
-    target: &Object,
-    selector: Option<&Selector>,
-) -> Result<LiveTarget, ClusterError> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let Some(pod) = within(REQUEST_DEADLINE, pods.get_opt(&target.name)).await? else { return Ok(LiveTarget::Gone) };
-    if pod.uid().as_deref() != Some(target.uid.as_str()) {
-        return Ok(LiveTarget::Gone);
-    }
-    if pod.metadata.deletion_timestamp.is_some() {
-        return Ok(LiveTarget::Terminating);
-    }
-    if selector.is_some_and(|selector| !selector.matches(pod.labels())) {
-        return Ok(LiveTarget::NotSelected);
-    }
-    Ok(SlimPod::of(&pod).and_then(|slim| slim.not_healable()).map_or(LiveTarget::Present, LiveTarget::NotHealable))
+    Ok(found.filter(|found| found.uid().as_deref() == Some(target.uid.as_str())).map(|found| Found::of(&found)))
 }
 
 /// A workload at one instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
+    /// The object itself, which may be the target; `None` when it is gone, or of a kind
+    /// that is not read.
+    pub found: Option<Found>,
     /// Whether it is whole, as the action asked for it.
     pub subject: LiveSubject,
     /// What the action writes.
@@ -100,7 +96,7 @@ impl Workload {
     /// What a workload is taken for that nothing is asked of.
     #[must_use]
     pub fn of_no_concern(subject: LiveSubject) -> Self {
-        Self { subject, field: LiveField::None, progress_deadline: None, version: None }
+        Self { found: None, subject, field: LiveField::None, progress_deadline: None, version: None }
     }
 }
 
@@ -115,27 +111,36 @@ pub async fn workload(
     action: &Action,
     mark: &Uid,
 ) -> Result<Workload, ClusterError> {
-    let Some(seen) = read(client, namespace, subject).await?.filter(|seen| seen.wanted > 0) else {
-        return Ok(Workload::of_no_concern(LiveSubject::Gone));
+    let minimum = async {
+        match action {
+            Action::Scale { autoscaler: Some(autoscaler), .. } => {
+                minimum(client, namespace, autoscaler).await.map(Some)
+            }
+            _ => Ok(None),
+        }
     };
+    let (seen, minimum) = try_join(read(client, namespace, subject), minimum).await?;
+    let Some(seen) = seen else { return Ok(Workload::of_no_concern(LiveSubject::Gone)) };
+    let found = seen.found;
+    if seen.wanted < 1 {
+        return Ok(Workload { found, ..Workload::of_no_concern(LiveSubject::Gone) });
+    }
     let mut version = seen.version;
     let (whole, field) = match action {
         Action::DeletePod { .. } => (seen.ready >= seen.wanted, LiveField::None),
         Action::RolloutRestart => {
             (seen.is_rolled_out, LiveField::Restarted { by_this: seen.mark.as_deref() == Some(mark.as_str()) })
         }
-        Action::Scale { autoscaler: None, .. } => {
-            (seen.is_observed && seen.ready == seen.wanted, LiveField::Count(seen.wanted))
-        }
-        Action::Scale { to, autoscaler: Some(autoscaler), .. } => {
-            let raised = seen.wanted >= *to && seen.ready >= seen.wanted;
-            let field;
-            (field, version) = minimum(client, namespace, autoscaler).await?;
-            (seen.is_observed && raised, field)
-        }
+        Action::Scale { to, .. } => match minimum {
+            None => (seen.is_observed && seen.ready == seen.wanted, LiveField::Count(seen.wanted)),
+            Some((field, read)) => {
+                version = read;
+                (seen.is_observed && seen.wanted >= *to && seen.ready >= seen.wanted, field)
+            }
+        },
     };
     let subject = if whole { LiveSubject::Restored } else { LiveSubject::NotRestored };
-    Ok(Workload { subject, field, progress_deadline: seen.progress_deadline, version })
+    Ok(Workload { found, subject, field, progress_deadline: seen.progress_deadline, version })
 }
 
 /// The autoscaler's minimum, and the version that says so.
@@ -155,6 +160,7 @@ async fn minimum(
 /// What is read of a workload of any kind.
 #[derive(Debug)]
 struct Seen {
+    found: Option<Found>,
     wanted: i32,
     ready: i32,
     /// Whether its controller has seen the newest spec.
@@ -176,6 +182,7 @@ async fn read(client: &Client, namespace: &str, subject: &Object) -> Result<Opti
         // Somebody else's kind: whether it is whole is seen in its pods alone, and
         // verification looks at those.
         _ => Some(Seen {
+            found: None,
             wanted: 1,
             ready: 1,
             is_observed: true,
@@ -209,6 +216,7 @@ fn deployment(object: &Deployment) -> Seen {
         && status.replicas.unwrap_or(0) == updated
         && status.available_replicas.unwrap_or(0) == updated;
     Seen {
+        found: Some(Found::of(object)),
         wanted,
         ready: status.ready_replicas.unwrap_or(0),
         is_observed,
@@ -229,6 +237,7 @@ fn stateful_set(object: &StatefulSet) -> Seen {
         && status.available_replicas.unwrap_or(0) == wanted;
     let ready = status.ready_replicas.unwrap_or(0);
     Seen {
+        found: Some(Found::of(object)),
         wanted,
         ready,
         is_observed,
@@ -248,6 +257,7 @@ fn daemon_set(object: &DaemonSet) -> Seen {
         && status.updated_number_scheduled.unwrap_or(0) == wanted
         && status.number_available.unwrap_or(0) == wanted;
     Seen {
+        found: Some(Found::of(object)),
         wanted,
         ready: status.number_ready,
         is_observed,
@@ -262,6 +272,7 @@ fn replica_set(object: &ReplicaSet) -> Seen {
     let wanted = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let status = object.status.clone().unwrap_or_default();
     Seen {
+        found: Some(Found::of(object)),
         wanted,
         ready: status.ready_replicas.unwrap_or(0),
         is_observed: status.observed_generation >= object.metadata.generation,

@@ -1,5 +1,5 @@
-//! The action reconciler: survey → next step → one write. It is the only writer of
-//! an action's status, by compare-and-set, and takes one step a pass.
+//! The action reconciler: survey → next step → one write, until there is something to
+//! wait for. It is the only writer of an action's status, by compare-and-set.
 
 mod act;
 mod orphan;
@@ -18,6 +18,7 @@ use prunella_api::HealingAction;
 use prunella_cluster::ClusterError;
 use prunella_core::ledger::State;
 use prunella_core::{Step, next_step};
+use survey::Survey;
 use tracing::{debug, error, warn};
 
 use crate::context::Context;
@@ -60,35 +61,61 @@ pub(crate) async fn reconcile(action: Arc<GuardedAction>, context: Arc<Context>)
     }))
 }
 
+/// Steps until there is something to wait for: what is on record as begun waits for
+/// nothing but its turn.
 async fn pass(action: &HealingAction, context: &Context) -> Result<Requeue, ExecuteError> {
     if matches!(ledger::state(action)?, State::Finished(_)) && !record::is_held(action) {
         return orphan::collect(action, context).await.map_err(ExecuteError::Write);
     }
-    // What the watch shows may be old: the record itself is read live as well.
-    let Some(action) = survey::action(action, context).await.map_err(ExecuteError::Survey)? else {
-        return Ok(Requeue::await_change());
-    };
-    let facts = ledger::facts(&action)?;
-    if matches!(facts.state, State::Finished(_)) {
-        let let_go = record::release(&action, context).await.map_err(ExecuteError::Write)?;
-        return Ok(if let_go { Requeue::await_change() } else { Requeue::requeue(TRY_AGAIN) });
+    let mut next = step(action, context).await?;
+    loop {
+        match next {
+            Next::Pass(requeue) => return Ok(requeue),
+            Next::Step(written) => next = step(&written, context).await?,
+        }
     }
-    let (world, version) = survey::world(&action, &facts, context).await.map_err(ExecuteError::Survey)?;
+}
+
+/// What follows a step.
+enum Next {
+    /// Another step, from the record as it was written.
+    Step(Box<HealingAction>),
+    /// Another pass.
+    Pass(Requeue),
+}
+
+/// One step, one write at most.
+async fn step(seen: &HealingAction, context: &Context) -> Result<Next, ExecuteError> {
+    // What the watch shows may be old: the record itself is read live as well.
+    let Some(Survey { action, facts, world, version }) = survey::survey(seen, context).await? else {
+        return Ok(Next::Pass(Requeue::await_change()));
+    };
+    let Some(world) = world else {
+        let let_go = record::release(&action, context).await.map_err(ExecuteError::Write)?;
+        return Ok(Next::Pass(if let_go { Requeue::await_change() } else { Requeue::requeue(TRY_AGAIN) }));
+    };
     let step = next_step(&facts, world, context.now());
     if let (Step::Do(_) | Step::Record(_), Err(why)) = (&step, context.may_act()) {
         debug!(action = action.name_any(), why, "nothing is done");
-        return Ok(Requeue::requeue(TRY_AGAIN));
+        return Ok(Next::Pass(Requeue::requeue(TRY_AGAIN)));
     }
-    match step {
-        Step::Wait(time) => Ok(Requeue::requeue(time.try_into().unwrap_or(TRY_AGAIN))),
+    let requeue = match step {
+        Step::Wait(time) => Requeue::requeue(time.try_into().unwrap_or(TRY_AGAIN)),
         Step::Do(_) if let Some(left) = context.patience.left(&action.uid().unwrap_or_default(), Instant::now()) => {
-            Ok(Requeue::requeue(left))
+            Requeue::requeue(left)
         }
-        Step::Do(effect) => act::act(&action, &effect, version.as_deref(), context).await.map_err(ExecuteError::Write),
+        Step::Do(effect) => {
+            act::act(&action, &effect, version.as_deref(), context).await.map_err(ExecuteError::Write)?
+        }
         Step::Record(transition) => {
-            record::transition(&action, &facts, transition, context).await.map_err(ExecuteError::Write)?;
-            // What is on record as begun waits for nothing but its turn.
-            Ok(Requeue::requeue(Duration::ZERO))
+            let written =
+                record::transition(&action, &facts, transition, context).await.map_err(ExecuteError::Write)?;
+            return Ok(match written {
+                Some(written) => Next::Step(Box::new(written)),
+                // Somebody else has written it: the next pass looks at what.
+                None => Next::Pass(Requeue::requeue(Duration::ZERO)),
+            });
         }
-    }
+    };
+    Ok(Next::Pass(requeue))
 }

@@ -206,18 +206,22 @@ async fn judge(
         debug!(policy = %key, why, "nothing is reserved");
         Decision { reservations: Vec::new(), ..decision }
     } else {
-        // That a target fires is there to see before anything is begun because of it.
-        // That it cannot be shown must not keep the sick from being healed.
-        if let Err(error) =
-            record::record(policy, &compiled, &observation, &decision, Urgency::Now, standing, context).await
-        {
-            warn!(policy = %key, %error, "cannot write the status before a reservation");
-        }
         // What is known stays known even when nothing can be reserved: running actions
         // wait for their verdicts, and what was told is not told again.
         context.board.post(key.clone(), posting(&compiled, policy, &observation, &decision));
         standing.memory = decision.memory.clone();
-        match reserve::reserve(policy, &compiled, &standing.memory, &observation, context).await {
+        // That a target fires is there to see before anything is done because of it. Both
+        // are on their way at once: nothing begins before the record is read again, and that
+        // it cannot be shown must not keep the sick from being healed.
+        let memory = &decision.memory;
+        let (told, reserved) = tokio::join!(
+            record::record(policy, &compiled, &observation, &decision, Urgency::Now, standing, context),
+            reserve::reserve(policy, &compiled, memory, &observation, context)
+        );
+        if let Err(error) = told {
+            warn!(policy = %key, %error, "cannot write the status before a reservation");
+        }
+        match reserved {
             Ok(decision) => decision,
             Err(error) => {
                 standing.observation = Some(observation);

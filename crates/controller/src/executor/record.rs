@@ -22,13 +22,13 @@ use crate::writes::DEADLINE;
 /// The most characters of the API server's words that are kept.
 const MAX_QUOTED: usize = 512;
 
-/// Writes one transition and tells it.
+/// Writes one transition and tells it. `None`: the record is another one by now.
 pub(super) async fn transition(
     action: &HealingAction,
     facts: &Facts,
     transition: Transition,
     context: &Context,
-) -> Result<(), ClusterError> {
+) -> Result<Option<HealingAction>, ClusterError> {
     let now: Time = context.now().into();
     let mut status = action.status.clone().unwrap_or_default();
     status.blocked_by = None;
@@ -44,16 +44,14 @@ pub(super) async fn transition(
         action.metadata.generation,
         &now,
     );
-    if !write(action, status, context).await? {
-        return Ok(());
-    }
+    let Some(written) = write(action, status, context).await? else { return Ok(None) };
     let news = news(action, transition, &message);
     info!(namespace = action.namespace(), action = action.name_any(), "{}: {}", news.reason, news.note);
     if let Transition::Finish { outcome, .. } = transition {
         context.metrics.finished(&ledger::policy_of(action), &action.spec.action_name, outcome.as_str());
     }
     tell(action, &news, context);
-    Ok(())
+    Ok(Some(written))
 }
 
 /// Notes, once, that a disruption budget holds the action up.
@@ -96,7 +94,7 @@ async fn held_up(action: &HealingAction, by: &str, message: String, context: &Co
         action.metadata.generation,
         &now,
     );
-    if write(action, status, context).await? {
+    if write(action, status, context).await?.is_some() {
         let news = News { warning: true, reason: "Blocked", action: action.spec.action_name.clone(), note: message };
         tell(action, &news, context);
     }
@@ -250,9 +248,13 @@ fn news(action: &HealingAction, transition: Transition, message: &str) -> News {
     News { warning, reason: transition.to().as_str(), action: action.spec.action_name.clone(), note }
 }
 
-/// Replaces the status if the record is still the one that was read. `false`: it is
+/// Replaces the status if the record is still the one that was read. `None`: it is
 /// not, and the next pass looks again.
-async fn write(action: &HealingAction, status: HealingActionStatus, context: &Context) -> Result<bool, ClusterError> {
+async fn write(
+    action: &HealingAction,
+    status: HealingActionStatus,
+    context: &Context,
+) -> Result<Option<HealingAction>, ClusterError> {
     let api: Api<HealingAction> = Api::namespaced(context.writes.clone(), &action.namespace().unwrap_or_default());
     let mut next = action.clone();
     next.status = Some(status);
@@ -260,11 +262,11 @@ async fn write(action: &HealingAction, status: HealingActionStatus, context: &Co
         Ok(written) => {
             context.book.note(&written);
             context.judge_wake(&ledger::policy_of(&written));
-            Ok(true)
+            Ok(Some(written))
         }
         Err(ClusterError::Kube(kube::Error::Api(answer))) if answer.is_conflict() || answer.is_not_found() => {
             debug!(action = action.name_any(), "the record changed meanwhile, looking again");
-            Ok(false)
+            Ok(None)
         }
         Err(error) => Err(error),
     }

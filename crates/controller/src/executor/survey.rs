@@ -1,5 +1,6 @@
 //! Stage 1: the world around one action, read live. Needs the client for reads.
 
+use futures::future::try_join4;
 use kube::api::ListParams;
 use kube::core::{DeserializeGuard, Selector};
 use kube::{Api, ResourceExt};
@@ -10,19 +11,51 @@ use prunella_core::execute::{Facts, LiveField, LiveSubject, LiveTarget, PolicySt
 use prunella_core::ledger::State;
 use prunella_core::target::{NotHealable, Object, Target};
 
+use super::ExecuteError;
 use crate::context::Context;
 use crate::ledger;
 
+/// An action and the world around it.
+pub(super) struct Survey {
+    /// The record, as it is now.
+    pub(super) action: HealingAction,
+    /// What it says.
+    pub(super) facts: Facts,
+    /// Everything else that the next step depends on; `None` when the action is over.
+    pub(super) world: Option<World>,
+    /// The version that was read of the object that the action writes.
+    pub(super) version: Option<String>,
+}
+
+/// Looks at an action, of which some version was `seen`; `None` when it is gone.
+///
+/// All is read at once: what a dozen requests one after another take is time in which the
+/// target stays sick. The world may be read before the record is, but never before the
+/// record became what it is: when it is another by now than what was seen, the world is
+/// read anew.
+pub(super) async fn survey(seen: &HealingAction, context: &Context) -> Result<Option<Survey>, ExecuteError> {
+    let facts = ledger::facts(seen)?;
+    let (live, read) = tokio::join!(action(seen, context), world(seen, &facts, context));
+    let Some(action) = live.map_err(ExecuteError::Survey)? else { return Ok(None) };
+    let is_as_seen = action.resource_version() == seen.resource_version();
+    let facts = ledger::facts(&action)?;
+    if matches!(facts.state, State::Finished(_)) {
+        return Ok(Some(Survey { action, facts, world: None, version: None }));
+    }
+    let read = if is_as_seen { read } else { world(&action, &facts, context).await };
+    let (world, version) = read.map_err(ExecuteError::Survey)?;
+    Ok(Some(Survey { action, facts, world: Some(world), version }))
+}
+
 /// The action itself; `None` when it is gone.
-pub(super) async fn action(action: &HealingAction, context: &Context) -> Result<Option<HealingAction>, ClusterError> {
+async fn action(action: &HealingAction, context: &Context) -> Result<Option<HealingAction>, ClusterError> {
     let api: Api<HealingAction> = Api::namespaced(context.reads.clone(), &action.namespace().unwrap_or_default());
     let live = within(REQUEST_DEADLINE, api.get_opt(&action.name_any())).await?;
     Ok(live.filter(|live| live.uid() == action.uid()))
 }
 
-/// Everything the next step depends on, and the version that was read of the object that
-/// the action writes.
-pub(super) async fn world(
+/// Everything but the action, and the version that was read of the object that it writes.
+async fn world(
     action: &HealingAction,
     facts: &Facts,
     context: &Context,
@@ -30,7 +63,40 @@ pub(super) async fn world(
     let namespace = action.namespace().unwrap_or_default();
     let key = ledger::policy_of(action);
     let target = ledger::object(&action.spec.target);
-    let policy = policy(action, &namespace, context).await?;
+    let subject = ledger::object(&action.spec.subject);
+    let scope = facts.action.scope();
+    // Once executed, the target is gone for good or going, or it is one of many: its
+    // workload is what counts.
+    let target_counts = match facts.state {
+        State::Pending | State::Running => true,
+        State::Settling => !scope.is_workload(),
+        State::Verifying | State::Finished(_) => false,
+    };
+    let subject_counts = scope.is_workload() || !matches!(facts.state, State::Pending | State::Running);
+    let is_own_subject = target.uid == subject.uid;
+    let target_read = async {
+        if target_counts && !(is_own_subject && subject_counts) {
+            live::target(&context.reads, &namespace, &target).await
+        } else {
+            Ok(None)
+        }
+    };
+    let subject_read = async {
+        if subject_counts {
+            live::workload(&context.reads, &namespace, &subject, &facts.action, &facts.uid).await
+        } else {
+            Ok(live::Workload::of_no_concern(LiveSubject::Restored))
+        }
+    };
+    let overlaps = async {
+        match facts.state {
+            State::Pending => earlier_overlaps(action, &namespace, context).await,
+            _ => Ok(false),
+        }
+    };
+    let policy = policy(action, &namespace, context);
+    let (policy, found, workload, earlier_overlaps) = try_join4(policy, target_read, subject_read, overlaps).await?;
+
     let standing = match &policy {
         Some(policy) if policy.spec.suspend || context.is_held(&namespace) => PolicyStanding::Suspended,
         Some(policy) if policy.spec.mode == Mode::Enforce => PolicyStanding::Enforces,
@@ -40,41 +106,27 @@ pub(super) async fn world(
     let selector = policy.map(|policy| Selector::try_from(policy.spec.target.selector));
     let chosen_by = selector.as_ref().and_then(|selector| selector.as_ref().ok());
     let known = known(&namespace, &target, chosen_by, context);
-    let scope = facts.action.scope();
-    let live_target = match facts.state {
-        // Once executed, the target is gone for good or going, or it is one of many: its
-        // workload is what counts.
-        State::Verifying | State::Finished(_) => LiveTarget::Gone,
-        State::Settling if scope.is_workload() => LiveTarget::Gone,
+    let found = if is_own_subject && subject_counts { workload.found } else { found };
+    let target_stands = match found.filter(|_| target_counts) {
+        None => LiveTarget::Gone,
         // A selector that is none chooses nothing.
-        _ if matches!(selector, Some(Err(_))) => LiveTarget::NotSelected,
-        _ => match live::target(&context.reads, &namespace, &target, chosen_by).await? {
+        Some(_) if matches!(selector, Some(Err(_))) => LiveTarget::NotSelected,
+        Some(found) => match found.standing(chosen_by) {
             LiveTarget::Present => marked(known.as_ref(), scope, context),
             other => other,
         },
     };
-    let live::Workload { subject, field, progress_deadline, version } = match facts.state {
-        State::Pending | State::Running if !scope.is_workload() => live::Workload::of_no_concern(LiveSubject::Restored),
-        _ => {
-            let subject = ledger::object(&action.spec.subject);
-            live::workload(&context.reads, &namespace, &subject, &facts.action, &facts.uid).await?
-        }
-    };
-    let earlier_overlaps = match facts.state {
-        State::Pending => earlier_overlaps(action, &namespace, context).await?,
-        _ => false,
-    };
     let world = World {
         policy: standing,
-        target: live_target,
-        subject,
-        field: if taken_over(facts, known.as_ref()) { LiveField::Disowned } else { field },
-        progress_deadline,
+        target: target_stands,
+        subject: workload.subject,
+        field: if taken_over(facts, known.as_ref()) { LiveField::Disowned } else { workload.field },
+        progress_deadline: workload.progress_deadline,
         earlier_overlaps,
         firing: context.board.is_firing(&key, &action.spec.policy.uid, &target.uid, context.now()),
         verdict: context.board.verdict(&key, &action.name_any()),
     };
-    Ok((world, version))
+    Ok((world, workload.version))
 }
 
 /// The target as the caches know it.

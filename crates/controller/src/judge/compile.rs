@@ -142,6 +142,7 @@ pub(crate) fn compile(
         suspended: spec.suspend,
         hash: hash.clone(),
         interval,
+        phase: phase(&(&promql.source.name, query.text()), interval),
         breach_for: spec
             .condition
             .breach_for
@@ -284,6 +285,14 @@ fn digest(value: &impl Serialize) -> String {
     Sha256::digest(json).iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
+/// Where in each interval those look who ask this: at the same place in every process,
+/// together with those who ask the same, and the others spread evenly over it.
+fn phase(asked: &impl Serialize, interval: SignedDuration) -> SignedDuration {
+    let place = u64::from_str_radix(&digest(asked), 16).unwrap_or_default();
+    let nanos = i128::from(place).checked_rem(interval.as_nanos()).unwrap_or_default();
+    SignedDuration::try_from_nanos_i128(nanos).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -418,5 +427,22 @@ mod tests {
         assert_ne!(sound, hash(json!({"condition": {"for": "1m"}})));
         assert_ne!(sound, hash(json!({"target": {"selector": {"matchLabels": {"app": "other"}}}})));
         assert_ne!(sound, hash(json!({"steps": [{"action": {"deletePod": {}}, "attempts": 2}]})));
+    }
+
+    #[test]
+    fn those_who_ask_the_same_look_together_and_the_others_at_any_time() {
+        let phase = |bound: u32, interval: &str| {
+            let query = format!("up{{namespace=\"shop\"}} > {bound}");
+            compiled(&json!({"condition": {"promql": {"query": query}}, "interval": interval})).unwrap().policy.phase
+        };
+        assert_eq!(phase(5, "30s"), phase(5, "30s"));
+        let interval = SignedDuration::from_secs(30);
+        let phases: Vec<SignedDuration> = (0..300).map(|bound| phase(bound, "30s")).collect();
+        assert!(phases.iter().all(|phase| !phase.is_negative() && *phase < interval));
+        for third in 0..3 {
+            let (from, to) = (interval / 3 * third, interval / 3 * (third + 1));
+            let within = phases.iter().filter(|phase| (from..to).contains(phase)).count();
+            assert!((60..140).contains(&within), "{within} of 300 in a third");
+        }
     }
 }

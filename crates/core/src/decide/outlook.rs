@@ -100,7 +100,7 @@ pub(super) fn names(inputs: Inputs<'_>, memory: &Memory) -> BTreeMap<Uid, String
 /// grid, the end of a refusal and the end of a timer. More than zero, at most
 /// the interval.
 ///
-/// All policies of one interval share the grid, so that equal queries coincide.
+/// Policies of one interval and phase share the grid, so that equal queries coincide.
 ///
 /// What ends between the observation and `now` was missed by a hair: an observation a
 /// few milliseconds short of `for` must not cost a whole interval. Only a new one can
@@ -122,14 +122,14 @@ pub(super) fn next_check(inputs: Inputs<'_>, memory: &Memory, refusals: &[Refuse
         .chain(verify_by)
         .filter(|at| *at > inputs.observation.at)
         .map(|at| elapsed(now, at))
-        .chain([to_next_grid_point(now, interval)])
+        .chain([to_next_grid_point(now, interval, inputs.policy.phase)])
         .min()
         .unwrap_or(interval)
         .clamp(SHORTEST_WAIT, interval)
 }
 
-fn to_next_grid_point(now: Timestamp, interval: SignedDuration) -> SignedDuration {
-    let into = now.as_nanosecond().rem_euclid(interval.as_nanos().max(1));
+fn to_next_grid_point(now: Timestamp, interval: SignedDuration, phase: SignedDuration) -> SignedDuration {
+    let into = (now.as_nanosecond() - phase.as_nanos()).rem_euclid(interval.as_nanos().max(1));
     let nanos = interval.as_nanos().saturating_sub(into);
     SignedDuration::try_from_nanos_i128(nanos).unwrap_or(interval)
 }

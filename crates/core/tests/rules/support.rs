@@ -51,6 +51,7 @@ pub fn policy() -> Policy {
         min_age: seconds(0),
         signal_window: seconds(45),
         reset_at: None,
+        phase: SignedDuration::ZERO,
         longest_gap: seconds(45),
         suspended: false,
         hash: "rule".into(),
