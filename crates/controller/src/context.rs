@@ -17,7 +17,7 @@ use crate::announce::Announcer;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::executor::Patience;
-use crate::judge::{Compiled, Desk};
+use crate::judge::{Compiled, Conditions, Desk};
 use crate::leadership::Leadership;
 use crate::ledger::Book;
 use crate::metrics::Metrics;
@@ -49,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) board: Board,
     /// What the judge remembers from look to look.
     pub(crate) desk: Desk,
+    /// The conditions that are being asked.
+    pub(crate) conditions: Conditions,
     /// Held while a reservation is decided and recorded: one at a time in this process.
     pub(crate) reserving: tokio::sync::Mutex<()>,
     /// Which refused effects wait before they are tried again.

@@ -12,6 +12,7 @@ mod reserve;
 mod restore;
 mod scene;
 mod tell;
+mod together;
 mod words;
 
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use crate::context::Context;
 pub(crate) use collect::COUNTED_AT_MOST;
 use compile::CompileError;
 pub(crate) use compile::Compiled;
+pub(crate) use observe::Conditions;
 use pace::Pace;
 use record::Urgency;
 
@@ -206,22 +208,18 @@ async fn judge(
         debug!(policy = %key, why, "nothing is reserved");
         Decision { reservations: Vec::new(), ..decision }
     } else {
+        // That a target fires is there to see before anything is begun because of it.
+        // That it cannot be shown must not keep the sick from being healed.
+        if let Err(error) =
+            record::record(policy, &compiled, &observation, &decision, Urgency::Now, standing, context).await
+        {
+            warn!(policy = %key, %error, "cannot write the status before a reservation");
+        }
         // What is known stays known even when nothing can be reserved: running actions
         // wait for their verdicts, and what was told is not told again.
         context.board.post(key.clone(), posting(&compiled, policy, &observation, &decision));
         standing.memory = decision.memory.clone();
-        // That a target fires is there to see before anything is done because of it. Both
-        // are on their way at once: nothing begins before the record is read again, and that
-        // it cannot be shown must not keep the sick from being healed.
-        let memory = &decision.memory;
-        let (told, reserved) = tokio::join!(
-            record::record(policy, &compiled, &observation, &decision, Urgency::Now, standing, context),
-            reserve::reserve(policy, &compiled, memory, &observation, context)
-        );
-        if let Err(error) = told {
-            warn!(policy = %key, %error, "cannot write the status before a reservation");
-        }
-        match reserved {
+        match reserve::reserve(policy, &compiled, &standing.memory, &observation, context).await {
             Ok(decision) => decision,
             Err(error) => {
                 standing.observation = Some(observation);

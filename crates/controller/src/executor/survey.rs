@@ -95,7 +95,8 @@ async fn world(
         }
     };
     let policy = policy(action, &namespace, context);
-    let (policy, found, workload, earlier_overlaps) = try_join4(policy, target_read, subject_read, overlaps).await?;
+    let reads = try_join4(policy, target_read, subject_read, overlaps);
+    let (policy, found, workload, earlier_overlaps) = Box::pin(reads).await?;
 
     let standing = match &policy {
         Some(policy) if policy.spec.suspend || context.is_held(&namespace) => PolicyStanding::Suspended,

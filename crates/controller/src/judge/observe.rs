@@ -2,25 +2,44 @@
 //! value as well. Needs no client of the cluster.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use prunella_core::decide::Question;
 use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Unknown, UnknownReason};
+use prunella_signals::Prometheus;
 
 use super::Compiled;
+use super::together::Together;
 use crate::context::Context;
 use crate::metrics::ResultLabels;
 
 /// The longest time one query may take.
 const LONGEST: Duration = Duration::from_secs(10);
 
+/// A condition as it is asked: which source, what, and within what time.
+type Condition = (String, String, Duration);
+/// The conditions that are being asked.
+pub(crate) type Conditions = Together<Condition, (Timestamp, Answer)>;
+
 /// Asks for whom the condition is breached.
 pub(super) async fn breach(compiled: &Compiled, context: &Context) -> Observation {
-    // The instant before asking: the server evaluates later, so nothing is taken
-    // for longer than it was.
-    let at = context.now();
-    let breach = ask(compiled, compiled.query.text(), context).await;
+    let begun = Instant::now();
+    let query = compiled.query.text();
+    let deadline = deadline(compiled);
+    let asked = context.conditions.ask((compiled.source.clone(), query.to_owned(), deadline), || {
+        let (clock, query) = (context.clock.clone(), query.to_owned());
+        let source = context.sources.get(&compiled.source);
+        async move {
+            // The instant before asking: the server evaluates later, so nothing is taken
+            // for longer than it was.
+            let at = clock.now();
+            (at, put(source, &query, deadline).await)
+        }
+    });
+    let (at, breach) = asked.await;
+    count(&breach, begun, context);
     Observation { at, breach, evidence: None, history: None, freshness: BTreeMap::new() }
 }
 
@@ -64,13 +83,22 @@ async fn freshness(compiled: &Compiled, pins: &Labels, context: &Context) -> Fre
 
 async fn ask(compiled: &Compiled, query: &str, context: &Context) -> Answer {
     let begun = Instant::now();
-    let answer = match context.sources.get(&compiled.source) {
-        Ok(source) => source.instant(query, deadline(compiled)).await,
+    let answer = put(context.sources.get(&compiled.source), query, deadline(compiled)).await;
+    count(&answer, begun, context);
+    answer
+}
+
+/// Puts a query to a source, if there is one.
+async fn put(source: Result<Arc<Prometheus>, String>, query: &str, deadline: Duration) -> Answer {
+    match source {
+        Ok(source) => source.instant(query, deadline).await,
         Err(message) => Answer::unknown(UnknownReason::SourceNotReady, message),
-    };
+    }
+}
+
+fn count(answer: &Answer, begun: Instant, context: &Context) {
     context.metrics.evaluation_seconds.observe(begun.elapsed().as_secs_f64());
     context.metrics.evaluations.get_or_create_owned(&ResultLabels { result: answer.as_str() }).inc();
-    answer
 }
 
 /// A query must not outlast the interval: the next one would be due.

@@ -129,7 +129,7 @@ pub(super) fn next_check(inputs: Inputs<'_>, memory: &Memory, refusals: &[Refuse
 }
 
 fn to_next_grid_point(now: Timestamp, interval: SignedDuration, phase: SignedDuration) -> SignedDuration {
-    let into = (now.as_nanosecond() - phase.as_nanos()).rem_euclid(interval.as_nanos().max(1));
+    let into = now.as_nanosecond().saturating_sub(phase.as_nanos()).rem_euclid(interval.as_nanos().max(1));
     let nanos = interval.as_nanos().saturating_sub(into);
     SignedDuration::try_from_nanos_i128(nanos).unwrap_or(interval)
 }
