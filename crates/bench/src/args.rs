@@ -59,7 +59,7 @@ impl Args {
     /// How much of everything.
     pub(crate) fn size(&self) -> Size {
         if self.quick {
-            Size { samples: 20, latency: vec![10, 100], policies: 200, window: 20, memory: vec![100, 1_000], pods: 500 }
+            Size { samples: 50, latency: vec![10, 100], policies: 200, window: 20, memory: vec![100, 1_000], pods: 500 }
         } else {
             Size {
                 samples: 100,

@@ -32,6 +32,8 @@ pub(crate) enum Way {
 const LOST_AFTER: Duration = Duration::from_mins(1);
 /// Older than the samples that count at the testbed's scrape interval.
 const OLD_ENOUGH: SignedDuration = SignedDuration::from_secs(50);
+/// How often scrapes and rules are given other places in their second.
+const DRAWS: usize = 5;
 /// How often the request log is read on.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -86,7 +88,7 @@ pub(crate) async fn measure(
         let more = number.saturating_sub(PATIENT_COUNT);
         let controller = ground.controller().await?;
         let before = ground.evaluations(&controller).await?;
-        prometheus::configure(ground, more).await?;
+        prometheus::configure(ground, more, 0).await?;
         let query = policies::quiet_query;
         policies::create_quiet(&ground.client, quiet..more, QUIET_INTERVAL, query, console).await?;
         ground.until_evaluated(&controller, before, more - quiet).await?;
@@ -131,16 +133,22 @@ async fn until_judged(ground: &Ground) -> Result<()> {
 }
 
 /// Every patient falls sick for one path and for the other by turns, all patients at once:
-/// so the faults come at any time, and no path has the machine to itself.
+/// so the faults come at any time, and no path has the machine to itself. Now and then
+/// scrapes and rules are given other places in their second: what is between them and the
+/// looks of a policy stays the same else, and ten of these are few.
 async fn round(ground: &Ground, policies: usize, samples: usize) -> Result<Latency> {
     let journal = Journal::open(&ground.testbed)?;
-    let each = samples.div_ceil(PATIENT_COUNT);
+    let each = samples.div_ceil(PATIENT_COUNT * DRAWS);
     let names: Vec<String> = policies::patients().collect();
-    let all = try_join_all(names.iter().enumerate().map(|(number, name)| {
-        let first = if number % 2 == 0 { [Way::Ours, Way::Classic] } else { [Way::Classic, Way::Ours] };
-        patient(ground, &journal, name, first, each)
-    }))
-    .await?;
+    let mut all = Vec::new();
+    for draw in 1..=DRAWS {
+        prometheus::configure(ground, policies.saturating_sub(PATIENT_COUNT), draw).await?;
+        let drawn = try_join_all(names.iter().enumerate().map(|(number, name)| {
+            let first = if number % 2 == 0 { [Way::Ours, Way::Classic] } else { [Way::Classic, Way::Ours] };
+            patient(ground, &journal, name, first, each)
+        }));
+        all.extend(drawn.await?);
+    }
     let of = |way| all.iter().flatten().filter(|(by, _)| *by == way).map(|(_, seconds)| *seconds).collect::<Vec<_>>();
     Ok(Latency { policies, classic: Spread::of(&of(Way::Classic)), ours: Spread::of(&of(Way::Ours)) })
 }

@@ -62,7 +62,7 @@ impl Memory {
 /// # Errors
 /// When something cannot be created or asked.
 pub(crate) async fn measure(ground: &Ground, numbers: &[usize], pods: usize, console: &Console) -> Result<Memory> {
-    prometheus::configure(ground, 0).await?;
+    prometheus::configure(ground, 0, 0).await?;
     let controller = ground.restart_controller().await?;
     let idle_kb = settled(&controller).await?;
     let program_kb = proc::program_kb(controller.pid)?;

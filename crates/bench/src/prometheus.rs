@@ -95,14 +95,15 @@ fn sum(page: &str, metric: &str) -> f64 {
 
 /// Has the gauges scraped every second, and the alerts of the classic path sent to the
 /// webhook: an alert for each patient, judged every second, and as many as there are
-/// quiet policies.
+/// quiet policies. `draw` tells apart what is spread over the second by its name: with
+/// another one every scrape and every rule has another place in it.
 ///
 /// # Errors
 /// When a server does not take it, or the gauges do not appear.
-pub(crate) async fn configure(ground: &Ground, quiet: usize) -> Result<()> {
+pub(crate) async fn configure(ground: &Ground, quiet: usize, draw: usize) -> Result<()> {
     let layout = ground.testbed.layout();
-    write(&layout.scrape_files().join("bench.json"), &scrapes(ground))?;
-    write(&layout.rule_files().join("bench.json"), &rules(quiet))?;
+    write(&layout.scrape_files().join("bench.json"), &scrapes(ground, draw))?;
+    write(&layout.rule_files().join("bench.json"), &rules(quiet, draw))?;
     let webhook = format!("http://{}{}", ground.address, webhook::PATH);
     write(&layout.alertmanager_config(), &routing(&webhook))?;
     ground.prometheus.reload().await?;
@@ -116,23 +117,26 @@ pub(crate) async fn configure(ground: &Ground, quiet: usize) -> Result<()> {
     .await
 }
 
-fn scrapes(ground: &Ground) -> Value {
+fn scrapes(ground: &Ground, draw: usize) -> Value {
     let target = |path: String| json!({"targets": [ground.address.to_string()], "labels": {"__metrics_path__": path}});
     let pages = policies::patients().map(|name| format!("/fault/{name}")).chain(["/quiet".to_owned()]);
     json!({"scrape_configs": [{
         "job_name": "bench",
         "scrape_interval": "1s",
         "scrape_timeout": "1s",
+        "params": {"draw": [draw.to_string()]},
         "static_configs": pages.map(target).collect::<Vec<_>>(),
     }]})
 }
 
-fn rules(quiet: usize) -> Value {
+fn rules(quiet: usize, draw: usize) -> Value {
     let alert = |expr: String| json!({"alert": "Sick", "expr": expr});
     let sick =
         |name: &str| alert(format!("{FAULT}{{way=\"classic\",namespace=\"{PATIENTS}\",deployment=\"{name}\"}} > 0"));
     // A group each: groups are spread over the interval, like scrapes.
-    let patients = policies::patients().map(|name| json!({"name": name, "interval": "1s", "rules": [sick(&name)]}));
+    let group = |name: &str| format!("{name}-{draw}");
+    let patients =
+        policies::patients().map(|name| json!({"name": group(&name), "interval": "1s", "rules": [sick(&name)]}));
     let never = (0..quiet).map(|number| alert(policies::quiet_query(number)));
     let quiet = json!({"name": "quiet", "interval": QUIET_INTERVAL, "rules": never.collect::<Vec<_>>()});
     json!({"groups": patients.chain([quiet]).collect::<Vec<_>>()})

@@ -78,7 +78,7 @@ impl Window {
 /// When something cannot be asked.
 pub(crate) async fn measure(ground: &Ground, load: Load, seconds: u64, console: &Console) -> Result<Window> {
     let Load { policies, queries, interval_seconds } = load;
-    prometheus::configure(ground, 0).await?;
+    prometheus::configure(ground, 0, 0).await?;
     let controller = ground.restart_controller().await?;
     console.say(&format!("{seconds} s without a policy"));
     let idle = Spent::over(ground, &controller, seconds).await?;

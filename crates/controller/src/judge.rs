@@ -57,7 +57,8 @@ const STALLED_AGAIN: Duration = Duration::from_mins(10);
 /// What the judge remembers of its policies from look to look.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
-    standings: Mutex<HashMap<PolicyKey, Standing>>,
+    /// Boxed: half the places of a map are empty.
+    standings: Mutex<HashMap<PolicyKey, Box<Standing>>>,
 }
 
 /// What is remembered of one policy.
@@ -114,11 +115,11 @@ impl Standing {
 
 impl Desk {
     /// Takes a policy's standing out; one object is never reconciled twice at once.
-    fn take(&self, key: &PolicyKey) -> Standing {
+    fn take(&self, key: &PolicyKey) -> Box<Standing> {
         self.standings.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
     }
 
-    fn put(&self, key: &PolicyKey, standing: Standing) {
+    fn put(&self, key: &PolicyKey, standing: Box<Standing>) {
         self.standings.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), standing);
     }
 

@@ -45,6 +45,8 @@ use crate::{admin, executor, judge, sources};
 /// minute that Kubernetes gives a pod.
 const FINISH: Duration = Duration::from_secs(20);
 
+/// How many objects a list gives at once.
+const PAGE: u32 = 50;
 /// Where kubectl keeps a second copy of what was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The status of what is not served.
@@ -254,7 +256,9 @@ where
 {
     let writer = Writer::<K>::default();
     let reader = writer.as_reader();
-    let objects = watcher(api, watch_config()).modify(|object| slim(object.meta_mut())).reflect(writer);
+    // While a page is read, all that is dropped of its objects takes its place between
+    // what is kept.
+    let objects = watcher(api, watch_config().page_size(PAGE)).modify(|object| slim(object.meta_mut())).reflect(writer);
     Controller::for_stream(objects.applied_objects(), reader)
 }
 
