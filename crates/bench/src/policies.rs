@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
-use prunella_api::HealingPolicy;
+use prunella_api::{HealingAction, HealingPolicy};
 use serde_json::{Value, json};
 
 use crate::console::Console;
@@ -107,15 +107,20 @@ async fn create(client: &Client, namespace: &str, name: &str, spec: Value) -> Re
     Ok(())
 }
 
-/// Removes every policy of a namespace.
+/// Removes every policy of a namespace, and what they have done, which would else be kept
+/// for a day.
 ///
 /// # Errors
 /// When they stay.
 pub(crate) async fn delete_all(client: &Client, namespace: &str) -> Result<()> {
-    let api: Api<HealingPolicy> = Api::namespaced(client.clone(), namespace);
-    api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.context("cannot delete policies")?;
-    eventually(PATIENCE, "the policies to go", async || {
-        let left = api.list_metadata(&ListParams::default().limit(1)).await?.items.len();
+    let policies: Api<HealingPolicy> = Api::namespaced(client.clone(), namespace);
+    let actions: Api<HealingAction> = Api::namespaced(client.clone(), namespace);
+    let (delete, all) = (DeleteParams::default(), ListParams::default());
+    policies.delete_collection(&delete, &all).await.context("cannot delete policies")?;
+    actions.delete_collection(&delete, &all).await.context("cannot delete actions")?;
+    eventually(PATIENCE, "policies and actions to go", async || {
+        let some = ListParams::default().limit(1);
+        let left = policies.list_metadata(&some).await?.items.len() + actions.list_metadata(&some).await?.items.len();
         anyhow::ensure!(left == 0, "some are left");
         Ok(())
     })

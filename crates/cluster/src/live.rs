@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use futures::future::try_join;
+use futures::future::join;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -119,12 +119,14 @@ pub async fn workload(
             _ => Ok(None),
         }
     };
-    let (seen, minimum) = try_join(read(client, namespace, subject), minimum).await?;
-    let Some(seen) = seen else { return Ok(Workload::of_no_concern(LiveSubject::Gone)) };
+    let (seen, minimum) = join(read(client, namespace, subject), minimum).await;
+    let Some(seen) = seen? else { return Ok(Workload::of_no_concern(LiveSubject::Gone)) };
     let found = seen.found;
     if seen.wanted < 1 {
         return Ok(Workload { found, ..Workload::of_no_concern(LiveSubject::Gone) });
     }
+    // Only now: of a workload that is gone its autoscaler is no concern.
+    let minimum = minimum?;
     let mut version = seen.version;
     let (whole, field) = match action {
         Action::DeletePod { .. } => (seen.ready >= seen.wanted, LiveField::None),

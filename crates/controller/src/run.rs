@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use kube::api::ObjectMeta;
 use kube::client::ClientBuilder;
@@ -258,8 +258,24 @@ where
     let reader = writer.as_reader();
     // While a page is read, all that is dropped of its objects takes its place between
     // what is kept.
-    let objects = watcher(api, watch_config().page_size(PAGE)).modify(|object| slim(object.meta_mut())).reflect(writer);
-    Controller::for_stream(objects.applied_objects(), reader)
+    let (listed, lists) = mpsc::unbounded_channel();
+    let objects = watcher(api, watch_config().page_size(PAGE))
+        .modify(|object| slim(object.meta_mut()))
+        .reflect(writer)
+        .inspect_ok(move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                // The receiver is gone only while shutting down.
+                let _ = listed.send(());
+            }
+        });
+    // What a new list shows is in the store when the list is whole, and not when it is
+    // shown: who was looked for in vain before is looked for again.
+    Controller::for_stream(objects.applied_objects(), reader).reconcile_all_on(received(lists))
+}
+
+/// What comes through a channel.
+fn received<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
+    futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|one| (one, receiver)) })
 }
 
 /// Who has set which field, and what was applied last: other people's bookkeeping.
@@ -278,14 +294,13 @@ where
     K: kube::Resource<DynamicType = ()> + Send + 'static,
     DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
 {
-    futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|one| (one, receiver)) })
-        .map(|one| {
-            let guarded = ObjectRef::new(&one.name);
-            match one.namespace {
-                Some(namespace) => guarded.within(&namespace),
-                None => guarded,
-            }
-        })
+    received(receiver).map(|one| {
+        let guarded = ObjectRef::new(&one.name);
+        match one.namespace {
+            Some(namespace) => guarded.within(&namespace),
+            None => guarded,
+        }
+    })
 }
 
 /// Polls a controller to its end. Its errors are told, never dropped.

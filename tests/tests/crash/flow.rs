@@ -124,7 +124,7 @@ fn told(reason: &str, condition: &str) -> String {
     format!(r#""reason":"{reason}","status":"True","type":"{condition}""#)
 }
 
-/// It arrives when the controller has long given it up, after ten seconds.
+/// It arrives when the controller has long given it up, after five seconds.
 const LATE: Fate = Fate::Stall { millis: Some(12_000) };
 
 /// What befalls one write of a heal.
@@ -200,9 +200,10 @@ impl Trouble {
         self.write == Write::Evict && matches!(self.fate, Fate::Stall { .. })
     }
 
-    /// The rule that brings it about, once.
+    /// The rule that brings it about: once, or until it is too late to begin.
     pub(crate) fn rule(self, lane: &str, gun: &[String]) -> Rule {
         let kill = self.killed.then(|| Kill::Command(gun.to_vec()));
-        Rule { kill, ..Rule::new(self.write.on(lane), self.fate) }
+        let times = if self.expires() { 2 } else { 1 };
+        Rule { kill, times, ..Rule::new(self.write.on(lane), self.fate) }
     }
 }

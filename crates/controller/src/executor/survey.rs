@@ -35,14 +35,22 @@ pub(super) struct Survey {
 /// read anew.
 pub(super) async fn survey(seen: &HealingAction, context: &Context) -> Result<Option<Survey>, ExecuteError> {
     let facts = ledger::facts(seen)?;
-    let (live, read) = tokio::join!(action(seen, context), world(seen, &facts, context));
+    let read = async {
+        match facts.state {
+            State::Finished(_) => None,
+            _ => Some(world(seen, &facts, context).await),
+        }
+    };
+    let (live, read) = tokio::join!(action(seen, context), read);
     let Some(action) = live.map_err(ExecuteError::Survey)? else { return Ok(None) };
-    let is_as_seen = action.resource_version() == seen.resource_version();
     let facts = ledger::facts(&action)?;
     if matches!(facts.state, State::Finished(_)) {
         return Ok(Some(Survey { action, facts, world: None, version: None }));
     }
-    let read = if is_as_seen { read } else { world(&action, &facts, context).await };
+    let read = match read {
+        Some(read) if action.resource_version() == seen.resource_version() => read,
+        _ => world(&action, &facts, context).await,
+    };
     let (world, version) = read.map_err(ExecuteError::Survey)?;
     Ok(Some(Survey { action, facts, world: Some(world), version }))
 }

@@ -300,6 +300,10 @@ mod tests {
 
     /// Compiles a sound policy in namespace `shop` with `change` merged into its spec.
     fn compiled(change: &serde_json::Value) -> Result<Compiled, CompileError> {
+        compiled_as("web", change)
+    }
+
+    fn compiled_as(name: &str, change: &serde_json::Value) -> Result<Compiled, CompileError> {
         let mut spec = json!({
             "condition": {"promql": {"query": "up{namespace=\"shop\"} > 5"}},
             "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}},
@@ -308,7 +312,7 @@ mod tests {
         merge(&mut spec, change);
         let object = json!({
             "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
-            "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
+            "metadata": {"name": name, "namespace": "shop"}, "spec": spec,
         });
         let cap = SubjectCap { count: 5, window: SignedDuration::from_hours(1) };
         compile(&serde_json::from_value(object).unwrap(), &Sources::new(), cap)
@@ -431,13 +435,14 @@ mod tests {
 
     #[test]
     fn those_who_ask_the_same_look_together_and_the_others_at_any_time() {
-        let phase = |bound: u32, interval: &str| {
+        let phase = |name: &str, bound: u32| {
             let query = format!("up{{namespace=\"shop\"}} > {bound}");
-            compiled(&json!({"condition": {"promql": {"query": query}}, "interval": interval})).unwrap().policy.phase
+            let change = json!({"condition": {"promql": {"query": query}}, "interval": "30s"});
+            compiled_as(name, &change).unwrap().policy.phase
         };
-        assert_eq!(phase(5, "30s"), phase(5, "30s"));
+        assert_eq!(phase("one", 5), phase("another", 5));
         let interval = SignedDuration::from_secs(30);
-        let phases: Vec<SignedDuration> = (0..300).map(|bound| phase(bound, "30s")).collect();
+        let phases: Vec<SignedDuration> = (0..300).map(|bound| phase("web", bound)).collect();
         assert!(phases.iter().all(|phase| !phase.is_negative() && *phase < interval));
         for third in 0..3 {
             let (from, to) = (interval / 3 * third, interval / 3 * (third + 1));

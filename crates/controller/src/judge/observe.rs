@@ -2,9 +2,11 @@
 //! value as well. Needs no client of the cluster.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use prunella_core::decide::Question;
 use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Unknown, UnknownReason};
@@ -12,35 +14,45 @@ use prunella_signals::Prometheus;
 
 use super::Compiled;
 use super::together::Together;
+use crate::clock::Clock;
 use crate::context::Context;
 use crate::metrics::ResultLabels;
 
+/// What is said of an answer at which the program failed.
+const NOT_READ: &str = "the answer could not be read: this is a bug, please report it with the lines above in the log";
 /// The longest time one query may take.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// A condition as it is asked: which source, what, and within what time.
-type Condition = (String, String, Duration);
+/// A condition as it is asked: by which client, what, and within what time. The client's
+/// address tells it from its successor after a change of the source: it is kept for as
+/// long as it asks.
+type Condition = (usize, String, Duration);
 /// The conditions that are being asked.
 pub(crate) type Conditions = Together<Condition, (Timestamp, Answer)>;
 
 /// Asks for whom the condition is breached.
 pub(super) async fn breach(compiled: &Compiled, context: &Context) -> Observation {
     let begun = Instant::now();
-    let query = compiled.query.text();
-    let deadline = deadline(compiled);
-    let asked = context.conditions.ask((compiled.source.clone(), query.to_owned(), deadline), || {
-        let (clock, query) = (context.clock.clone(), query.to_owned());
-        let source = context.sources.get(&compiled.source);
-        async move {
-            // The instant before asking: the server evaluates later, so nothing is taken
-            // for longer than it was.
-            let at = clock.now();
-            (at, put(source, &query, deadline).await)
+    let (at, breach) = match context.sources.get(&compiled.source) {
+        Ok(source) => {
+            let (query, deadline) = (compiled.query.text().to_owned(), deadline(compiled));
+            let condition = (Arc::as_ptr(&source).addr(), query.clone(), deadline);
+            let clock = context.clock.clone();
+            context.conditions.ask(condition, || ask_for_all(source, query, deadline, clock)).await
         }
-    });
-    let (at, breach) = asked.await;
+        Err(message) => (context.now(), Answer::unknown(UnknownReason::SourceNotReady, message)),
+    };
     count(&breach, begun, context);
     Observation { at, breach, evidence: None, history: None, freshness: BTreeMap::new() }
+}
+
+/// Asks on behalf of all that ask the same, and tells when: the instant before asking. The
+/// server evaluates later, so nothing is taken for longer than it was.
+async fn ask_for_all(source: Arc<Prometheus>, query: String, deadline: Duration, clock: Clock) -> (Timestamp, Answer) {
+    let at = clock.now();
+    let answer = AssertUnwindSafe(source.instant(&query, deadline)).catch_unwind().await;
+    // A panic is nobody else's: whoever joined must not fall with it.
+    (at, answer.unwrap_or_else(|_| Answer::unknown(UnknownReason::Malformed, NOT_READ)))
 }
 
 /// Answers one question of the judgement.
@@ -83,17 +95,12 @@ async fn freshness(compiled: &Compiled, pins: &Labels, context: &Context) -> Fre
 
 async fn ask(compiled: &Compiled, query: &str, context: &Context) -> Answer {
     let begun = Instant::now();
-    let answer = put(context.sources.get(&compiled.source), query, deadline(compiled)).await;
+    let answer = match context.sources.get(&compiled.source) {
+        Ok(source) => source.instant(query, deadline(compiled)).await,
+        Err(message) => Answer::unknown(UnknownReason::SourceNotReady, message),
+    };
     count(&answer, begun, context);
     answer
-}
-
-/// Puts a query to a source, if there is one.
-async fn put(source: Result<Arc<Prometheus>, String>, query: &str, deadline: Duration) -> Answer {
-    match source {
-        Ok(source) => source.instant(query, deadline).await,
-        Err(message) => Answer::unknown(UnknownReason::SourceNotReady, message),
-    }
 }
 
 fn count(answer: &Answer, begun: Instant, context: &Context) {

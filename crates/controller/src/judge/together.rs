@@ -20,37 +20,39 @@ impl<K: Eq + Hash + Clone, A: Clone + Send + Sync + 'static> Together<K, A> {
     where
         F: Future<Output = A> + Send + 'static,
     {
-        let (asked, is_first) = self.join(&question, ask);
-        let answer = asked.await;
-        // What is answered is under way no longer: it must not be given to those who ask
-        // only now, and for whom it would be old news.
-        if is_first {
-            self.under_way().remove(&question);
+        let answer = self.join(&question, ask).await;
+        let mut under_way = self.under_way();
+        if under_way.get(&question).is_some_and(|asked| still_open(asked).is_none()) {
+            under_way.remove(&question);
         }
         answer
     }
 
-    fn join<F>(&self, question: &K, ask: impl FnOnce() -> F) -> (Shared<BoxFuture<'static, A>>, bool)
+    fn join<F>(&self, question: &K, ask: impl FnOnce() -> F) -> Shared<BoxFuture<'static, A>>
     where
         F: Future<Output = A> + Send + 'static,
     {
         let mut under_way = self.under_way();
-        let earlier = under_way.get(question).and_then(WeakShared::upgrade);
-        // One that is answered and not yet taken off the list is under way no longer, either.
-        if let Some(earlier) = earlier.filter(|earlier| earlier.peek().is_none()) {
-            return (earlier, false);
+        if let Some(earlier) = under_way.get(question).and_then(still_open) {
+            return earlier;
         }
         let asked = ask().boxed().shared();
         if let Some(weak) = asked.downgrade() {
             under_way.insert(question.clone(), weak);
         }
-        (asked, true)
+        asked
     }
 
     // Nothing can be half done under the lock.
     fn under_way(&self) -> MutexGuard<'_, HashMap<K, WeakShared<BoxFuture<'static, A>>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A question that is not answered yet. To who asks only now an answer that is there
+/// already would be old news.
+fn still_open<A: Clone>(asked: &WeakShared<BoxFuture<'static, A>>) -> Option<Shared<BoxFuture<'static, A>>> {
+    asked.upgrade().filter(|asked| asked.peek().is_none())
 }
 
 impl<K, A> Default for Together<K, A> {
@@ -97,6 +99,16 @@ mod tests {
         assert_eq!((first, second, other), (2, 2, 1), "the other question was answered at once, and alone");
         assert_eq!(together.ask("a", || count(None)).await, 3, "an old answer is given to nobody");
         assert!(together.under_way().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_somebody_has_not_fetched_yet_is_given_to_nobody_new() {
+        let together: Together<&str, usize> = Together::default();
+        let slow = together.join(&"a", || async { 1 });
+        let quick = together.join(&"a", || async { 2 });
+        assert_eq!(quick.await, 1);
+        let late = together.join(&"a", || async { 3 });
+        assert_eq!((slow.await, late.await), (1, 3));
     }
 
     #[tokio::test]

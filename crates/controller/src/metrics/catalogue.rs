@@ -144,7 +144,7 @@ pub(crate) const EVALUATION_SECONDS: Entry = Entry {
     kind: Kind::Histogram,
     help: "How long a look at a source took",
     labels: &[],
-    tells: "From connecting to the last byte. A look that outlasts the policy's interval or 10 s is given up.",
+    tells: "From asking to the last byte; of who asks what another policy is asking already, from then on. A look that outlasts the policy's interval or 10 s is given up.",
     example: "histogram_quantile(0.99, sum by (le) (rate(prunella_evaluation_duration_seconds_bucket[5m]))) > 5",
 };
 pub(crate) const RECONCILE_ERRORS: Entry = Entry {
