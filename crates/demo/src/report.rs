@@ -48,7 +48,9 @@ pub(crate) async fn look_further(ground: &Ground, console: &Console) -> Result<(
     if let Some(testbed) = &ground.testbed {
         console.command(&format!("eval \"$(make -s env TESTBED_NAME={})\"", testbed.layout().name));
     }
-    for words in ["describe healingpolicies", "describe healingactions", "get events --sort-by=.lastTimestamp"] {
+    for words in
+        ["describe healingpolicies", "describe healingactions", "get events --sort-by=.metadata.creationTimestamp"]
+    {
         console.command(&format!("kubectl {words} -n {NAMESPACE}"));
     }
     Ok(())

@@ -82,7 +82,7 @@ async fn a_series_with_the_uid_of_another_object_names_nobody() -> Result<()> {
         let observed = room.until_condition(NAME, "Observed", "False", "NoSeriesMatchesTargets").await?;
         let mend = format!("no selected object is called {NAME} and has the uid 00000000-");
         ensure!(observed.message.contains(&mend), "{}", observed.message);
-        room.until_condition(NAME, "Healthy", "True", "NoTargetSick").await?;
+        room.until_condition(NAME, "Healthy", "Unknown", "NotObserved").await?;
         ensure!(room.actions(NAME).await?.is_empty(), "an action was reserved");
 
         // With its own it is known to be no namesake's, however young it is.

@@ -129,6 +129,10 @@ impl Scene<'_> {
             (true, 0, _) if self.decision.counts.verifying > 0 => {
                 set(Healthy, None, "Verifying", "it is being watched whether the newest action helped".to_owned());
             }
+            // It would look the same if all of them were sick.
+            (true, 0, _) if self.astray().is_some() => {
+                set(Healthy, None, "NotObserved", "the query reaches no target: see Observed".to_owned());
+            }
             (true, 0, _) => set(Healthy, Some(true), "NoTargetSick", "no selected target is sick".to_owned()),
             (true, _, 0) => {
                 let message = format!("{sick} of {selected} selected breached, not yet for long enough");
