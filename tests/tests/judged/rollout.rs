@@ -63,7 +63,7 @@ async fn pods_of_a_rollout_that_is_stuck_are_healed_when_it_has_made_no_progress
         let until = held.blocked_until.context("for ever")?.0;
         let evicted = first_eviction(room).await?;
         println!("begun at {begun}, held back until {until}, evicted at {evicted}");
-        ensure!(evicted >= begun + WITHIN, "evicted {:#} after it began", evicted.duration_since(begun));
+        ensure!(evicted >= begun + WITHIN - ROUNDING, "evicted {:#} after it began", evicted.duration_since(begun));
         ensure!(evicted >= until - ROUNDING, "evicted before {until}");
         let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
         ensure!(action.spec.target.uid == uid_of(&old[0]), "{:?}", action.spec.target);
