@@ -45,7 +45,8 @@ use crate::{admin, executor, judge, sources};
 /// minute that Kubernetes gives a pod.
 const FINISH: Duration = Duration::from_secs(20);
 
-/// How many objects a list gives at once.
+/// How many objects a list gives at once: while a page is read, all that is dropped of its
+/// objects takes its place in memory between what is kept.
 const PAGE: u32 = 50;
 /// Where kubectl keeps a second copy of what was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -256,8 +257,6 @@ where
 {
     let writer = Writer::<K>::default();
     let reader = writer.as_reader();
-    // While a page is read, all that is dropped of its objects takes its place between
-    // what is kept.
     let (listed, lists) = mpsc::unbounded_channel();
     let objects = watcher(api, watch_config().page_size(PAGE))
         .modify(|object| slim(object.meta_mut()))

@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_ask_the_same_look_together_and_the_others_at_any_time() {
+    fn those_who_ask_the_same_look_together_and_the_others_are_spread() {
         let phase = |name: &str, bound: u32| {
             let query = format!("up{{namespace=\"shop\"}} > {bound}");
             let change = json!({"condition": {"promql": {"query": query}}, "interval": "30s"});
