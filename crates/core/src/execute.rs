@@ -16,7 +16,7 @@ mod reason;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::action::{Action, Disruption};
-use crate::ledger::{Outcome, State};
+use crate::ledger::{Outcome, Overlap, State};
 use crate::policy::Mode;
 use crate::target::{NotHealable, Object, Uid};
 use crate::time::{after, elapsed};
@@ -75,8 +75,8 @@ pub struct World {
     pub field: LiveField,
     /// The time without progress after which the workload's own controller gives up.
     pub progress_deadline: Option<SignedDuration>,
-    /// Whether an earlier action overlaps with this one.
-    pub earlier_overlaps: bool,
+    /// How other actions stand in its way.
+    pub overlap: Overlap,
     /// Whether the judge of this process holds the target for firing, by news no
     /// older than two intervals.
     pub firing: bool,
@@ -273,7 +273,7 @@ fn from_pending(facts: &Facts, world: World, now: Timestamp) -> Step {
     if now > facts.start_by {
         return finish(Outcome::Expired, OutcomeReason::StartByPassed);
     }
-    if world.earlier_overlaps {
+    if world.overlap == Overlap::Ahead {
         return finish(Outcome::Cancelled, OutcomeReason::TargetBusy);
     }
     if world.firing { Step::Record(Transition::Begin) } else { Step::Wait(LOOK_AGAIN) }
@@ -311,6 +311,14 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
         PolicyStanding::Gone => return finish(Outcome::Inconclusive, OutcomeReason::PolicyGone),
         PolicyStanding::DryRun => return finish(Outcome::Inconclusive, OutcomeReason::ModeChanged),
         PolicyStanding::Suspended | PolicyStanding::Enforces => {}
+    }
+    // Two leaders may each have begun one before either saw the other's. Whoever is on
+    // record as begun last sees both: the later lets go, and the earlier waits until it has,
+    // or is seen to have acted before it could see this one.
+    match world.overlap {
+        Overlap::Ahead => return finish(Outcome::Inconclusive, OutcomeReason::TargetBusy),
+        Overlap::Beside => return give_up_or(facts, now, Step::Wait(LOOK_AGAIN)),
+        Overlap::None => {}
     }
     // What held before the first try holds before each: a budget may let an eviction
     // through minutes after the pod is well again, or its owner has spoken.

@@ -94,6 +94,18 @@ impl Outcome {
     }
 }
 
+/// How other actions on the same target or its owners stand in the way of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Overlap {
+    /// None does, or only such as have to let this one go first.
+    None,
+    /// A later one is on record as begun. It may have looked before this one was, and act;
+    /// or it looks now, and lets go.
+    Beside,
+    /// An earlier one is in flight, or one that is executed.
+    Ahead,
+}
+
 /// One action on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -163,6 +175,19 @@ impl Record {
         self.mode == Mode::Enforce && self.in_flight() && order(self).cmp(&order(other)).is_lt()
     }
 
+    /// How the others on record stand in the way of this one.
+    #[must_use]
+    pub fn overlap<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> Overlap {
+        let stands = |other: &Self| match other.state {
+            State::Settling | State::Verifying => Overlap::Ahead,
+            _ if other.precedes(self) => Overlap::Ahead,
+            State::Running => Overlap::Beside,
+            State::Pending | State::Finished(_) => Overlap::None,
+        };
+        let in_the_way = |other: &&Self| other.name != self.name && other.mode == Mode::Enforce && other.overlaps(self);
+        others.into_iter().filter(in_the_way).map(stands).max().unwrap_or(Overlap::None)
+    }
+
     /// The object that is acted on.
     #[must_use]
     pub fn touches(&self) -> &Object {
@@ -182,7 +207,12 @@ impl Record {
     pub fn is_attempt(&self) -> bool {
         let unjudged = matches!(
             self.reason,
-            Some(OutcomeReason::SourceUnknown | OutcomeReason::TargetGone | OutcomeReason::PolicyChanged)
+            Some(
+                OutcomeReason::SourceUnknown
+                    | OutcomeReason::TargetGone
+                    | OutcomeReason::TargetBusy
+                    | OutcomeReason::PolicyChanged
+            )
         );
         match self.state {
             State::Finished(Outcome::Inconclusive) => !unjudged,

@@ -1,14 +1,14 @@
 //! Stage 1: the world around one action, read live. Needs the client for reads.
 
 use futures::future::try_join4;
-use kube::api::ListParams;
+use kube::api::{ListParams, VersionMatch};
 use kube::core::{DeserializeGuard, Selector};
 use kube::{Api, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy, Mode};
 use prunella_cluster::{ClusterError, REQUEST_DEADLINE, live, within};
 use prunella_core::action::{Action, Scope};
 use prunella_core::execute::{Facts, LiveField, LiveSubject, LiveTarget, PolicyStanding, World};
-use prunella_core::ledger::State;
+use prunella_core::ledger::{Overlap, Record, State};
 use prunella_core::target::{NotHealable, Object, Target};
 
 use super::ExecuteError;
@@ -96,15 +96,15 @@ async fn world(
             Ok(live::Workload::of_no_concern(LiveSubject::Restored))
         }
     };
-    let overlaps = async {
+    let overlap = async {
         match facts.state {
-            State::Pending => earlier_overlaps(action, &namespace, context).await,
-            _ => Ok(false),
+            State::Pending | State::Running => overlap(action, &namespace, context).await,
+            _ => Ok(Overlap::None),
         }
     };
     let policy = policy(action, &namespace, context);
-    let reads = try_join4(policy, target_read, subject_read, overlaps);
-    let (policy, found, workload, earlier_overlaps) = Box::pin(reads).await?;
+    let reads = try_join4(policy, target_read, subject_read, overlap);
+    let (policy, found, workload, overlap) = Box::pin(reads).await?;
 
     let standing = match &policy {
         Some(policy) if policy.spec.suspend || context.is_held(&namespace) => PolicyStanding::Suspended,
@@ -131,7 +131,7 @@ async fn world(
         subject: workload.subject,
         field: if taken_over(facts, known.as_ref()) { LiveField::Disowned } else { workload.field },
         progress_deadline: workload.progress_deadline,
-        earlier_overlaps,
+        overlap,
         firing: context.board.is_firing(&key, &action.spec.policy.uid, &target.uid, context.now()),
         verdict: context.board.verdict(&key, &action.name_any()),
     };
@@ -187,14 +187,22 @@ async fn policy(
     }))
 }
 
-/// Whether an action reserved before this one touches the same objects. Asked of the
-/// API server and not of the book: another leader's reservation must not be missed.
-async fn earlier_overlaps(action: &HealingAction, namespace: &str, context: &Context) -> Result<bool, ClusterError> {
-    let Ok(own) = ledger::record(action) else { return Ok(true) };
+/// How other actions stand in this one's way. Asked of the API server and not of the book:
+/// another leader's reservation must not be missed.
+///
+/// What is listed is at least as new as this record's own last change. So of two actions
+/// that are both begun, one at least sees the other: whichever changed last. To ask for the
+/// newest there is would prove no more, and keeps waiting for changes of other kinds.
+async fn overlap(action: &HealingAction, namespace: &str, context: &Context) -> Result<Overlap, ClusterError> {
+    let Ok(own) = ledger::record(action) else { return Ok(Overlap::Ahead) };
     let api: Api<DeserializeGuard<HealingAction>> = Api::namespaced(context.reads.clone(), namespace);
-    let listed = within(REQUEST_DEADLINE, api.list(&ListParams::default())).await?;
+    let own_change = ListParams {
+        resource_version: action.resource_version(),
+        version_match: Some(VersionMatch::NotOlderThan),
+        ..ListParams::default()
+    };
+    let listed = within(REQUEST_DEADLINE, api.list(&own_change)).await?;
     let others = listed.items.iter().filter_map(|other| other.0.as_ref().ok());
-    Ok(others
-        .filter_map(|other| ledger::record(other).ok())
-        .any(|other| other.name != own.name && other.precedes(&own) && other.overlaps(&own)))
+    let others: Vec<Record> = others.filter_map(|other| ledger::record(other).ok()).collect();
+    Ok(own.overlap(&others))
 }

@@ -1,13 +1,13 @@
 //! How an action is done: the transition table, and what a crash at any point
 //! leaves for the next pass to find.
 
-use crate::support::{second, seconds};
+use crate::support::{pod, record, second, seconds};
 use prunella_core::action::{Action, Disruption};
 use prunella_core::execute::{
     Effect, Facts, LiveField, LiveSubject, LiveTarget, OutcomeReason, PolicyStanding, Step, Transition, World,
     retry_after,
 };
-use prunella_core::ledger::{Outcome, State};
+use prunella_core::ledger::{Outcome, Overlap, Record, State};
 use prunella_core::next_step;
 use prunella_core::observation::UnknownReason;
 use prunella_core::policy::Mode;
@@ -38,7 +38,7 @@ fn world() -> World {
         subject: LiveSubject::Restored,
         field: LiveField::None,
         progress_deadline: None,
-        earlier_overlaps: false,
+        overlap: Overlap::None,
         firing: true,
         verdict: None,
     }
@@ -86,7 +86,7 @@ fn before_it_began_every_doubt_ends_it() {
             Outcome::Cancelled,
             OutcomeReason::NotHealable,
         ),
-        (World { earlier_overlaps: true, ..world() }, Outcome::Cancelled, OutcomeReason::TargetBusy),
+        (World { overlap: Overlap::Ahead, ..world() }, Outcome::Cancelled, OutcomeReason::TargetBusy),
         (
             World { verdict: Some((Outcome::Cancelled, OutcomeReason::Recovered)), ..world() },
             Outcome::Cancelled,
@@ -104,12 +104,71 @@ fn what_held_before_the_first_try_holds_before_each() {
     // A disruption budget may let an eviction through minutes later.
     for doubt in [
         World { firing: false, ..world() },
+        World { overlap: Overlap::Beside, ..world() },
         World { target: LiveTarget::OptedOut, ..world() },
         World { target: LiveTarget::NotHealable(NotHealable::NodeNotReady), ..world() },
         World { policy: PolicyStanding::Suspended, ..world() },
     ] {
         assert!(waits(&next_step(&facts(State::Running), doubt, second(10))), "{doubt:?}");
         check(State::Running, doubt, 600, &ends(Outcome::Failed, OutcomeReason::NotExecuted));
+    }
+}
+
+/// One of two leaders with an action of its own on the same target, and how far it is.
+struct Leader {
+    record: Record,
+    is_created: bool,
+    seen: Option<Overlap>,
+    has_acted: bool,
+}
+
+impl Leader {
+    fn new(name: &str, created: i64) -> Self {
+        let record = record(name, 1, &pod("a", -600), created, State::Pending);
+        Self { record, is_created: false, seen: None, has_acted: false }
+    }
+
+    /// The next request of this one, and what it does with the answer to the one before.
+    fn goes_on(&mut self, other: &Self) {
+        if !self.is_created {
+            self.is_created = true;
+            return;
+        }
+        let Some(overlap) = self.seen.take() else {
+            self.seen = Some(self.record.overlap(other.is_created.then_some(&other.record)));
+            return;
+        };
+        let restart = Facts { action: Action::RolloutRestart, ..facts(self.record.state) };
+        let field = LiveField::Restarted { by_this: self.has_acted };
+        match next_step(&restart, World { overlap, field, ..world() }, second(10)) {
+            Step::Record(transition) => self.record.state = transition.to(),
+            Step::Do(_) => self.has_acted = true,
+            Step::Wait(_) => {}
+        }
+    }
+}
+
+#[test]
+fn of_two_leaders_that_reserve_at_once_one_acts_however_their_requests_mingle() {
+    const REQUESTS: u32 = 6;
+    for order in 0_u32..1 << (2 * REQUESTS) {
+        if order.count_ones() != REQUESTS {
+            continue;
+        }
+        // In the same second, as far as the API tells; or by servers whose clocks differ.
+        for created in [[0, 0], [0, 1], [1, 0]] {
+            let [mut one, mut other] = [Leader::new("one-1", created[0]), Leader::new("two-1", created[1])];
+            for turn in 0..2 * REQUESTS {
+                if order >> turn & 1 == 0 { one.goes_on(&other) } else { other.goes_on(&one) }
+            }
+            let both_acted = one.has_acted && other.has_acted;
+            assert!(!both_acted, "{order:012b} {created:?}");
+            for _ in 0..2 * REQUESTS {
+                one.goes_on(&other);
+                other.goes_on(&one);
+            }
+            assert!(one.has_acted != other.has_acted, "{order:012b} {created:?}");
+        }
     }
 }
 
@@ -130,6 +189,7 @@ fn once_begun_nothing_gives_the_budget_back_but_a_budget_that_refused() {
         World { policy: PolicyStanding::DryRun, ..world() },
         World { target: LiveTarget::NotSelected, ..world() },
         World { target: LiveTarget::NotHealable(NotHealable::Completed), ..world() },
+        World { overlap: Overlap::Ahead, ..world() },
     ] {
         let step = next_step(&facts(State::Running), doubt, second(10));
         assert!(

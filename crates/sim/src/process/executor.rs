@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use jiff::SignedDuration;
 use prunella_core::execute::{Effect, LiveField, LiveSubject, LiveTarget, PolicyStanding, World, retry_after};
-use prunella_core::ledger::State;
+use prunella_core::ledger::{Overlap, Record, State};
 use prunella_core::time::{after, elapsed};
 use prunella_core::{execute, next_step};
 
@@ -102,7 +102,10 @@ impl Process {
             subject,
             field,
             progress_deadline: None,
-            earlier_overlaps: state == State::Pending && earlier_overlaps(action, ground),
+            overlap: match state {
+                State::Pending | State::Running => overlap(action, ground),
+                _ => Overlap::None,
+            },
             firing: self.is_firing(
                 action.policy(),
                 &action.spec.policy.uid,
@@ -151,12 +154,11 @@ impl Process {
     }
 }
 
-/// Whether an action reserved before this one touches the same objects. Asked of the
-/// API server: another leader's reservation must not be missed.
-fn earlier_overlaps(action: &ActionObject, ground: &Ground<'_>) -> bool {
-    let own = action.record();
-    let mut others = ground.api.actions.values().map(|other| other.record());
-    others.any(|other| other.name != own.name && other.precedes(&own) && other.overlaps(&own))
+/// How other actions stand in this one's way. Asked of the API server: another leader's
+/// reservation must not be missed.
+fn overlap(action: &ActionObject, ground: &Ground<'_>) -> Overlap {
+    let others: Vec<Record> = ground.api.actions.values().map(|other| other.record()).collect();
+    action.record().overlap(&others)
 }
 
 /// The write that an effect is; no scenario has an autoscaler.
