@@ -34,6 +34,9 @@ const LOST_AFTER: Duration = Duration::from_mins(1);
 const OLD_ENOUGH: SignedDuration = SignedDuration::from_secs(50);
 /// How often scrapes and rules are given other places in their second.
 const DRAWS: usize = 5;
+/// How long both paths are left alone after that: the controller asks every twenty looks
+/// where scrapes are. Outside of a bench they move when a pod does.
+const SETTLED_IN: Duration = Duration::from_secs(25);
 /// How often the request log is read on.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -143,6 +146,7 @@ async fn round(ground: &Ground, policies: usize, samples: usize) -> Result<Laten
     let mut all = Vec::new();
     for draw in 1..=DRAWS {
         prometheus::configure(ground, policies.saturating_sub(PATIENT_COUNT), draw).await?;
+        tokio::time::sleep(SETTLED_IN).await;
         let drawn = try_join_all(names.iter().enumerate().map(|(number, name)| {
             let first = if number % 2 == 0 { [Way::Ours, Way::Classic] } else { [Way::Classic, Way::Ours] };
             patient(ground, &journal, name, first, each)

@@ -17,7 +17,7 @@ use crate::announce::Announcer;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::executor::Patience;
-use crate::judge::{Compiled, Conditions, Desk};
+use crate::judge::{Compiled, Conditions, Desk, Places};
 use crate::leadership::Leadership;
 use crate::ledger::Book;
 use crate::metrics::Metrics;
@@ -51,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) desk: Desk,
     /// The conditions that are being asked.
     pub(crate) conditions: Conditions,
+    /// Where in their intervals conditions are looked at.
+    pub(crate) places: Places,
     /// Held while a reservation is decided and recorded: one at a time in this process.
     pub(crate) reserving: tokio::sync::Mutex<()>,
     /// Which refused effects wait before they are tried again.

@@ -7,6 +7,7 @@ mod collect;
 mod compile;
 mod observe;
 mod pace;
+mod places;
 mod record;
 mod reserve;
 mod restore;
@@ -38,6 +39,7 @@ use compile::CompileError;
 pub(crate) use compile::Compiled;
 pub(crate) use observe::Conditions;
 use pace::Pace;
+pub(crate) use places::Places;
 use record::Urgency;
 
 /// How often a decision may ask on: evidence, then history, then freshness. What is
@@ -107,7 +109,7 @@ impl Standing {
             return Ok(Arc::clone(&kept.compiled));
         }
         self.compiled = None;
-        let compiled = Arc::new(compile::compile(policy, &context.sources, context.subject_cap)?);
+        let compiled = Arc::new(compile::compile(policy, &context.sources, &context.places, context.subject_cap)?);
         self.compiled = Some(Kept { resource_version, lookback, compiled: Arc::clone(&compiled) });
         Ok(compiled)
     }
@@ -233,8 +235,7 @@ async fn judge(
     context.executor_wake(key, &decision);
 
     standing.memory = decision.memory.clone();
-    let now = context.now();
-    let due = next_due(asked_now, standing.due, time::after(now, decision.next_check));
+    let due = next_due(asked_now, standing.due, time::after(context.now(), decision.next_check));
     standing.due = Some(due);
     let urgency = Urgency::InItsTurn;
     record::record(policy, &compiled, &observation, &decision, urgency, standing, context)
@@ -242,7 +243,10 @@ async fn judge(
         .map_err(JudgeError::Record)?;
     standing.observation = Some(observation);
     collect::collect(policy, &compiled, &standing.memory, context).await;
-    let next = unsigned(time::elapsed(now, due)).max(NOT_AT_ONCE);
+    if asked_now && decision.reservations.is_empty() {
+        observe::ages(&compiled, context).await;
+    }
+    let next = unsigned(time::elapsed(context.now(), due)).max(NOT_AT_ONCE);
     Ok(Requeue::requeue(standing.unwritten.map_or(next, |unwritten| next.min(unwritten))))
 }
 
@@ -292,6 +296,7 @@ fn decide_once(compiled: &Compiled, memory: &Memory, observation: &Observation, 
         ledger: &context.book.ledger(&compiled.policy.key.namespace),
         memory,
         held: context.is_held(&compiled.policy.key.namespace),
+        phase: compiled.place.phase(),
         now: context.now(),
     })
 }

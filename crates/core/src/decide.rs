@@ -54,6 +54,9 @@ pub struct Inputs<'a> {
     pub memory: &'a Memory,
     /// Whether somebody holds healing back, here or everywhere.
     pub held: bool,
+    /// Where in each interval it looks, less than the interval. Policies of one interval and
+    /// phase share the instants of their looks.
+    pub phase: SignedDuration,
     /// The present, by the API server's clock.
     pub now: Timestamp,
 }

@@ -17,9 +17,6 @@ pub struct Policy {
     pub mode: Mode,
     /// Time between two looks at the source.
     pub interval: SignedDuration,
-    /// Where in each interval it looks, less than the interval: where all look at once,
-    /// the source and the API server are idle in between and slow just then.
-    pub phase: SignedDuration,
     /// How long a breach must hold before it is acted on.
     pub breach_for: SignedDuration,
     /// How long a target must be clear, with evidence, to count as healthy again.

@@ -33,6 +33,9 @@ pub use error::QueryError;
 pub use guard::{MAX_LENGTH, MAX_NESTING, MAX_OPERATORS};
 pub use leaf::Leaf;
 
+/// The label of the answer to [`Query::ages`].
+pub const AGE: &str = "age";
+
 /// An expression whose returned series mean "breached".
 ///
 /// # Guarantees
@@ -135,6 +138,19 @@ impl Query {
     #[must_use]
     pub fn leaves(&self) -> &[Leaf] {
         &self.leaves
+    }
+
+    /// The query that tells where in `interval` the newest samples lie that a breach needs:
+    /// a series for each part of it, of `parts` equal ones, that is the age of any of them
+    /// modulo `interval`; the part's number, from 0 for the newest, is in the label
+    /// [`AGE`], the value is how many are that old. `None` when a breach needs no data.
+    #[must_use]
+    pub fn ages(&self, interval: Duration, parts: u32) -> Option<String> {
+        let selector = self.leaves.iter().find_map(Leaf::selector)?;
+        let interval = interval.as_secs_f64();
+        Some(format!(
+            "count_values(\"{AGE}\", floor((time() - timestamp({selector})) % {interval} / {interval} * {parts}))"
+        ))
     }
 
     /// How far back a sample can lie and still be seen by the expression:

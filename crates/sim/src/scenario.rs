@@ -111,7 +111,6 @@ pub fn policy(name: &str) -> Policy {
         key: PolicyKey { namespace: "shop".into(), name: name.into() },
         mode: Mode::Enforce,
         interval: seconds(10),
-        phase: seconds(0),
         breach_for: seconds(30),
         clear_for: seconds(20),
         on_no_data: OnNoData::Hold,
@@ -246,7 +245,6 @@ fn policies(workloads: usize, dice: &mut Dice) -> Vec<(Policy, Vec<usize>, Condi
             let steps = dice.pick(&[&[1][..], &[2, 1], &[3], &[1, 1, 1]]);
             let rule = Policy {
                 interval,
-                phase: seconds(dice.pick(&[0, 0, 1, 4])),
                 min_age: seconds(dice.pick(&[0, 0, 30])),
                 breach_for: seconds(dice.pick(&[0, 10, 30, 60, 120])),
                 clear_for,

@@ -2,6 +2,8 @@
 //! in and every rule that the API server cannot check is checked, so that what
 //! comes out cannot be wrong. Needs no client.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
@@ -17,6 +19,7 @@ use prunella_signals::{Query, QueryError, Scope};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::places::{Place, Places};
 use crate::ledger;
 use crate::sources::Sources;
 
@@ -36,6 +39,8 @@ pub(crate) struct Compiled {
     /// Whether system-critical pods may be healed, too.
     pub(crate) system_critical: bool,
     pub(crate) source: String,
+    /// Where in its interval it is looked at.
+    pub(crate) place: Arc<Place>,
     /// A digest of condition, target and steps.
     pub(crate) hash: String,
     /// What makes sense, but perhaps not the sense that was meant.
@@ -99,6 +104,7 @@ impl CompileError {
 pub(crate) fn compile(
     object: &HealingPolicy,
     sources: &Sources,
+    places: &Places,
     subject_cap: SubjectCap,
 ) -> Result<Compiled, CompileError> {
     let spec = &object.spec;
@@ -142,7 +148,6 @@ pub(crate) fn compile(
         suspended: spec.suspend,
         hash: hash.clone(),
         interval,
-        phase: phase(&(&promql.source.name, query.text()), interval),
         breach_for: spec
             .condition
             .breach_for
@@ -191,7 +196,8 @@ pub(crate) fn compile(
     let system_critical = spec.target.system_critical;
     let kind = spec.target.kind;
     let source = promql.source.name.clone();
-    Ok(Compiled { policy, query, selector, kind, system_critical, source, hash, warnings })
+    let place = places.of(&source, query.text(), interval);
+    Ok(Compiled { policy, query, selector, kind, system_critical, source, place, hash, warnings })
 }
 
 /// What our parser does not know the server may: then all that is derived elsewhere must
@@ -279,23 +285,10 @@ fn duration(field: &'static str, given: &Duration) -> Result<SignedDuration, Com
 
 /// A digest of anything that serialises, stable across processes: JSON with the
 /// fields in the order of the types.
-fn digest(value: &impl Serialize) -> String {
+pub(super) fn digest(value: &impl Serialize) -> String {
     // These types have string keys only and serialise always.
     let json = serde_json::to_vec(value).unwrap_or_default();
     Sha256::digest(json).iter().take(8).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-}
-
-/// At how many places of an interval policies look. At one alone a thousand of them look
-/// at the same instant; at any place, each of them wakes controller and source from sleep
-/// on its own, which costs more CPU than the look.
-const PLACES: u8 = 8;
-
-/// Where in each interval those look who ask this: at the same place in every process,
-/// together with those who ask the same, and the others spread evenly over it.
-fn phase(asked: &impl Serialize, interval: SignedDuration) -> SignedDuration {
-    let place = u64::from_str_radix(&digest(asked), 16).unwrap_or_default() % u64::from(PLACES);
-    let nanos = interval.as_nanos().saturating_mul(i128::from(place)) / i128::from(PLACES);
-    SignedDuration::try_from_nanos_i128(nanos).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -305,10 +298,6 @@ mod tests {
 
     /// Compiles a sound policy in namespace `shop` with `change` merged into its spec.
     fn compiled(change: &serde_json::Value) -> Result<Compiled, CompileError> {
-        compiled_as("web", change)
-    }
-
-    fn compiled_as(name: &str, change: &serde_json::Value) -> Result<Compiled, CompileError> {
         let mut spec = json!({
             "condition": {"promql": {"query": "up{namespace=\"shop\"} > 5"}},
             "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}},
@@ -317,10 +306,10 @@ mod tests {
         merge(&mut spec, change);
         let object = json!({
             "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
-            "metadata": {"name": name, "namespace": "shop"}, "spec": spec,
+            "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
         });
         let cap = SubjectCap { count: 5, window: SignedDuration::from_hours(1) };
-        compile(&serde_json::from_value(object).unwrap(), &Sources::new(), cap)
+        compile(&serde_json::from_value(object).unwrap(), &Sources::new(), &Places::default(), cap)
     }
 
     fn merge(into: &mut serde_json::Value, change: &serde_json::Value) {
@@ -436,22 +425,5 @@ mod tests {
         assert_ne!(sound, hash(json!({"condition": {"for": "1m"}})));
         assert_ne!(sound, hash(json!({"target": {"selector": {"matchLabels": {"app": "other"}}}})));
         assert_ne!(sound, hash(json!({"steps": [{"action": {"deletePod": {}}, "attempts": 2}]})));
-    }
-
-    #[test]
-    fn those_who_ask_the_same_look_together_and_the_others_are_spread() {
-        let phase = |name: &str, bound: u32| {
-            let query = format!("up{{namespace=\"shop\"}} > {bound}");
-            let change = json!({"condition": {"promql": {"query": query}}, "interval": "30s"});
-            compiled_as(name, &change).unwrap().policy.phase
-        };
-        assert_eq!(phase("one", 5), phase("another", 5));
-        let interval = SignedDuration::from_secs(30);
-        let phases: Vec<SignedDuration> = (0..300).map(|bound| phase("web", bound)).collect();
-        assert!(phases.iter().all(|phase| !phase.is_negative() && *phase < interval));
-        for place in 0..i32::from(PLACES) {
-            let there = phases.iter().filter(|phase| **phase == interval * place / i32::from(PLACES)).count();
-            assert!((20..60).contains(&there), "{there} of 300 at place {place}");
-        }
     }
 }

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use prunella_core::decide::Question;
 use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Unknown, UnknownReason};
 use prunella_signals::Prometheus;
+use tracing::debug;
 
-use super::Compiled;
 use super::together::Together;
+use super::{Compiled, places};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::metrics::ResultLabels;
@@ -91,6 +92,23 @@ async fn freshness(compiled: &Compiled, pins: &Labels, context: &Context) -> Fre
         }
     }
     Freshness::Fresh
+}
+
+/// Asks, when it is time to, how old the samples are at this place of the interval, and goes
+/// where they are younger.
+pub(super) async fn ages(compiled: &Compiled, context: &Context) {
+    let interval = Duration::try_from(compiled.policy.interval).unwrap_or(LONGEST);
+    let Some(query) = compiled.query.ages(interval, places::PARTS) else { return };
+    let Ok(source) = context.sources.get(&compiled.source) else { return };
+    if !compiled.place.is_due(Instant::now()) {
+        return;
+    }
+    // Not so long that the next look would be late.
+    let at = context.now();
+    let Answer::Answered(ages) = source.instant(&query, (interval / 4).min(LONGEST)).await else { return };
+    if compiled.place.learn(at, &ages) {
+        debug!(policy = %compiled.policy.key, phase = %compiled.place.phase(), "looks where samples are new");
+    }
 }
 
 async fn ask(compiled: &Compiled, query: &str, context: &Context) -> Answer {

@@ -100,8 +100,6 @@ pub(super) fn names(inputs: Inputs<'_>, memory: &Memory) -> BTreeMap<Uid, String
 /// grid, the end of a refusal and the end of a timer. More than zero, at most
 /// the interval.
 ///
-/// Policies of one interval and phase share the grid, so that equal queries coincide.
-///
 /// What ends between the observation and `now` was missed by a hair: an observation a
 /// few milliseconds short of `for` must not cost a whole interval. Only a new one can
 /// tell, so it is made at once.
@@ -122,7 +120,7 @@ pub(super) fn next_check(inputs: Inputs<'_>, memory: &Memory, refusals: &[Refuse
         .chain(verify_by)
         .filter(|at| *at > inputs.observation.at)
         .map(|at| elapsed(now, at))
-        .chain([to_next_grid_point(now, interval, inputs.policy.phase)])
+        .chain([to_next_grid_point(now, interval, inputs.phase)])
         .min()
         .unwrap_or(interval)
         .clamp(SHORTEST_WAIT, interval)

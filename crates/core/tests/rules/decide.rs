@@ -123,6 +123,7 @@ fn old_news_is_not_acted_on() {
             ledger: &world.ledger,
             memory: &world.memory,
             held: false,
+            phase: seconds(0),
             now: second(now),
         });
         assert_eq!(refused(&decision).get("a").copied(), expected, "news of second 30 at second {now}");
@@ -463,10 +464,10 @@ fn the_next_look_is_on_the_grid_of_the_interval_or_at_the_next_deadline() {
     let mut world = World::new(vec![pod("a", -600)]);
     let quiet = world.look_at(second(3) + jiff::SignedDuration::from_millis(250), &breached(&[]));
     assert_eq!(quiet.next_check, jiff::SignedDuration::from_millis(6750));
-    world.policy.phase = seconds(4);
+    world.phase = seconds(4);
     let spread = world.look_at(second(3) + jiff::SignedDuration::from_millis(250), &breached(&[]));
     assert_eq!(spread.next_check, jiff::SignedDuration::from_millis(750), "at 4, 14, 24 and so on");
-    world.policy.phase = seconds(0);
+    world.phase = seconds(0);
     world.policy.breach_for = seconds(5);
     let pending = world.look(11, &breached(&["a"]));
     assert_eq!(pending.next_check, seconds(5), "when it will fire, not at the next grid point in nine seconds");

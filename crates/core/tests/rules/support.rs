@@ -51,7 +51,6 @@ pub fn policy() -> Policy {
         min_age: seconds(0),
         signal_window: seconds(45),
         reset_at: None,
-        phase: SignedDuration::ZERO,
         longest_gap: seconds(45),
         suspended: false,
         hash: "rule".into(),
@@ -155,6 +154,8 @@ pub struct World {
     pub stale: BTreeSet<String>,
     /// Whether healing is held back.
     pub held: bool,
+    /// Where in each interval it looks.
+    pub phase: SignedDuration,
 }
 
 impl World {
@@ -169,6 +170,7 @@ impl World {
             history: History::Answered(Vec::new()),
             stale: BTreeSet::new(),
             held: false,
+            phase: SignedDuration::ZERO,
         }
     }
 
@@ -181,6 +183,7 @@ impl World {
             ledger: &self.ledger,
             memory: &self.memory,
             held: self.held,
+            phase: self.phase,
             now: at,
         })
     }

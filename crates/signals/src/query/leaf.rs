@@ -43,6 +43,11 @@ impl Leaf {
         counts.collect::<Vec<_>>().join(" or ")
     }
 
+    /// The first of its selectors, as written, but for *now*.
+    pub(super) fn selector(&self) -> Option<&VectorSelector> {
+        self.alternatives.first().map(|selector| &selector.vector)
+    }
+
     /// Whether a series can come from here that carries `label="value"` to the result.
     pub(super) fn may_carry(&self, label: &str, value: &str) -> bool {
         let own = |one: &Selector| pin(&one.vector, label).is_none_or(|pin| pin == value);

@@ -1,5 +1,7 @@
 //! What must be there now for a breach to be fresh.
 
+use std::time::Duration;
+
 use prunella_signals::Query;
 
 const WEB: [(&str, &str); 2] = [("namespace", "shop"), ("pod", "web-1")];
@@ -93,4 +95,18 @@ fn branches_do_not_multiply_without_end() {
     let query = format!("{} > 1 or {} > 1", branch("a"), branch("b"));
     let compiled = Query::compile(&query, Some("up")).unwrap();
     assert_eq!(compiled.leaves().len(), 1);
+}
+
+#[test]
+fn the_ages_are_those_of_the_first_selector_that_a_breach_needs() {
+    let ages = |query: &str, millis| Query::compile(query, Some("up")).unwrap().ages(Duration::from_millis(millis), 64);
+    assert_eq!(
+        ages("rate(lag{app=\"web\"}[5m] offset 1m) / on (pod) size > 5", 30_000).unwrap(),
+        r#"count_values("age", floor((time() - timestamp(lag{app="web"})) % 30 / 30 * 64))"#
+    );
+    assert_eq!(
+        ages("lag > 5", 500).unwrap(),
+        r#"count_values("age", floor((time() - timestamp(lag)) % 0.5 / 0.5 * 64))"#
+    );
+    assert_eq!(ages("absent(lag)", 30_000), None);
 }

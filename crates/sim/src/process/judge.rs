@@ -146,6 +146,7 @@ impl Process {
         let targets = self.caches.targets(policy);
         let unknown = Memory::default();
         let memory = self.desk.get(&policy.rule.key.name).map_or(&unknown, |standing| &standing.memory);
+        let now = self.clock(ground);
         let inputs = Inputs {
             policy: &policy.rule,
             observation,
@@ -153,7 +154,9 @@ impl Process {
             ledger,
             memory,
             held: false,
-            now: self.clock(ground),
+            // It moves, as it does when scrapes do.
+            phase: SignedDuration::from_secs(now.as_second() / 60 % 5),
+            now,
         };
         let decision = decide(inputs);
         ground.check.decided(ground.now, self.id, inputs, &decision);
