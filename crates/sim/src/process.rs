@@ -44,6 +44,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) queue: &'a mut Queue,
     pub(crate) dice: &'a mut Dice,
     pub(crate) weather: &'a Weather,
+    pub(crate) looks_move: bool,
     pub(crate) check: &'a mut Check,
     pub(crate) trace: &'a mut Trace,
 }

@@ -43,6 +43,8 @@ pub struct Scenario {
     /// Whether a series carries its pod's uid. Without it a pod whose name recurs is
     /// taken for its predecessor for as long as the predecessor's samples last.
     pub uid_label: bool,
+    /// Whether the place of the looks in their interval moves, as it does when scrapes do.
+    pub looks_move: bool,
 }
 
 /// A workload.
@@ -176,6 +178,7 @@ impl Scenario {
             calm: SignedDuration::from_mins(30),
             at_least_calm: SignedDuration::from_mins(30),
             uid_label: true,
+            looks_move: false,
             weather: Weather::calm(),
             happenings: Vec::new(),
             scrape_interval: SignedDuration::from_secs(5),
@@ -214,6 +217,7 @@ impl Scenario {
             calm: SignedDuration::from_mins(22),
             at_least_calm: SignedDuration::from_mins(6),
             uid_label: true,
+            looks_move: dice.percent(50),
             weather,
             happenings,
             scrape_interval,

@@ -49,6 +49,7 @@ struct World<'a> {
     prometheus: Prometheus,
     processes: Vec<Process>,
     weather: Weather,
+    looks_move: bool,
     check: Check,
     trace: Trace,
     /// The pods that are sick right now.
@@ -72,6 +73,7 @@ impl<'a> World<'a> {
             prometheus: Prometheus::new(scenario.lookback, scenario.uid_label),
             processes: (0..scenario.controllers).map(Process::new).collect(),
             weather: scenario.weather.clone(),
+            looks_move: scenario.looks_move,
             check: Check::new(scenario, begun),
             trace: Trace::new(traced, begun),
             sick: BTreeSet::new(),
@@ -161,6 +163,7 @@ impl<'a> World<'a> {
             queue: &mut self.queue,
             dice: &mut self.dice,
             weather: &self.weather,
+            looks_move: self.looks_move,
             check: &mut self.check,
             trace: &mut self.trace,
         };

@@ -154,8 +154,7 @@ impl Process {
             ledger,
             memory,
             held: false,
-            // It moves, as it does when scrapes do.
-            phase: SignedDuration::from_secs(now.as_second() / 60 % 5),
+            phase: SignedDuration::from_secs(if ground.looks_move { now.as_second() / 60 % 5 } else { 0 }),
             now,
         };
         let decision = decide(inputs);
