@@ -34,6 +34,11 @@ endef
 help: ## Print this menu
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Asked before minutes of compilation, not after.
+.PHONY: root
+root:
+	@[ "$$(id -u)" = 0 ] || { echo 'this makes namespaces and cgroups, which needs root: run make build, then this as root, with PATH and HOME as they are (sudo env "PATH=$$PATH" "HOME=$$HOME" make …)'; exit 1; }
+
 .PHONY: build
 build: ## Build everything
 	$(call stage,build,cargo build --workspace --locked)
@@ -113,13 +118,11 @@ docs-check: build ## Check that what `make docs` writes is up to date
 	$(call stage,docs-check,cargo xtask docs --check)
 
 .PHONY: cluster-up
-cluster-up: ## A real two-node Kubernetes with Prometheus on this machine; root, Linux
-	cargo build --locked -p testbed
+cluster-up: root build ## A real two-node Kubernetes with Prometheus on this machine; root, Linux
 	$(BIN)/testbed up $(ARGS)
 
 .PHONY: cluster-down
-cluster-down: ## Take it down; nothing is left of it
-	cargo build --locked -p testbed
+cluster-down: build ## Take it down; nothing is left of it
 	$(BIN)/testbed down
 
 .PHONY: env
@@ -139,7 +142,7 @@ load: build ## Load the controller and the sample app into the testbed
 	$(BIN)/testbed image load localhost/sample-app:$(VERSION) $(BIN)/sample-app
 
 .PHONY: demo
-demo: build ## See an app healed of five sicknesses, from nothing; cleans up after itself
+demo: $(if $(filter current,$(CLUSTER)),,root) build ## See an app healed of five sicknesses, from nothing; cleans up after itself
 	$(BIN)/demo --cluster $(CLUSTER) $(ARGS)
 
 # The controller is built alone and as it is shipped: it is what is measured.

@@ -33,6 +33,7 @@ use crate::{Action, Duration};
     printcolumn(name = "Outcome", type_ = "string", json_path = ".status.lastAction.outcome"),
     printcolumn(name = "Last", type_ = "date", json_path = ".status.lastAction.time"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Observed", type_ = "string", json_path = ".status.conditions[?(@.type==\"Observed\")].reason", priority = "1"),
     printcolumn(name = "Query", type_ = "string", json_path = ".spec.condition.promql.query", priority = "1")
 )]
 #[serde(rename_all = "camelCase")]
@@ -49,7 +50,7 @@ pub struct HealingPolicySpec {
     /// Whether the policy is suspended: it goes on judging and telling, but begins nothing new; false by default.
     #[serde(default)]
     pub suspend: bool,
-    /// The time between two looks at the source, from 1s to 1h, 30s by default. Policies with the same interval look at the same instants.
+    /// The time between two looks at the source, from 1s to 1h, 30s by default. Where in the interval it looks is learned: soon after the samples are new. Policies with the same query and interval look together.
     #[serde(default = "default_interval")]
     pub interval: Duration,
     /// When a target is sick. Exactly one kind of condition must be given.

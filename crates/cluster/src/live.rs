@@ -84,6 +84,8 @@ pub struct Workload {
     pub found: Option<Found>,
     /// Whether it is whole, as the action asked for it.
     pub subject: LiveSubject,
+    /// How many of the replicas that it asks for are not ready.
+    pub missing: usize,
     /// What the action writes.
     pub field: LiveField,
     /// The time without progress after which its own controller gives up.
@@ -96,7 +98,7 @@ impl Workload {
     /// What a workload is taken for that nothing is asked of.
     #[must_use]
     pub fn of_no_concern(subject: LiveSubject) -> Self {
-        Self { found: None, subject, field: LiveField::None, progress_deadline: None, version: None }
+        Self { found: None, subject, missing: 0, field: LiveField::None, progress_deadline: None, version: None }
     }
 }
 
@@ -142,7 +144,8 @@ pub async fn workload(
         },
     };
     let subject = if whole { LiveSubject::Restored } else { LiveSubject::NotRestored };
-    Ok(Workload { found, subject, field, progress_deadline: seen.progress_deadline, version })
+    let missing = usize::try_from(seen.wanted.saturating_sub(seen.ready)).unwrap_or(0);
+    Ok(Workload { found, subject, missing, field, progress_deadline: seen.progress_deadline, version })
 }
 
 /// The autoscaler's minimum, and the version that says so.

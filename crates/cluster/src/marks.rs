@@ -14,6 +14,9 @@ pub const HEAL_ANNOTATION: &str = "prunella.dev/heal";
 /// value is the reason, for people.
 pub const HOLD_ANNOTATION: &str = "prunella.dev/hold";
 
+/// The most characters of a reason that are told on.
+const WORDS_AT_MOST: usize = 128;
+
 /// The opt-out written on an object, if any.
 #[must_use]
 pub fn opt_out(object: &impl ResourceExt) -> Option<OptOut> {
@@ -22,20 +25,22 @@ pub fn opt_out(object: &impl ResourceExt) -> Option<OptOut> {
 }
 
 /// What is written on a namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamespaceMarks {
     /// Its objects are to be left alone.
     pub opt_out: Option<OptOut>,
-    /// Nothing is to be begun.
-    pub held: bool,
+    /// Nothing is to be begun, in these words.
+    pub held: Option<String>,
 }
 
 impl NamespaceMarks {
     /// The marks of a namespace; `None` when there are none.
     #[must_use]
     pub fn of(namespace: &impl ResourceExt) -> Option<Self> {
-        let marks = Self { opt_out: opt_out(namespace), held: namespace.annotations().contains_key(HOLD_ANNOTATION) };
-        (marks.opt_out.is_some() || marks.held).then_some(marks)
+        let words = |why: &String| why.chars().take(WORDS_AT_MOST).collect();
+        let held = namespace.annotations().get(HOLD_ANNOTATION).map(words);
+        let marks = Self { opt_out: opt_out(namespace), held };
+        (marks.opt_out.is_some() || marks.held.is_some()).then_some(marks)
     }
 }
 
@@ -85,6 +90,7 @@ mod tests {
     #[test]
     fn a_namespace_without_marks_takes_no_memory() {
         assert_eq!(NamespaceMarks::of(&annotated("other", "x")), None);
-        assert!(NamespaceMarks::of(&annotated(HOLD_ANNOTATION, "migration")).is_some_and(|marks| marks.held));
+        let held = NamespaceMarks::of(&annotated(HOLD_ANNOTATION, "migration")).and_then(|marks| marks.held);
+        assert_eq!(held.as_deref(), Some("migration"));
     }
 }

@@ -79,6 +79,18 @@ impl SlimPod {
         &self.labels
     }
 
+    /// When it was created.
+    #[must_use]
+    pub fn created(&self) -> Timestamp {
+        self.created
+    }
+
+    /// Whether it takes requests.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// Whether the pod is being deleted.
     #[must_use]
     pub fn is_terminating(&self) -> bool {

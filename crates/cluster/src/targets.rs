@@ -81,10 +81,11 @@ impl Targets {
             && self.not_ready.is_complete()
     }
 
-    /// Whether somebody holds healing back in a namespace.
+    /// Why somebody holds healing back in a namespace, in their words; `None` when nobody
+    /// does.
     #[must_use]
-    pub fn is_held(&self, namespace: &str) -> bool {
-        self.namespaces.get("", namespace).is_some_and(|marks| marks.held)
+    pub fn hold(&self, namespace: &str) -> Option<String> {
+        self.namespaces.get("", namespace)?.held
     }
 
     /// The pods of `namespace` that `selector` chooses and that are not on their way
@@ -136,6 +137,17 @@ impl Targets {
         let pod = self.pods.get(namespace, name)?;
         let strangers = selector.map(|selector| self.owners_of_others(namespace, selector)).unwrap_or_default();
         Some(self.target(namespace, &pod, &strangers, now))
+    }
+
+    /// How many pods of a workload that were there before `since`, and are not told to go,
+    /// are not ready.
+    #[must_use]
+    pub fn unready_from_before(&self, namespace: &str, workload: &Uid, since: Timestamp) -> usize {
+        let unready = |pod: &SlimPod| {
+            let old = !pod.is_ready() && !pod.is_terminating() && pod.created() < since;
+            if old { Some(self.top_controller(namespace, pod)?.uid) } else { None }
+        };
+        self.pods.select(namespace, unready).iter().filter(|owner| *owner == workload).count()
     }
 
     /// The top controllers of the pods that `selector` does not choose: what is done to

@@ -111,7 +111,13 @@ impl Context {
 
     /// Whether somebody holds healing back in a namespace, or everywhere.
     pub(crate) fn is_held(&self, namespace: &str) -> bool {
-        self.world.is_held(namespace) || self.world.is_held(&self.namespace)
+        self.hold(namespace).is_some()
+    }
+
+    /// Which namespace holds healing back there, and why.
+    pub(crate) fn hold(&self, namespace: &str) -> Option<(String, String)> {
+        let mut places = [namespace, &self.namespace].into_iter();
+        places.find_map(|place| Some((place.to_owned(), self.world.hold(place)?)))
     }
 
     /// Forgets a policy that is gone.

@@ -117,7 +117,8 @@ pub enum LiveTarget {
 /// The workload behind the target as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LiveSubject {
-    /// As many replicas are ready as it asks for; of a restart, all of them new.
+    /// As many replicas are ready as it asks for; of a restart, all of them new. Of a pod's
+    /// removal, but for pods that were not ready before.
     Restored,
     /// Fewer are.
     NotRestored,

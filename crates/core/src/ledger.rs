@@ -320,8 +320,8 @@ impl Ledger {
     /// How many of the policy's actions take up a slot: those in flight but for those
     /// that wait for a disruption budget.
     #[must_use]
-    pub fn in_flight(&self, policy: &PolicyKey) -> usize {
-        self.of(policy).filter(|record| record.mode == Mode::Enforce && record.in_flight() && !record.waiting).count()
+    pub fn in_flight(&self, policy: &PolicyKey, mode: Mode) -> usize {
+        self.of(policy).filter(|record| record.mode == mode && record.in_flight() && !record.waiting).count()
     }
 
     /// Whether this very sickness was recorded by a dry run already.

@@ -44,7 +44,7 @@ pub(crate) async fn look_further(ground: &Ground, console: &Console) -> Result<(
         console.command(&format!("kubectl {words}"));
         console.quote(&ground.kubectl.run(&words).await?);
     }
-    console.say("To look further, with --keep:");
+    console.say("To look further, after make demo ARGS=--keep:");
     if let Some(testbed) = &ground.testbed {
         console.command(&format!("eval \"$(make -s env TESTBED_NAME={})\"", testbed.layout().name));
     }

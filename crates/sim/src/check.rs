@@ -143,7 +143,7 @@ impl Check {
         let memory = &decision.memory;
         let bounded = memory.timers.len() <= inputs.targets.len()
             && memory.exhausted.len() <= inputs.targets.len()
-            && memory.verifications.len() <= inputs.ledger.in_flight(&inputs.policy.key);
+            && memory.verifications.len() <= inputs.ledger.in_flight(&inputs.policy.key, inputs.policy.mode);
         self.require(bounded, now, "HP-9", || "more is remembered than there are targets and actions".into());
         self.check_storm(now, inputs, decision);
         let mut answers: BTreeMap<&Uid, usize> = BTreeMap::new();

@@ -54,7 +54,7 @@ impl State {
     pub fn require(name: &str) -> Result<Self> {
         match Self::load(name)? {
             Some(state) => Ok(state),
-            None => bail!("testbed {name} is not up: run testbed up --name {name}"),
+            None => bail!("testbed {name} is not up: run make cluster-up TESTBED_NAME={name}"),
         }
     }
 

@@ -85,7 +85,7 @@ impl Testbed {
         check_name(name)?;
         let state = State::require(name)?;
         if state.phase == Phase::Starting {
-            bail!("testbed {name} is not up yet: wait for testbed up --name {name}, or run it again");
+            bail!("testbed {name} is not up yet: wait for make cluster-up TESTBED_NAME={name}, or run it again");
         }
         let tools = Tools::in_cache(&Surroundings::of_process(false)?.cache);
         Ok(Self { plan: Plan { layout: state.layout, options: state.options, tools }, cgroups: Cgroups::of(name)? })

@@ -139,7 +139,7 @@ async fn fresh(
     let mut state = State::require(name)?;
     state.phase = Phase::Running;
     state.save()?;
-    progress.say(&format!("{name} is up: eval \"$(testbed env --name {name})\""));
+    progress.say(&format!("{name} is up: eval \"$(make -s env TESTBED_NAME={name})\""));
     Ok(plan)
 }
 

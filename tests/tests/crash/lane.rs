@@ -23,11 +23,21 @@ pub(crate) struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    /// Lays lanes, each with a ready pod.
+    /// Lays lanes, each with a ready pod that was scraped: a policy that finds no series says
+    /// that first.
     pub(crate) async fn lay(room: &'a Room<'a>, names: &[String]) -> Result<Vec<Self>> {
         let items: Vec<_> = names.iter().map(|name| deployment(room, name)).collect::<Result<_>>()?;
         room.ground.testbed.apply(&list(&items)).await?;
-        let lay = async |name: &String| Ok(Self { room, name: name.clone(), first: ready_pod(room, name).await? });
+        let lay = async |name: &String| {
+            let first = ready_pod(room, name).await?;
+            let series = format!(r#"sample_app_gauge{{namespace="{}", pod="{}"}}"#, room.name(), first.name_any());
+            eventually(PATIENCE, &format!("{series} to be scraped"), async || {
+                ensure!(!room.ground.ask(&series).await?.is_empty(), "it is not yet");
+                Ok(())
+            })
+            .await?;
+            Ok(Self { room, name: name.clone(), first })
+        };
         try_join_all(names.iter().map(lay)).await
     }
 

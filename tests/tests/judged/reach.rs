@@ -26,6 +26,12 @@ async fn a_misspelt_metric_is_told_of_until_it_is_mended() -> Result<()> {
         ensure!(observed.message.contains("correct its metric and labels"), "{}", observed.message);
         room.until_condition(POLICY, "Ready", "True", "Judging").await?;
 
+        let mut nobodys = app::policy(room, POLICY, &room.gauge_over(5));
+        nobodys["spec"]["target"]["selector"] = json!({"matchLabels": {"app": "no-such"}});
+        room.apply(&nobodys).await?;
+        let healthy = room.until_condition(POLICY, "Healthy", "Unknown", "NoTarget").await?;
+        ensure!(healthy.message.contains("app=no-such"), "{}", healthy.message);
+
         room.apply(&app::policy(room, POLICY, &room.gauge_over(5))).await?;
         room.until_condition(POLICY, "Observed", "True", "Answered").await?;
         room.simulate(&pods[0], "gauge?value=9").await?;

@@ -56,6 +56,33 @@ async fn in_a_storm_one_is_probed_and_the_next_only_after_it_has_helped() -> Res
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
+async fn when_no_pod_is_ready_the_probe_is_over_when_its_own_replacement_is_well() -> Result<()> {
+    in_room("storm-unready", async |room| {
+        let pods = deploy(room, APP, 3).await?;
+        let mut policy = stormy(room, &room.gauge_over(5));
+        policy["spec"]["condition"]["for"] = json!("8s");
+        room.apply(&policy).await?;
+        room.until_judged(POLICY).await?;
+        for pod in &pods {
+            room.simulate(pod, "not-ready").await?;
+            room.simulate(pod, "gauge?value=9").await?;
+        }
+
+        let mut over = None;
+        for number in 1..=3 {
+            let action = room.until_outcome(POLICY, number, "Succeeded").await?;
+            ensure!(over.is_none_or(|over| over <= reserved_at(&action)), "two at a time");
+            over = Some(over_at(&action));
+        }
+        let now = ready_pods(room, APP, 3).await?;
+        ensure!(pods.iter().all(|old| now.iter().all(|new| uid_of(old) != uid_of(new))), "an old one is there");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
 async fn while_the_probe_is_unjudged_the_others_wait_for_it() -> Result<()> {
     in_room("storm-waits", async |room| {
         let pods = deploy(room, APP, 5).await?;

@@ -178,7 +178,7 @@ fn apply(
 fn executed(action: &Action, target: &Object, subject: &Object) -> String {
     match action {
         Action::DeletePod { .. } => {
-            format!("{target} is on its way out; waiting for {subject} to have all its replicas ready again")
+            format!("{target} is on its way out; waiting for {subject} to have a ready one in its place")
         }
         Action::RolloutRestart => format!("{subject} was restarted; waiting for it to have replaced all its pods"),
         Action::Scale { from, to, autoscaler: None } => {
@@ -194,7 +194,7 @@ fn executed(action: &Action, target: &Object, subject: &Object) -> String {
 fn settled(action: &Action, subject: &Object) -> String {
     match action {
         Action::DeletePod { .. } => {
-            format!("{subject} has all its replicas ready again; watching whether its new pods stay clear")
+            format!("{subject} has a ready pod in its place; watching whether its new pods stay clear")
         }
         Action::RolloutRestart => {
             format!("{subject} has replaced all its pods; watching whether the new ones stay clear")

@@ -125,10 +125,20 @@ async fn world(
             other => other,
         },
     };
+    // Who was sick before is not what this action waits for: with one action at a time the
+    // others are healed after it.
+    let as_before = |began| context.world.unready_from_before(&namespace, &subject.uid, began);
+    let live_subject = match workload.subject {
+        LiveSubject::NotRestored if scope == Scope::Successor => match facts.began {
+            Some(began) if workload.missing <= as_before(began) => LiveSubject::Restored,
+            _ => LiveSubject::NotRestored,
+        },
+        other => other,
+    };
     let world = World {
         policy: standing,
         target: target_stands,
-        subject: workload.subject,
+        subject: live_subject,
         field: if taken_over(facts, known.as_ref()) { LiveField::Disowned } else { workload.field },
         progress_deadline: workload.progress_deadline,
         overlap,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use prunella_api::ConditionType::{Blocked, Healing, Healthy, Observed, Ready, Stalled};
 use prunella_api::{HealingPolicy, HealingPolicyStatus, set_condition};
 use prunella_cluster::ClusterError;
@@ -19,6 +19,7 @@ use super::compile::CompileError;
 use super::pace::Pace;
 use super::scene::Scene;
 use super::{Compiled, Standing};
+use crate::announce::News;
 use crate::context::Context;
 use crate::writes::apply_status;
 
@@ -42,8 +43,8 @@ pub(super) async fn record(
     context: &Context,
 ) -> Result<(), ClusterError> {
     let ledger = context.book.ledger(&compiled.policy.key.namespace);
-    let held = context.is_held(&compiled.policy.key.namespace);
-    let scene = Scene { policy, compiled, observation, decision, ledger: &ledger, held };
+    let hold = context.hold(&compiled.policy.key.namespace);
+    let scene = Scene { policy, compiled, observation, decision, ledger: &ledger, hold };
     let blocked = scene.blocked();
     count(compiled, decision, &blocked, context);
     if standing.written.is_some() && standing.written == policy.status {
@@ -108,7 +109,7 @@ async fn write(
         return Ok(());
     }
     pace.spend();
-    log(policy, standing.written.as_ref().or(policy.status.as_ref()), &status);
+    tell(policy, standing.written.as_ref().or(policy.status.as_ref()), &status, context);
     let namespace = policy.namespace().unwrap_or_default();
     let api: Api<HealingPolicy> = Api::namespaced(context.writes.clone(), &namespace);
     match apply_status(&api, &policy.name_any(), &status).await {
@@ -160,8 +161,13 @@ fn says_the_same(earlier: &HealingPolicyStatus, status: &HealingPolicyStatus) ->
     earlier == status || without(earlier) == without(status)
 }
 
-/// A line for every condition that changed.
-fn log(policy: &HealingPolicy, earlier: Option<&HealingPolicyStatus>, status: &HealingPolicyStatus) {
+/// A line for every condition that changed, and an Event when the policy does not work.
+fn tell(
+    policy: &HealingPolicy,
+    earlier: Option<&HealingPolicyStatus>,
+    status: &HealingPolicyStatus,
+    context: &Context,
+) {
     let name = policy.name_any();
     let namespace = policy.namespace().unwrap_or_default();
     for condition in &status.conditions {
@@ -174,6 +180,11 @@ fn log(policy: &HealingPolicy, earlier: Option<&HealingPolicyStatus>, status: &H
             (condition.type_.as_str(), condition.status.as_str()),
             ("Ready" | "Observed" | "Healthy", "False") | ("Stalled" | "Blocked", "True")
         );
+        if condition.type_ == Ready.as_str() && condition.status == "False" {
+            let note = format!("{}: {}", condition.reason, condition.message);
+            let news = News { warning: true, reason: "NotReady", action: "Judge".to_owned(), note };
+            context.announcer.tell(&news, &policy.object_ref(&()), None);
+        }
         if bad {
             warn!(namespace, policy = name, "{line}");
         } else {

@@ -31,7 +31,8 @@ pub(super) struct Scene<'a> {
     pub(super) observation: &'a Observation,
     pub(super) decision: &'a Decision,
     pub(super) ledger: &'a Ledger,
-    pub(super) held: bool,
+    /// Which namespace holds healing back, and why.
+    pub(super) hold: Option<(String, String)>,
 }
 
 impl Scene<'_> {
@@ -87,10 +88,15 @@ impl Scene<'_> {
         let mut set = |kind, status, reason: &str, message: String| {
             set_condition(&mut conditions, kind, status, reason, message, generation, now);
         };
-        let (judging, nothing_new) = match (self.compiled.policy.suspended, self.held) {
-            (true, _) => ("Suspended", "; nothing new is begun while spec.suspend is true"),
-            (_, true) => ("Held", "; nothing new is begun while a namespace has the annotation prunella.dev/hold"),
-            (false, false) => ("Judging", ""),
+        let (judging, nothing_new) = match (self.compiled.policy.suspended, &self.hold) {
+            (true, _) => ("Suspended", "; nothing new is begun while spec.suspend is true".to_owned()),
+            (false, Some((namespace, why))) => (
+                "Held",
+                format!(
+                    "; nothing new is begun while the namespace {namespace} has the annotation prunella.dev/hold: {why}"
+                ),
+            ),
+            (false, None) => ("Judging", String::new()),
         };
         let judged = {
             let every = format!("judged every {:#}{nothing_new}", self.compiled.policy.interval);
@@ -133,6 +139,7 @@ impl Scene<'_> {
             (true, 0, _) if self.astray().is_some() => {
                 set(Healthy, None, "NotObserved", "the query reaches no target: see Observed".to_owned());
             }
+            (true, 0, _) if selected == 0 => set(Healthy, None, "NoTarget", self.nobody_selected()),
             (true, 0, _) => set(Healthy, Some(true), "NoTargetSick", "no selected target is sick".to_owned()),
             (true, _, 0) => {
                 let message = format!("{sick} of {selected} selected breached, not yet for long enough");
@@ -154,6 +161,12 @@ impl Scene<'_> {
             None => set(Blocked, Some(false), "NotBlocked", "no sick target is held back".to_owned()),
         }
         conditions
+    }
+
+    /// Whom the selector looks for in vain.
+    fn nobody_selected(&self) -> String {
+        let Compiled { kind, selector, policy, .. } = self.compiled;
+        format!("target.selector chooses no {} in the namespace {}: {selector}", kind.as_str(), policy.key.namespace)
     }
 
     /// How the answer fitted the targets.

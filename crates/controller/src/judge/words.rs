@@ -60,7 +60,7 @@ pub(super) fn astray(policy: &Policy, reach: &Reach) -> Option<(&'static str, St
         )),
         Reach::NoTarget(labels) => Some((
             "NoSeriesMatchesTargets",
-            format!("no series names a selected target, the first is {}: {}", shown(labels), mend(policy, labels)),
+            format!("no series names a selected target: {}; the first is {}", mend(policy, labels), shown(labels)),
         )),
     }
 }
@@ -85,7 +85,9 @@ fn mend(policy: &Policy, labels: &Labels) -> String {
                     "no selected object has a pod called {pod}: it is of one that is gone, or compare target.selector"
                 )
             }
-            None => format!("it carries no label {label}: keep it in the query, or set target.match.label"),
+            None => format!(
+                "it carries no label {label}: keep it in the query, or set target.match.label, or target.match.global where one series speaks of all"
+            ),
             Some(name) => match labels.get(UID_LABEL) {
                 None => format!("no selected object is called {name}: compare target.selector"),
                 Some(uid) => format!(

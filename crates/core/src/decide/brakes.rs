@@ -166,7 +166,7 @@ fn first_refusal(
         return Some(Refusal::until(Reason::MaxActions, until));
     }
     let allowed = usize::try_from(limits.max_concurrent).unwrap_or(usize::MAX);
-    if ledger.in_flight(&policy.key) >= allowed {
+    if ledger.in_flight(&policy.key, policy.mode) >= allowed {
         return Some(Refusal::open(Reason::MaxConcurrent));
     }
     None
@@ -274,7 +274,7 @@ pub(super) fn waiting(inputs: Inputs<'_>, storm: Option<Storm>, reservations: &[
         inputs.ledger.of(key).filter(|record| record.waiting && record.state == State::Running).collect();
     waiting.sort_by_key(|record| (record.created, record.sequence));
     let allowed = usize::try_from(inputs.policy.limits.max_concurrent).unwrap_or(usize::MAX);
-    let taken = inputs.ledger.in_flight(key).saturating_add(reservations.len());
+    let taken = inputs.ledger.in_flight(key, Mode::Enforce).saturating_add(reservations.len());
     let free = allowed.saturating_sub(taken);
     let held = |(place, record): &(usize, &Record)| {
         let target = inputs.targets.iter().find(|target| target.object.uid == record.target.uid);

@@ -125,6 +125,13 @@ pub(super) fn gate<'a>(inputs: Inputs<'a>, ledger: &'a Ledger, storm: Option<Sto
     if inputs.policy.limits.on_storm == OnStorm::Hold {
         return Gate::Closed;
     }
+    if inputs.policy.mode == Mode::DryRun {
+        // What would have become of the probe nobody knows: the others wait for that.
+        let since = whole_seconds(storm.since);
+        let mut records = ledger.of(&inputs.policy.key);
+        let probed = records.any(|record| record.mode == Mode::DryRun && record.created >= since);
+        return if probed { Gate::Closed } else { Gate::Open };
+    }
     let concerned = || ledger.of(&inputs.policy.key).filter(|record| storm.concerns(record));
     if concerned().any(Record::in_flight) {
         return Gate::Closed;

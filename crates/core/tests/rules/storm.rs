@@ -4,7 +4,7 @@ use crate::support::*;
 use prunella_core::decide::{Memory, Storm, StormChange};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
-use prunella_core::policy::{OnStorm, Unhealthy};
+use prunella_core::policy::{Mode, OnStorm, Unhealthy};
 
 /// Four old pods, of which two may be sick; as many actions as one likes.
 fn world() -> World {
@@ -42,6 +42,32 @@ fn as_many_as_may_be_sick_are_no_storm() {
     let mut world = world();
     let decision = world.look_from_to(0, 30, &breached(&["a", "b"]));
     assert_eq!((reserved(&decision), decision.memory.storm), (vec!["a", "b"], None));
+}
+
+#[test]
+fn a_dry_run_of_a_storm_shows_the_probe_alone() {
+    let mut world = world();
+    world.policy.mode = Mode::DryRun;
+    world.look(0, &breached(&ALL));
+    let probe = world.look_from_to(10, 30, &breached(&ALL));
+    assert_eq!(reserved(&probe), ["a"]);
+    world.reserve(&probe.reservations, second(30));
+    world.finish(Outcome::DryRun);
+    let after = world.look(40, &breached(&ALL));
+    assert_eq!(reserved(&after), [""; 0]);
+    assert_eq!(refused(&after), [("a", "AlreadyRecorded"), ("b", "Storm"), ("c", "Storm"), ("d", "Storm")].into());
+}
+
+#[test]
+fn a_dry_run_records_no_more_at_once_than_would_be_done_at_once() {
+    let mut world = world();
+    world.policy.mode = Mode::DryRun;
+    world.policy.limits.max_concurrent = 1;
+    let first = world.look_from_to(0, 30, &breached(&["a", "b"]));
+    assert_eq!((reserved(&first), refused(&first)), (vec!["a"], [("b", "MaxConcurrent")].into()));
+    world.reserve(&first.reservations, second(30));
+    world.finish(Outcome::DryRun);
+    assert_eq!(reserved(&world.look(40, &breached(&["a", "b"]))), ["b"]);
 }
 
 #[test]

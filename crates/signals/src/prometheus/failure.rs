@@ -15,7 +15,7 @@ const MAX_QUOTED: usize = 160;
 pub(super) fn timeout() -> Unknown {
     unknown(
         UnknownReason::Timeout,
-        "no whole answer before the deadline; make the query cheaper or look at the source's load",
+        "no whole answer before the deadline; check the source's url, make the query cheaper, or look at the source's load",
     )
 }
 
@@ -33,7 +33,7 @@ pub(super) fn transport(error: &reqwest::Error) -> Unknown {
             "the source's host name does not resolve; check the source's url: in the cluster it is http://SERVICE.NAMESPACE:PORT"
         }
         _ if error.is_connect() && error.is_timeout() => {
-            "the connection was not accepted in time; check network policies"
+            "the connection was not accepted in time; check the port in the source's url, then network policies"
         }
         _ if error.is_connect() => "no connection to the source; check its url and network policies",
         _ => "the connection broke before the answer was whole",
