@@ -122,7 +122,8 @@ cluster-up: root build ## A real two-node Kubernetes with Prometheus on this mac
 	$(BIN)/testbed up $(ARGS)
 
 .PHONY: cluster-down
-cluster-down: build ## Take it down; nothing is left of it
+cluster-down: ## Take it down; nothing is left of it
+	[ -x $(BIN)/testbed ] || cargo build --locked --workspace
 	$(BIN)/testbed down
 
 .PHONY: env

@@ -37,7 +37,8 @@ impl NamespaceMarks {
     /// The marks of a namespace; `None` when there are none.
     #[must_use]
     pub fn of(namespace: &impl ResourceExt) -> Option<Self> {
-        let words = |why: &String| why.chars().take(WORDS_AT_MOST).collect();
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        let words = |why: &String| why.chars().map(printable).take(WORDS_AT_MOST).collect();
         let held = namespace.annotations().get(HOLD_ANNOTATION).map(words);
         let marks = Self { opt_out: opt_out(namespace), held };
         (marks.opt_out.is_some() || marks.held.is_some()).then_some(marks)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use prunella_core::target::{NotHealable, Object, OptOut, Target};
+use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid};
 
 use crate::marks::opt_out;
 
@@ -18,7 +18,8 @@ pub struct SlimPod {
     object: Object,
     labels: BTreeMap<String, String>,
     created: Timestamp,
-    ready: bool,
+    /// `None` while it is ready.
+    unready_since: Option<Timestamp>,
     terminating: bool,
     controller: Option<Object>,
     node: Option<String>,
@@ -26,6 +27,17 @@ pub struct SlimPod {
     not_healable: Option<NotHealable>,
     system_critical: bool,
     grace: Option<SignedDuration>,
+}
+
+/// What a pod is to its workload after another was removed from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It was made since, and is ready.
+    Replacement,
+    /// It was there before, and was not ready even then.
+    UnreadyBefore,
+    /// Anything else.
+    None,
 }
 
 /// The priority classes of what a cluster cannot do without.
@@ -38,15 +50,19 @@ impl SlimPod {
     pub fn of(pod: &Pod) -> Option<Self> {
         let meta = &pod.metadata;
         let status = pod.status.as_ref();
-        let ready = status
-            .and_then(|status| status.conditions.as_ref())
-            .is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"));
+        let created = meta.creation_timestamp.as_ref()?.0;
+        let conditions = status.and_then(|status| status.conditions.as_ref());
+        let unready_since = match conditions.and_then(|all| all.iter().find(|one| one.type_ == "Ready")) {
+            Some(ready) if ready.status == "True" => None,
+            Some(unready) => Some(unready.last_transition_time.as_ref().map_or(created, |time| time.0)),
+            None => Some(created),
+        };
         let controller = controller_of(meta.owner_references.as_deref());
         Some(Self {
             object: Object { kind: "Pod".into(), name: meta.name.clone()?, uid: meta.uid.clone()?.into() },
             labels: meta.labels.clone().unwrap_or_default(),
-            created: meta.creation_timestamp.as_ref()?.0,
-            ready,
+            created,
+            unready_since,
             terminating: meta.deletion_timestamp.is_some(),
             node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
             opted_out: opt_out(pod),
@@ -79,16 +95,21 @@ impl SlimPod {
         &self.labels
     }
 
-    /// When it was created.
+    /// What it is to a workload from which the pod `target` was removed: both times are the
+    /// API server's, `removed` is that of the record of it.
     #[must_use]
-    pub fn created(&self) -> Timestamp {
-        self.created
-    }
-
-    /// Whether it takes requests.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.ready
+    pub fn part(&self, target: &Uid, removed: Timestamp) -> Part {
+        let counts = !self.terminating && self.not_healable != Some(NotHealable::Completed);
+        let ready = self.unready_since.is_none();
+        if !counts || self.object.uid == *target {
+            Part::None
+        } else if self.created >= removed {
+            if ready { Part::Replacement } else { Part::None }
+        } else if self.unready_since.is_some_and(|since| since < removed) {
+            Part::UnreadyBefore
+        } else {
+            Part::None
+        }
     }
 
     /// Whether the pod is being deleted.
@@ -123,7 +144,7 @@ impl SlimPod {
             subject: top.unwrap_or_else(|| self.object.clone()),
             object: self.object.clone(),
             created: self.created,
-            ready: self.ready,
+            ready: self.unready_since.is_none(),
             terminating: self.terminating,
             stable_name,
             opted_out: self.opted_out,
@@ -168,4 +189,41 @@ pub fn controller_of(owners: Option<&[OwnerReference]>) -> Option<Object> {
         name: owner.name.clone(),
         uid: owner.uid.clone().into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_counts_as_replacement_or_as_unready_before_or_not_at_all() {
+        let pod = |uid: &str, created: &str, ready: &str, since: &str, phase: &str, going: Option<&str>| {
+            let pod: Pod = serde_json::from_value(json!({
+                "metadata": {"name": "web", "uid": uid, "creationTimestamp": created, "deletionTimestamp": going},
+                "status": {
+                    "phase": phase,
+                    "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": since}],
+                },
+            }))
+            .unwrap();
+            SlimPod::of(&pod).unwrap().part(&"target".into(), "2026-01-01T12:00:00Z".parse().unwrap())
+        };
+        let (before, then, after) = ("2026-01-01T11:00:00Z", "2026-01-01T12:00:00Z", "2026-01-01T12:00:09Z");
+        for (expected, got) in [
+            (Part::Replacement, pod("a", then, "True", after, "Running", None)),
+            (Part::None, pod("a", then, "False", then, "Pending", None)),
+            (Part::None, pod("a", after, "True", after, "Running", Some(after))),
+            (Part::None, pod("a", before, "True", before, "Running", None)),
+            (Part::UnreadyBefore, pod("a", before, "False", before, "Running", None)),
+            // What the removal itself has overloaded is not what was sick before.
+            (Part::None, pod("a", before, "False", then, "Running", None)),
+            (Part::None, pod("a", before, "False", before, "Running", Some(after))),
+            // The corpse of a pod that its node has evicted stays until somebody clears it.
+            (Part::None, pod("a", before, "False", before, "Failed", None)),
+            (Part::None, pod("target", before, "False", before, "Running", None)),
+        ] {
+            assert_eq!(got, expected);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid};
 
 use crate::cache::{Cache, watch_config};
 use crate::marks::{NamespaceMarks, longer, opt_out};
-use crate::pod::{SlimPod, controller_of};
+use crate::pod::{Part, SlimPod, controller_of};
 use crate::workloads::Workloads;
 
 /// The selectable world. Of most objects next to nothing is kept: pods, workloads, and
@@ -29,6 +29,15 @@ pub struct Targets {
     namespaces: Arc<Cache<NamespaceMarks>>,
     /// The nodes that are not ready.
     not_ready: Arc<Cache<()>>,
+}
+
+/// What became of a workload from which a pod was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Replaced {
+    /// How many of its pods were made since, and are ready.
+    pub replacements: usize,
+    /// How many were there before, and were not ready even then.
+    pub unready_before: usize,
 }
 
 impl Targets {
@@ -139,15 +148,17 @@ impl Targets {
         Some(self.target(namespace, &pod, &strangers, now))
     }
 
-    /// How many pods of a workload that were there before `since`, and are not told to go,
-    /// are not ready.
+    /// What became of a workload from which the pod `target` was removed: how many of its
+    /// pods are ready that were made since, and how many were not ready even before.
     #[must_use]
-    pub fn unready_from_before(&self, namespace: &str, workload: &Uid, since: Timestamp) -> usize {
-        let unready = |pod: &SlimPod| {
-            let old = !pod.is_ready() && !pod.is_terminating() && pod.created() < since;
-            if old { Some(self.top_controller(namespace, pod)?.uid) } else { None }
+    pub fn replaced(&self, namespace: &str, workload: &Uid, target: &Uid, removed: Timestamp) -> Replaced {
+        let part = |pod: &SlimPod| match pod.part(target, removed) {
+            Part::None => None,
+            part => (self.top_controller(namespace, pod)?.uid == *workload).then_some(part),
         };
-        self.pods.select(namespace, unready).iter().filter(|owner| *owner == workload).count()
+        let parts = self.pods.select(namespace, part);
+        let count = |of| parts.iter().filter(|part| **part == of).count();
+        Replaced { replacements: count(Part::Replacement), unready_before: count(Part::UnreadyBefore) }
     }
 
     /// The top controllers of the pods that `selector` does not choose: what is done to

@@ -27,13 +27,14 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Requeue;
 use prunella_api::HealingPolicy;
 use prunella_core::decide::{Decision, Inputs, Memory, Phase};
-use prunella_core::observation::Observation;
-use prunella_core::policy::PolicyKey;
+use prunella_core::observation::{Answer, Observation};
+use prunella_core::policy::{PolicyKey, SubjectCap};
 use prunella_core::{decide, time};
 use tracing::{debug, error, warn};
 
 use crate::board::Posting;
 use crate::context::Context;
+use crate::sources::Sources;
 pub(crate) use collect::COUNTED_AT_MOST;
 use compile::CompileError;
 pub(crate) use compile::Compiled;
@@ -98,9 +99,15 @@ struct Kept {
 
 impl Standing {
     /// The policy as judged: compiled anew when it, or its source, is another one.
-    fn compile(&mut self, policy: &HealingPolicy, context: &Context) -> Result<Arc<Compiled>, CompileError> {
+    fn compile(
+        &mut self,
+        policy: &HealingPolicy,
+        sources: &Sources,
+        places: &Places,
+        subject_cap: SubjectCap,
+    ) -> Result<Arc<Compiled>, CompileError> {
         let source = policy.spec.condition.promql.as_ref().map(|promql| promql.source.name.as_str());
-        let lookback = source.and_then(|source| context.sources.lookback(source));
+        let lookback = source.and_then(|source| sources.lookback(source));
         let resource_version = policy.resource_version();
         let same = |kept: &&Kept| {
             resource_version.is_some() && kept.resource_version == resource_version && kept.lookback == lookback
@@ -108,8 +115,9 @@ impl Standing {
         if let Some(kept) = self.compiled.as_ref().filter(same) {
             return Ok(Arc::clone(&kept.compiled));
         }
-        self.compiled = None;
-        let compiled = Arc::new(compile::compile(policy, &context.sources, &context.places, context.subject_cap)?);
+        // Kept until then: with the last who asks a question its place would be forgotten.
+        let _earlier = self.compiled.take();
+        let compiled = Arc::new(compile::compile(policy, sources, places, subject_cap)?);
         self.compiled = Some(Kept { resource_version, lookback, compiled: Arc::clone(&compiled) });
         Ok(compiled)
     }
@@ -174,7 +182,7 @@ async fn judge(
     standing: &mut Standing,
     context: &Context,
 ) -> Result<Requeue, JudgeError> {
-    let compiled = match standing.compile(policy, context) {
+    let compiled = match standing.compile(policy, &context.sources, &context.places, context.subject_cap) {
         Ok(compiled) => compiled,
         Err(error) => {
             context.board.forget(key);
@@ -241,9 +249,10 @@ async fn judge(
     record::record(policy, &compiled, &observation, &decision, urgency, standing, context)
         .await
         .map_err(JudgeError::Record)?;
-    standing.observation = Some(observation);
     collect::collect(policy, &compiled, &standing.memory, context).await;
-    if asked_now && decision.reservations.is_empty() {
+    let answered = matches!(observation.breach, Answer::Answered(_));
+    standing.observation = Some(observation);
+    if asked_now && answered && decision.reservations.is_empty() {
         observe::ages(&compiled, context).await;
     }
     let next = unsigned(time::elapsed(context.now(), due)).max(NOT_AT_ONCE);
@@ -323,6 +332,28 @@ fn unsigned(duration: SignedDuration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_place_that_was_learned_outlives_a_write_of_the_status() {
+        let policy = |version: &str| {
+            serde_json::from_value::<HealingPolicy>(serde_json::json!({
+                "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
+                "metadata": {"name": "web", "namespace": "shop", "resourceVersion": version},
+                "spec": {
+                    "condition": {"promql": {"query": "up{namespace=\"shop\"} > 5"}},
+                    "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}},
+                    "steps": [{"action": {"deletePod": {}}}],
+                },
+            }))
+            .unwrap()
+        };
+        let (sources, places) = (Sources::new(), Places::default());
+        let cap = SubjectCap { count: 5, window: SignedDuration::from_hours(1) };
+        let mut standing = Standing::default();
+        let before = Arc::downgrade(&standing.compile(&policy("1"), &sources, &places, cap).unwrap().place);
+        let after = standing.compile(&policy("2"), &sources, &places, cap).unwrap();
+        assert!(before.upgrade().is_some_and(|before| Arc::ptr_eq(&before, &after.place)));
+    }
 
     #[test]
     fn a_pass_that_did_not_ask_never_puts_the_next_look_off() {

@@ -28,6 +28,9 @@ pub const EXECUTE_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 /// How long after `verifyBy` a verdict is waited for: a silent source extends a
 /// verification by up to 15 minutes, and the judge needs time to say so.
 const VERDICT_WITHIN: SignedDuration = SignedDuration::from_mins(20);
+/// How long after an action was begun a write of it may still arrive that was decided on
+/// before another was seen: a read and a write take 15 seconds at most.
+const ARRIVED_WITHIN: SignedDuration = SignedDuration::from_secs(20);
 /// How often the world is looked at while it is about to change.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_millis(500);
 /// How often while only a verdict is waited for: that one wakes whoever waits.
@@ -118,7 +121,7 @@ pub enum LiveTarget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LiveSubject {
     /// As many replicas are ready as it asks for; of a restart, all of them new. Of a pod's
-    /// removal, but for pods that were not ready before.
+    /// removal, with one that was made since, but for pods that were not ready before.
     Restored,
     /// Fewer are.
     NotRestored,
@@ -317,8 +320,11 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
     // record as begun last sees both: the later lets go, and the earlier waits until it has,
     // or is seen to have acted before it could see this one.
     match world.overlap {
-        Overlap::Ahead => return finish(Outcome::Inconclusive, OutcomeReason::TargetBusy),
-        Overlap::Beside => return give_up_or(facts, now, Step::Wait(LOOK_AGAIN)),
+        // Whoever drives it too may not have seen the other yet, and its write be on its way.
+        Overlap::Ahead if trying_for(facts, now) >= ARRIVED_WITHIN => {
+            return finish(Outcome::Inconclusive, OutcomeReason::TargetBusy);
+        }
+        Overlap::Ahead | Overlap::Beside => return give_up_or(facts, now, Step::Wait(LOOK_AGAIN)),
         Overlap::None => {}
     }
     // What held before the first try holds before each: a budget may let an eviction
@@ -331,14 +337,17 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
 
 /// `step`, unless the action has been trying for too long.
 fn give_up_or(facts: &Facts, now: Timestamp, step: Step) -> Step {
-    let trying_for = facts.began.map_or(SignedDuration::ZERO, |began| elapsed(began, now));
-    if trying_for < EXECUTE_WITHIN {
+    if trying_for(facts, now) < EXECUTE_WITHIN {
         step
     } else if facts.blocked_by_budget {
         finish(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget)
     } else {
         finish(Outcome::Failed, OutcomeReason::NotExecuted)
     }
+}
+
+fn trying_for(facts: &Facts, now: Timestamp) -> SignedDuration {
+    facts.began.map_or(SignedDuration::ZERO, |began| elapsed(began, now))
 }
 
 /// The write that carries an action out.

@@ -16,7 +16,7 @@ pub(crate) enum Moment {
     Reserved,
     /// The change is seen: a pod is on its way out, a Deployment wants something else.
     Acted,
-    /// The workload has all its replicas ready again.
+    /// The replacement is ready, or all that a workload was to have.
     Settled,
     /// All that is judged by stayed clear: the action succeeded.
     Verified,

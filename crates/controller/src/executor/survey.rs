@@ -125,15 +125,15 @@ async fn world(
             other => other,
         },
     };
-    // Who was sick before is not what this action waits for: with one action at a time the
-    // others are healed after it.
-    let as_before = |began| context.world.unready_from_before(&namespace, &subject.uid, began);
-    let live_subject = match workload.subject {
-        LiveSubject::NotRestored if scope == Scope::Successor => match facts.began {
-            Some(began) if workload.missing <= as_before(began) => LiveSubject::Restored,
-            _ => LiveSubject::NotRestored,
-        },
-        other => other,
+    // Who was not ready before is not what this action waits for: with one action at a time
+    // the others are healed after it.
+    let live_subject = match (workload.subject, action.creation_timestamp()) {
+        (LiveSubject::NotRestored, Some(removed)) if scope == Scope::Successor => {
+            let replaced = context.world.replaced(&namespace, &subject.uid, &target.uid, removed.0);
+            let is_restored = replaced.replacements > 0 && workload.missing <= replaced.unready_before;
+            if is_restored { LiveSubject::Restored } else { LiveSubject::NotRestored }
+        }
+        (subject, _) => subject,
     };
     let world = World {
         policy: standing,

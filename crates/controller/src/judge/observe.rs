@@ -97,16 +97,16 @@ async fn freshness(compiled: &Compiled, pins: &Labels, context: &Context) -> Fre
 /// Asks, when it is time to, how old the samples are at this place of the interval, and goes
 /// where they are younger.
 pub(super) async fn ages(compiled: &Compiled, context: &Context) {
-    let interval = Duration::try_from(compiled.policy.interval).unwrap_or(LONGEST);
-    let Some(query) = compiled.query.ages(interval, places::PARTS) else { return };
-    let Ok(source) = context.sources.get(&compiled.source) else { return };
     if !compiled.place.is_due(Instant::now()) {
         return;
     }
+    let interval = Duration::try_from(compiled.policy.interval).unwrap_or(LONGEST);
+    let Some(query) = compiled.query.ages(interval, places::PARTS) else { return };
+    let Ok(source) = context.sources.get(&compiled.source) else { return };
     // Not so long that the next look would be late.
     let at = context.now();
     let Answer::Answered(ages) = source.instant(&query, (interval / 4).min(LONGEST)).await else { return };
-    if compiled.place.learn(at, &ages) {
+    if compiled.place.learn(at, &ages, Instant::now()) {
         debug!(policy = %compiled.policy.key, phase = %compiled.place.phase(), "looks where samples are new");
     }
 }

@@ -22,8 +22,11 @@ const PLACES: u8 = 8;
 pub(super) const PARTS: u32 = 64;
 /// After how many intervals the ages are asked for again: scrapes move when pods do.
 const ASKED_EVERY: u32 = 20;
-/// How long after its scrape began a sample may take to be there.
-const SCRAPE: Duration = Duration::from_millis(100);
+/// After how many when nothing was learned: who is just deployed is not scraped yet.
+const ASKED_AGAIN: u32 = 2;
+/// How long after its scrape began a sample may take to be there, an eighth of the interval
+/// at most. Whoever looks too early sees it an interval late.
+const SCRAPE: Duration = Duration::from_secs(3);
 /// How much sooner, in parts of an interval, another place must see the samples.
 const WORTH_MOVING: f64 = 1.0 / 8.0;
 
@@ -62,13 +65,14 @@ pub(crate) struct Place {
 #[derive(Debug)]
 struct State {
     place: u8,
-    asked: Option<Instant>,
+    /// When the ages are to be asked for; `None`: at once.
+    due: Option<Instant>,
 }
 
 impl Place {
     fn new(asked: u64, interval: SignedDuration) -> Self {
         let place = u8::try_from(asked % u64::from(PLACES)).unwrap_or_default();
-        Self { interval, state: Mutex::new(State { place, asked: None }) }
+        Self { interval, state: Mutex::new(State { place, due: None }) }
     }
 
     /// As a time, less than the interval.
@@ -78,17 +82,21 @@ impl Place {
 
     /// Whether it is time to ask for the ages of the samples. Who is told so does.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        let every = Duration::try_from(self.interval).unwrap_or(Duration::MAX).saturating_mul(ASKED_EVERY);
         let mut state = self.state();
-        let due = state.asked.is_none_or(|asked| now.saturating_duration_since(asked) >= every);
-        if due {
-            state.asked = Some(now);
+        let is_due = state.due.is_none_or(|due| now >= due);
+        if is_due {
+            state.due = Some(now + self.intervals(ASKED_AGAIN));
         }
-        due
+        is_due
     }
 
-    /// Goes where samples are seen sooner, by their `ages` at `at`. Says whether it went.
-    pub(super) fn learn(&self, at: Timestamp, ages: &[Series]) -> bool {
+    fn intervals(&self, count: u32) -> Duration {
+        Duration::try_from(self.interval).unwrap_or_default().saturating_mul(count)
+    }
+
+    /// Goes where samples are seen sooner, by their `ages` at `at`, which is `now`. Says whether
+    /// it went.
+    pub(super) fn learn(&self, at: Timestamp, ages: &[Series], now: Instant) -> bool {
         let nanos = self.interval.as_nanos().max(1);
         let fraction = |nanos_of: i128| ratio(nanos_of, nanos);
         let at = fraction(at.as_nanosecond().rem_euclid(nanos));
@@ -97,7 +105,11 @@ impl Place {
         // From the middle of the part that the age is told in to when the sample was there.
         let there: Vec<(f64, f64)> =
             seen.map(|(part, count)| (at - (part + 0.5) / f64::from(PARTS) + scrape, count)).collect();
+        if there.is_empty() {
+            return false;
+        }
         let mut state = self.state();
+        state.due = Some(now + self.intervals(ASKED_EVERY));
         let best = best(state.place, &there);
         let moved = best != state.place;
         state.place = best;
@@ -140,7 +152,7 @@ mod tests {
     const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
     fn place(place: u8) -> Place {
-        Place { interval: INTERVAL, state: Mutex::new(State { place, asked: None }) }
+        Place { interval: INTERVAL, state: Mutex::new(State { place, due: None }) }
     }
 
     /// The answer of a source at `at` whose samples are of these ages, in seconds.
@@ -148,6 +160,10 @@ mod tests {
         let part = |age: &f64| (age / 10.0 * f64::from(PARTS)).floor();
         let series = |age| Series { labels: [(AGE.to_owned(), part(age).to_string())].into(), value: 1.0 };
         of.iter().map(series).collect()
+    }
+
+    fn learns(place: &Place, at: f64, ages: &[Series]) -> bool {
+        place.learn(second(at), ages, Instant::now())
     }
 
     fn second(at: f64) -> Timestamp {
@@ -179,43 +195,48 @@ mod tests {
 
     #[test]
     fn looks_come_soon_after_the_scrape_whenever_that_was_learned() {
-        // Scraped at 3.0, 13.0, 23.0 and so on, there 0.1 s later: the next place is 3.75.
+        // Scraped at 3.0, 13.0, 23.0 and so on, there an eighth later: the next place is 5.
         for (now, age) in [(4.0, 1.0), (12.9, 9.9), (8.5, 5.5), (3.2, 0.2)] {
             let place = place(0);
-            assert!(place.learn(second(now), &ages(&[age])), "{now}");
-            assert_eq!(place.phase(), SignedDuration::from_millis(3750), "{now}");
-            assert!(!place.learn(second(3.8), &ages(&[0.8])), "it stays there");
+            assert!(learns(&place, now, &ages(&[age])), "{now}");
+            assert_eq!(place.phase(), SignedDuration::from_secs(5), "{now}");
+            assert!(!learns(&place, 5.1, &ages(&[2.1])), "it stays there");
         }
     }
 
     #[test]
     fn most_of_the_samples_count_and_where_they_are_spread_nobody_moves() {
         let mostly = place(0);
-        mostly.learn(second(5.0), &ages(&[2.0, 2.0, 2.0, 4.9]));
-        assert_eq!(mostly.phase(), SignedDuration::from_millis(3750));
+        learns(&mostly, 5.0, &ages(&[2.0, 2.0, 2.0, 4.9]));
+        assert_eq!(mostly.phase(), SignedDuration::from_secs(5));
         let spread: Vec<f64> = (0..20).map(|number| f64::from(number) / 2.0).collect();
         for number in 0..PLACES {
-            assert!(!place(number).learn(second(5.0), &ages(&spread)));
+            assert!(!learns(&place(number), 5.0, &ages(&spread)));
         }
     }
 
     #[test]
     fn an_answer_that_says_nothing_moves_nobody() {
         let place = place(5);
-        assert!(!place.learn(second(5.0), &[]));
+        assert!(!learns(&place, 5.0, &[]));
         let other = |age: &str, value| Series { labels: [(AGE.to_owned(), age.to_owned())].into(), value };
         for odd in [other("-3", 1.0), other("64", 1.0), other("young", 1.0), other("7", f64::NAN)] {
-            assert!(!place.learn(second(5.0), std::slice::from_ref(&odd)), "{odd:?}");
+            assert!(!learns(&place, 5.0, std::slice::from_ref(&odd)), "{odd:?}");
         }
     }
 
     #[test]
-    fn the_ages_are_asked_for_at_once_and_then_seldom() {
+    fn the_ages_are_asked_for_until_they_are_known_and_then_seldom() {
         let place = place(0);
         let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
         assert!(place.is_due(begun));
         assert!(!place.is_due(begun), "one asks for all");
-        assert!(!place.is_due(begun + Duration::from_secs(199)));
-        assert!(place.is_due(begun + Duration::from_secs(200)));
+        place.learn(second(5.0), &[], begun);
+        assert!(!place.is_due(after(19)));
+        assert!(place.is_due(after(20)), "nothing was learned");
+        place.learn(second(5.0), &ages(&[2.0]), after(20));
+        assert!(!place.is_due(after(219)));
+        assert!(place.is_due(after(220)));
     }
 }

@@ -109,11 +109,11 @@ async fn write(
         return Ok(());
     }
     pace.spend();
-    tell(policy, standing.written.as_ref().or(policy.status.as_ref()), &status, context);
     let namespace = policy.namespace().unwrap_or_default();
     let api: Api<HealingPolicy> = Api::namespaced(context.writes.clone(), &namespace);
     match apply_status(&api, &policy.name_any(), &status).await {
         Ok(_) => {
+            tell(policy, standing.written.as_ref().or(policy.status.as_ref()), &status, context);
             standing.written = Some(status);
             Ok(())
         }
@@ -172,7 +172,12 @@ fn tell(
     let namespace = policy.namespace().unwrap_or_default();
     for condition in &status.conditions {
         let before = earlier.and_then(|status| status.conditions.iter().find(|one| one.type_ == condition.type_));
-        if before.is_some_and(|before| (&before.status, &before.reason) == (&condition.status, &condition.reason)) {
+        let unready = condition.type_ == Ready.as_str() && condition.status == "False";
+        let same = |before: &Condition| {
+            (&before.status, &before.reason) == (&condition.status, &condition.reason)
+                && (!unready || before.message == condition.message)
+        };
+        if before.is_some_and(same) {
             continue;
         }
         let line = format!("{}={} {}: {}", condition.type_, condition.status, condition.reason, condition.message);
@@ -180,7 +185,7 @@ fn tell(
             (condition.type_.as_str(), condition.status.as_str()),
             ("Ready" | "Observed" | "Healthy", "False") | ("Stalled" | "Blocked", "True")
         );
-        if condition.type_ == Ready.as_str() && condition.status == "False" {
+        if unready {
             let note = format!("{}: {}", condition.reason, condition.message);
             let news = News { warning: true, reason: "NotReady", action: "Judge".to_owned(), note };
             context.announcer.tell(&news, &policy.object_ref(&()), None);

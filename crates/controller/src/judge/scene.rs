@@ -93,7 +93,7 @@ impl Scene<'_> {
             (false, Some((namespace, why))) => (
                 "Held",
                 format!(
-                    "; nothing new is begun while the namespace {namespace} has the annotation prunella.dev/hold: {why}"
+                    "; nothing new is begun while the namespace {namespace} has the annotation prunella.dev/hold={why:?}"
                 ),
             ),
             (false, None) => ("Judging", String::new()),
