@@ -31,7 +31,7 @@ fn a_testbed_that_is_not_up_is_said_to_be_so() {
     for args in [&["status"][..], &["env"], &["audit"], &["kubectl", "get", "pods"], &["node", "kill", "node-1"]] {
         let refusal = Bed::new("never-up").run(args);
         assert_eq!(refusal.code, Some(1), "{args:?}");
-        assert!(refusal.last_line().contains("not up: run testbed up"), "{}", refusal.errors);
+        assert!(refusal.last_line().contains("not up: run make cluster-up TESTBED_NAME="), "{}", refusal.errors);
     }
 }
 
