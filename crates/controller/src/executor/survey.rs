@@ -15,6 +15,9 @@ use super::ExecuteError;
 use crate::context::Context;
 use crate::ledger;
 
+/// What has no outcome yet. The history may be a hundred times as much.
+const IN_FLIGHT: &str = "status.outcome=";
+
 /// An action and the world around it.
 pub(super) struct Survey {
     /// The record, as it is now.
@@ -206,13 +209,18 @@ async fn policy(
 async fn overlap(action: &HealingAction, namespace: &str, context: &Context) -> Result<Overlap, ClusterError> {
     let Ok(own) = ledger::record(action) else { return Ok(Overlap::Ahead) };
     let api: Api<DeserializeGuard<HealingAction>> = Api::namespaced(context.reads.clone(), namespace);
-    let own_change = ListParams {
+    let since_own_change = ListParams {
         resource_version: action.resource_version(),
         version_match: Some(VersionMatch::NotOlderThan),
-        ..ListParams::default()
+        ..ListParams::default().fields(IN_FLIGHT)
     };
-    let listed = within(REQUEST_DEADLINE, api.list(&own_change)).await?;
-    let others = listed.items.iter().filter_map(|other| other.0.as_ref().ok());
-    let others: Vec<Record> = others.filter_map(|other| ledger::record(other).ok()).collect();
-    Ok(own.overlap(&others))
+    let listed = within(REQUEST_DEADLINE, api.list(&since_own_change)).await?;
+    let all = listed.items.iter().filter_map(|one| one.0.as_ref().ok());
+    let in_flight: Vec<Record> = all.filter_map(|one| ledger::record(one).ok()).collect();
+    // One that lacks this very action, which is in flight or was a moment ago, may lack others.
+    if in_flight.iter().any(|one| one.name == own.name) {
+        Ok(own.overlap(&in_flight))
+    } else {
+        Err(ClusterError::NotListed(own.name))
+    }
 }
