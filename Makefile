@@ -37,16 +37,15 @@ help: ## Print this menu
 # Asked before minutes of compilation, not after.
 .PHONY: root
 root:
-	@[ "$$(id -u)" = 0 ] || { echo 'this makes namespaces and cgroups, which needs root: run make build, then this as root, with PATH and HOME as they are (sudo env "PATH=$$PATH" "HOME=$$HOME" make …)'; exit 1; }
+	@[ "$$(id -u)" = 0 ] || { echo 'this makes namespaces and cgroups, which needs root: run make build (or make test-unit, which needs none), then this as root, with PATH and HOME as they are (sudo env "PATH=$$PATH" "HOME=$$HOME" make …)'; exit 1; }
 
 .PHONY: build
 build: ## Build everything
 	$(call stage,build,cargo build --workspace --locked)
 
 .PHONY: test
-test: ## Everything below up to test-e2e, the cheap first; needs root for test-e2e
-	@begun=$$SECONDS; [ "$$(id -u)" = 0 ] || { echo 'make test ends with test-e2e, which needs root: become root, or run make test-unit'; exit 1; }; \
-	$(MAKE) fmt-check crds-check lint docs-check test-unit test-e2e; \
+test: root ## Everything below up to test-e2e, the cheap first; needs root for test-e2e
+	@begun=$$SECONDS; $(MAKE) fmt-check crds-check lint docs-check test-unit test-e2e; \
 	printf '\n== test: everything passed in %d s\n' $$((SECONDS - begun))
 
 .PHONY: test-unit
@@ -54,7 +53,7 @@ test-unit: ## Unit, property and table tests, and the checks of the house: no ro
 	$(call stage,test-unit,cargo test --workspace --locked --no-fail-fast)
 
 .PHONY: test-e2e
-test-e2e: build ## Suites on real clusters, taken down at the end (KEEP=1 leaves the shared one); root, Linux
+test-e2e: root build ## Suites on real clusters, taken down at the end (KEEP=1 leaves the shared one); root, Linux
 	$(call stage,test-e2e,export RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; $(if $(KEEP),,trap '$(BIN)/testbed down --name e2e' EXIT;) TESTBED_NAME=e2e cargo test --workspace --tests --locked --no-fail-fast -- --ignored; $(GRANTED))
 
 .PHONY: test-granted
@@ -62,15 +61,15 @@ test-granted: ## What the manifests grant is what the suites that ran on the tes
 	$(call stage,test-granted,$(GRANTED))
 
 .PHONY: test-alerts
-test-alerts: build ## The alerts on the healer itself, by promtool; a part of test-e2e; root, Linux
+test-alerts: root build ## The alerts on the healer itself, by promtool; a part of test-e2e; root, Linux
 	$(call stage,test-alerts,TESTBED_NAME=e2e cargo test -p prunella-e2e --test install --locked -- --ignored alerts)
 
 .PHONY: test-crash
-test-crash: build ## The controller killed, lied to and doubled at every write; root, Linux
+test-crash: root build ## The controller killed, lied to and doubled at every write; root, Linux
 	$(call stage,test-crash,trap '$(BIN)/testbed down --name crash' EXIT; TESTBED_NAME=crash cargo test -p prunella-e2e --features crash --test crash --locked -- --ignored)
 
 .PHONY: test-classic
-test-classic: build ## The five classic rules with their classic numbers, which takes minutes; root, Linux
+test-classic: root build ## The five classic rules with their classic numbers, which takes minutes; root, Linux
 	$(call stage,test-classic,trap '$(BIN)/testbed down --name classic' EXIT; TESTBED_NAME=classic cargo test -p prunella-e2e --features classic --test classic --locked -- --ignored --nocapture --test-threads=5)
 
 .PHONY: break-it
@@ -148,7 +147,7 @@ demo: $(if $(filter current,$(CLUSTER)),,root) build ## See an app healed of fiv
 
 # The controller is built alone and as it is shipped: it is what is measured.
 .PHONY: bench
-bench: ## Measure it beside the classic path, write docs/performance.*; ARGS="--quick" or "--only cpu" only print; root
+bench: root ## Measure it beside the classic path, write docs/performance.*; ARGS="--quick" or "--only cpu" only print; root
 	$(call stage,build,cargo build --locked --profile dist -p prunella-controller; cargo build --locked --profile dist -p testbed -p prunella-bench)
 	$(BIN:debug=dist)/bench $(or $(ARGS),--json docs/performance.json --markdown docs/performance.md) --testbed bench
 

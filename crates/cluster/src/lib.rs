@@ -27,9 +27,9 @@ pub enum ClusterError {
     /// The API server's refusal, or a broken connection.
     #[error(transparent)]
     Kube(#[from] kube::Error),
-    /// The API server lists what is in flight, and leaves out what is: before Kubernetes 1.31
-    /// it cannot.
-    #[error("the list of the actions in flight lacks {0}: the API server must be 1.31 or newer, else look again")]
+    /// The API server lists what is in flight, and leaves this out, which was a moment ago: it
+    /// is over by now, or the list is not to be relied on.
+    #[error("the list of the actions in flight lacks {0}")]
     NotListed(String),
     /// The selector is not one.
     #[error("cannot parse the selector: {0}")]

@@ -31,7 +31,7 @@ pub struct SlimPod {
 
 /// What a pod is to its workload after another was removed from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(crate) enum Part {
     /// It was made since, and is ready.
     Replacement,
     /// It was there before, and was not ready even then.
@@ -98,7 +98,7 @@ impl SlimPod {
     /// What it is to a workload from which the pod `target` was removed: both times are the
     /// API server's, `removed` is that of the record of it.
     #[must_use]
-    pub fn part(&self, target: &Uid, removed: Timestamp) -> Part {
+    pub(crate) fn part(&self, target: &Uid, removed: Timestamp) -> Part {
         let counts = !self.terminating && self.not_healable != Some(NotHealable::Completed);
         let ready = self.unready_since.is_none();
         if !counts || self.object.uid == *target {
