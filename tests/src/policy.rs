@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
-use prunella_api::{HealingAction, HealingPolicy};
+use prunella_api::{FINALIZER, HealingAction, HealingPolicy};
 use serde_json::{Value, json};
 
 use crate::room::Room;
@@ -91,7 +91,8 @@ impl Room<'_> {
         Ok(actions)
     }
 
-    /// Waits until the policy's action of this number has ended so.
+    /// Waits until the policy's action of this number has ended so, and is written no more:
+    /// the controller lets go of a record in a write after that of its outcome.
     ///
     /// # Errors
     /// When that does not come.
@@ -102,6 +103,8 @@ impl Room<'_> {
             let action = actions.swap_remove(sequence - 1);
             let ended = action.status.as_ref().and_then(|status| status.outcome.as_deref());
             ensure!(ended == Some(outcome), "{} is {}", action.name_any(), state(&action));
+            let held = action.finalizers().iter().any(|one| one == FINALIZER);
+            ensure!(!held, "{} is {outcome}, and still held", action.name_any());
             Ok(action)
         })
         .await
