@@ -2,7 +2,7 @@
 //! workloads. The only crate that changes other people's objects.
 //!
 //! - [`cache`]: slim copies of watched objects; a raw pod takes fifty times the memory.
-//! - [`pod`]: a pod as the judgement knows it.
+//! - `pod`: a pod as the judgement knows it; what pods have in common is kept once (`pool`).
 //! - [`workloads`]: what decisions read of workloads and their autoscalers.
 //! - [`targets`]: selector → targets, from the caches.
 //! - [`marks`]: the annotations that hold healing back.
@@ -13,7 +13,8 @@ pub mod cache;
 pub mod live;
 pub mod marks;
 pub mod perform;
-pub mod pod;
+mod pod;
+mod pool;
 pub mod rollout;
 pub mod targets;
 mod workloads;

@@ -17,7 +17,7 @@ use prunella_core::execute::{LiveField, LiveSubject, LiveTarget};
 use prunella_core::target::{NotHealable, Object, Uid};
 use serde::de::DeserializeOwned;
 
-use crate::pod::SlimPod;
+use crate::pod::not_healable;
 use crate::{ClusterError, REQUEST_DEADLINE, within};
 
 /// An object that an action is for, at one instant.
@@ -59,10 +59,7 @@ pub async fn target(client: &Client, namespace: &str, target: &Object) -> Result
         "DaemonSet" => metadata::<DaemonSet>(client, namespace, target).await,
         _ => {
             let pod = get::<Pod>(client, namespace, target).await?;
-            Ok(pod.map(|pod| {
-                let not_healable = SlimPod::of(&pod).and_then(|slim| slim.not_healable());
-                Found { not_healable, ..Found::of(&pod) }
-            }))
+            Ok(pod.map(|pod| Found { not_healable: not_healable(&pod), ..Found::of(&pod) }))
         }
     }
 }

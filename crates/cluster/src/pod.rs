@@ -1,28 +1,32 @@
 //! A pod as the judgement knows it, and whether it may be healed at all.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::ResourceExt;
 use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid};
 
 use crate::marks::opt_out;
+use crate::pool::Pool;
 
 /// On the mirror of a static pod, put there by the kubelet.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
-/// What is kept of a watched pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SlimPod {
-    object: Object,
-    labels: BTreeMap<String, String>,
+/// What is kept of a watched pod. What a workload's pods have in common is kept once.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SlimPod {
+    name: Box<str>,
+    uid: Uid,
+    labels: Arc<BTreeMap<String, String>>,
     created: Timestamp,
     /// `None` while it is ready.
     unready_since: Option<Timestamp>,
     terminating: bool,
-    controller: Option<Object>,
-    node: Option<String>,
+    controller: Option<Arc<Object>>,
+    node: Option<Arc<str>>,
     opted_out: Option<OptOut>,
     not_healable: Option<NotHealable>,
     system_critical: bool,
@@ -43,11 +47,18 @@ pub(crate) enum Part {
 /// The priority classes of what a cluster cannot do without.
 const SYSTEM_CRITICAL: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 
-impl SlimPod {
+/// Reduces pods.
+#[derive(Debug, Default)]
+pub(crate) struct Slimmer {
+    labels: Pool<BTreeMap<String, String>>,
+    controllers: Pool<Object>,
+    nodes: Pool<str>,
+}
+
+impl Slimmer {
     /// Reduces a pod; `None` for one without name, uid or creation time, which the
     /// API server never sends.
-    #[must_use]
-    pub fn of(pod: &Pod) -> Option<Self> {
+    pub(crate) fn slim(&self, pod: &Pod) -> Option<Arc<SlimPod>> {
         let meta = &pod.metadata;
         let status = pod.status.as_ref();
         let created = meta.creation_timestamp.as_ref()?.0;
@@ -58,50 +69,50 @@ impl SlimPod {
             None => Some(created),
         };
         let controller = controller_of(meta.owner_references.as_deref());
-        Some(Self {
-            object: Object { kind: "Pod".into(), name: meta.name.clone()?, uid: meta.uid.clone()?.into() },
-            labels: meta.labels.clone().unwrap_or_default(),
+        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
+        Some(Arc::new(SlimPod {
+            name: meta.name.clone()?.into(),
+            uid: meta.uid.clone()?.into(),
+            labels: self.labels.of(pod.labels()),
             created,
             unready_since,
             terminating: meta.deletion_timestamp.is_some(),
-            node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
+            node: node.map(|node| self.nodes.of(node)),
             opted_out: opt_out(pod),
-            not_healable: not_healable(pod, controller.as_ref()),
-            controller,
+            not_healable: not_healable(pod),
+            controller: controller.map(|controller| self.controllers.of(&controller)),
             grace: pod
                 .spec
                 .as_ref()
                 .and_then(|spec| spec.termination_grace_period_seconds)
                 .map(SignedDuration::from_secs),
             system_critical: is_system_critical(pod.spec.as_ref()),
-        })
+        }))
     }
+}
 
+impl SlimPod {
     /// Whether the cluster cannot do without it.
-    #[must_use]
-    pub fn is_system_critical(&self) -> bool {
+    pub(crate) fn is_system_critical(&self) -> bool {
         self.system_critical
     }
 
     /// The pod itself.
-    #[must_use]
-    pub fn object(&self) -> &Object {
-        &self.object
+    pub(crate) fn object(&self) -> Object {
+        Object { kind: "Pod".into(), name: self.name.to_string(), uid: self.uid.clone() }
     }
 
     /// The pod's labels.
-    #[must_use]
-    pub fn labels(&self) -> &BTreeMap<String, String> {
+    pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
     }
 
     /// What it is to a workload from which the pod `target` was removed: both times are the
     /// API server's, `removed` is that of the record of it.
-    #[must_use]
     pub(crate) fn part(&self, target: &Uid, removed: Timestamp) -> Part {
         let counts = !self.terminating && self.not_healable != Some(NotHealable::Completed);
         let ready = self.unready_since.is_none();
-        if !counts || self.object.uid == *target {
+        if !counts || self.uid == *target {
             Part::None
         } else if self.created >= removed {
             if ready { Part::Replacement } else { Part::None }
@@ -113,36 +124,26 @@ impl SlimPod {
     }
 
     /// Whether the pod is being deleted.
-    #[must_use]
-    pub fn is_terminating(&self) -> bool {
+    pub(crate) fn is_terminating(&self) -> bool {
         self.terminating
     }
 
     /// The pod's own controller, like a `ReplicaSet`.
-    #[must_use]
-    pub fn controller(&self) -> Option<&Object> {
-        self.controller.as_ref()
+    pub(crate) fn controller(&self) -> Option<&Object> {
+        self.controller.as_deref()
     }
 
     /// The node it runs on, once it was scheduled.
-    #[must_use]
-    pub fn node(&self) -> Option<&str> {
+    pub(crate) fn node(&self) -> Option<&str> {
         self.node.as_deref()
     }
 
-    /// Why the pod may not be healed, if so.
-    #[must_use]
-    pub fn not_healable(&self) -> Option<NotHealable> {
-        self.not_healable
-    }
-
     /// The pod as a target. `top` is the controller at the top of its owners.
-    #[must_use]
-    pub fn target(&self, top: Option<Object>) -> Target {
+    pub(crate) fn target(&self, top: Option<Object>) -> Target {
         let stable_name = matches!(&self.controller, Some(controller) if controller.kind == "StatefulSet");
         Target {
-            subject: top.unwrap_or_else(|| self.object.clone()),
-            object: self.object.clone(),
+            subject: top.unwrap_or_else(|| self.object()),
+            object: self.object(),
             created: self.created,
             ready: self.unready_since.is_none(),
             terminating: self.terminating,
@@ -156,7 +157,8 @@ impl SlimPod {
     }
 }
 
-fn not_healable(pod: &Pod, controller: Option<&Object>) -> Option<NotHealable> {
+/// What speaks against healing a pod at all.
+pub(crate) fn not_healable(pod: &Pod) -> Option<NotHealable> {
     let annotations = pod.metadata.annotations.as_ref();
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     if annotations.is_some_and(|all| all.contains_key(MIRROR_ANNOTATION)) {
@@ -166,7 +168,8 @@ fn not_healable(pod: &Pod, controller: Option<&Object>) -> Option<NotHealable> {
     } else if matches!(phase, Some("Succeeded" | "Failed")) {
         Some(NotHealable::Completed)
     } else {
-        match controller.map(|controller| controller.kind.as_str()) {
+        let controller = controller_of(pod.metadata.owner_references.as_deref());
+        match controller.as_ref().map(|controller| controller.kind.as_str()) {
             None => Some(NotHealable::NoController),
             Some("Job") => Some(NotHealable::OwnedByJob),
             Some(_) => None,
@@ -175,15 +178,13 @@ fn not_healable(pod: &Pod, controller: Option<&Object>) -> Option<NotHealable> {
 }
 
 /// Whether pods of this kind are what the cluster cannot do without.
-#[must_use]
 pub(crate) fn is_system_critical(spec: Option<&PodSpec>) -> bool {
     let class = spec.and_then(|spec| spec.priority_class_name.as_deref());
     class.is_some_and(|class| SYSTEM_CRITICAL.contains(&class))
 }
 
 /// The owner that controls the object.
-#[must_use]
-pub fn controller_of(owners: Option<&[OwnerReference]>) -> Option<Object> {
+pub(crate) fn controller_of(owners: Option<&[OwnerReference]>) -> Option<Object> {
     owners.unwrap_or_default().iter().find(|owner| owner.controller == Some(true)).map(|owner| Object {
         kind: owner.kind.clone(),
         name: owner.name.clone(),
@@ -207,7 +208,7 @@ mod tests {
                 },
             }))
             .unwrap();
-            SlimPod::of(&pod).unwrap().part(&"target".into(), "2026-01-01T12:00:00Z".parse().unwrap())
+            Slimmer::default().slim(&pod).unwrap().part(&"target".into(), "2026-01-01T12:00:00Z".parse().unwrap())
         };
         let (before, then, after) = ("2026-01-01T11:00:00Z", "2026-01-01T12:00:00Z", "2026-01-01T12:00:09Z");
         for (expected, got) in [

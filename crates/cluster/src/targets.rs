@@ -13,14 +13,14 @@ use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid};
 
 use crate::cache::{Cache, watch_config};
 use crate::marks::{NamespaceMarks, longer, opt_out};
-use crate::pod::{Part, SlimPod, controller_of};
+use crate::pod::{Part, SlimPod, Slimmer, controller_of};
 use crate::workloads::Workloads;
 
 /// The selectable world. Of most objects next to nothing is kept: pods, workloads, and
 /// of the rest what is out of the ordinary.
 #[derive(Debug)]
 pub struct Targets {
-    pods: Arc<Cache<SlimPod>>,
+    pods: Arc<Cache<Arc<SlimPod>>>,
     /// A replica set's own controller (the `Deployment` behind a pod), and its opt-out.
     replica_sets: Arc<Cache<(Option<Object>, Option<OptOut>)>>,
     /// The workloads that can be changed, and their autoscalers.
@@ -58,7 +58,8 @@ impl Targets {
     /// Needs a client.
     pub async fn follow(&self, client: Client) {
         let pods = watcher(Api::<Pod>::all(client.clone()), watch_config());
-        let pods = Arc::clone(&self.pods).follow(pods, SlimPod::of, |_| {});
+        let slimmer = Slimmer::default();
+        let pods = Arc::clone(&self.pods).follow(pods, |pod| slimmer.slim(pod), |_| {});
         let replica_sets = watcher(Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()), watch_config());
         let of_set = |set: &PartialObjectMeta<ReplicaSet>| {
             Some((controller_of(set.metadata.owner_references.as_deref()), opt_out(set)))
@@ -102,11 +103,11 @@ impl Targets {
     /// unless they are meant.
     #[must_use]
     pub fn pods(&self, namespace: &str, selector: &Selector, system_critical: bool, now: Timestamp) -> Vec<Target> {
-        let chosen = self
-            .pods
-            .select(namespace, |pod| (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| pod.clone()));
+        let chosen = self.pods.select(namespace, |pod| {
+            (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| Arc::clone(pod))
+        });
         let strangers = self.owners_of_others(namespace, selector);
-        let marked = |pod: &SlimPod| {
+        let marked = |pod: &Arc<SlimPod>| {
             let mut target = self.target(namespace, pod, &strangers, now);
             if pod.is_system_critical() && !system_critical {
                 target.not_healable.get_or_insert(NotHealable::SystemCritical);
@@ -128,9 +129,9 @@ impl Targets {
         now: Timestamp,
     ) -> Vec<Target> {
         let mut targets = self.workloads.targets(namespace, kind, selector, system_critical, now);
-        let pods = self.pods.select(namespace, |pod| (!pod.is_terminating()).then(|| pod.clone()));
+        let pods = self.pods.select(namespace, |pod| (!pod.is_terminating()).then(|| Arc::clone(pod)));
         let owned: Vec<(Object, Object)> =
-            pods.iter().filter_map(|pod| Some((self.top_controller(namespace, pod)?, pod.object().clone()))).collect();
+            pods.iter().filter_map(|pod| Some((self.top_controller(namespace, pod)?, pod.object()))).collect();
         let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
         for target in &mut targets {
             let own = owned.iter().filter(|(owner, _)| owner.uid == target.object.uid);
@@ -152,7 +153,7 @@ impl Targets {
     /// pods are ready that were made since, and how many were not ready even before.
     #[must_use]
     pub fn replaced(&self, namespace: &str, workload: &Uid, target: &Uid, removed: Timestamp) -> Replaced {
-        let part = |pod: &SlimPod| match pod.part(target, removed) {
+        let part = |pod: &Arc<SlimPod>| match pod.part(target, removed) {
             Part::None => None,
             part => (self.top_controller(namespace, pod)?.uid == *workload).then_some(part),
         };
@@ -164,7 +165,7 @@ impl Targets {
     /// The top controllers of the pods that `selector` does not choose: what is done to
     /// one of these as a whole is done to pods that nobody gave leave for.
     fn owners_of_others(&self, namespace: &str, selector: &Selector) -> BTreeSet<Uid> {
-        let owner = |pod: &SlimPod| {
+        let owner = |pod: &Arc<SlimPod>| {
             let other = !selector.matches(pod.labels()) && !pod.is_terminating();
             if other { Some(self.top_controller(namespace, pod)?.uid) } else { None }
         };

@@ -35,9 +35,14 @@ pub(crate) struct Posting {
 }
 
 impl Board {
-    /// Replaces what is known of a policy.
-    pub(crate) fn post(&self, policy: PolicyKey, posting: Posting) {
-        self.policies().insert(policy, posting);
+    /// Replaces what is known of a policy. That there is nothing to know is not kept.
+    pub(crate) fn post(&self, policy: &PolicyKey, posting: Posting) {
+        let mut policies = self.policies();
+        if posting.firing.is_empty() && posting.verdicts.is_empty() {
+            policies.remove(policy);
+        } else {
+            policies.insert(policy.clone(), posting);
+        }
     }
 
     /// Forgets a policy that is gone or that can no longer be judged.

@@ -17,7 +17,7 @@ use crate::announce::Announcer;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::executor::Patience;
-use crate::judge::{Compiled, Conditions, Desk, Places};
+use crate::judge::{Compiled, Desk, Places};
 use crate::leadership::Leadership;
 use crate::ledger::Book;
 use crate::metrics::Metrics;
@@ -49,8 +49,6 @@ pub(crate) struct Context {
     pub(crate) board: Board,
     /// What the judge remembers from look to look.
     pub(crate) desk: Desk,
-    /// The conditions that are being asked.
-    pub(crate) conditions: Conditions,
     /// Where in their intervals conditions are looked at.
     pub(crate) places: Places,
     /// Held while a reservation is decided and recorded: one at a time in this process.

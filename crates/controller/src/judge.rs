@@ -38,7 +38,6 @@ use crate::sources::Sources;
 pub(crate) use collect::COUNTED_AT_MOST;
 use compile::CompileError;
 pub(crate) use compile::Compiled;
-pub(crate) use observe::Conditions;
 use pace::Pace;
 pub(crate) use places::Places;
 use record::Urgency;
@@ -208,7 +207,7 @@ async fn judge(
     let asked_now = standing.observation.is_none() || standing.due.is_none_or(|due| now >= due);
     let observation = match standing.observation.take() {
         Some(observation) if !asked_now => observation,
-        _ => observe::breach(&compiled, context).await,
+        _ => observe::breach(&compiled, standing.due, context).await,
     };
     let (observation, decision) = decide_fully(&compiled, standing, observation, asked_now, context).await;
 
@@ -228,22 +227,22 @@ async fn judge(
         }
         // What is known stays known even when nothing can be reserved: running actions
         // wait for their verdicts, and what was told is not told again.
-        context.board.post(key.clone(), posting(&compiled, policy, &observation, &decision));
+        context.board.post(key, posting(&compiled, policy, &observation, &decision));
         standing.memory = decision.memory.clone();
         match reserve::reserve(policy, &compiled, &standing.memory, &observation, context).await {
             Ok(decision) => decision,
             Err(error) => {
                 standing.observation = Some(observation);
-                standing.due = Some(time::after(now, decision.next_check));
+                standing.due = Some(time::after(decision.at, decision.next_check));
                 return Err(JudgeError::Reserve(error));
             }
         }
     };
-    context.board.post(key.clone(), posting(&compiled, policy, &observation, &decision));
+    context.board.post(key, posting(&compiled, policy, &observation, &decision));
     context.executor_wake(key, &decision);
 
     standing.memory = decision.memory.clone();
-    let due = next_due(asked_now, standing.due, time::after(context.now(), decision.next_check));
+    let due = next_due(asked_now, standing.due, time::after(decision.at, decision.next_check));
     standing.due = Some(due);
     let urgency = Urgency::InItsTurn;
     record::record(policy, &compiled, &observation, &decision, urgency, standing, context)
@@ -282,7 +281,7 @@ async fn decide_fully(
     if first.questions.is_empty() {
         return (observation, first);
     }
-    let mut observation = if asked_now { observation } else { observe::breach(compiled, context).await };
+    let mut observation = if asked_now { observation } else { observe::breach(compiled, None, context).await };
     let mut decision = decide_once(compiled, &standing.memory, &observation, context);
     for _ in 0..ROUNDS {
         if decision.questions.is_empty() {

@@ -3,7 +3,9 @@
 
 pub(crate) mod catalogue;
 mod document;
+mod figures;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -13,11 +15,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry, Unit};
+use prunella_core::decide::Counts;
 use prunella_core::policy::PolicyKey;
 use prunella_core::refusal::Reason;
 
 use catalogue::{Entry, Kind};
 pub(crate) use document::page;
+use figures::Figures;
 
 /// A policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,22 +34,6 @@ impl From<&PolicyKey> for PolicyLabels {
     fn from(key: &PolicyKey) -> Self {
         Self { namespace: key.namespace.clone(), policy: key.name.clone() }
     }
-}
-
-/// A policy and the state of a target.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct TargetLabels {
-    namespace: String,
-    policy: String,
-    state: &'static str,
-}
-
-/// A policy and a word of the vocabulary.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct ReasonLabels {
-    namespace: String,
-    policy: String,
-    reason: &'static str,
 }
 
 /// A policy, an action and how it ended.
@@ -73,8 +61,7 @@ pub(crate) struct ControllerLabels {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    targets: Family<TargetLabels, Gauge>,
-    blocked: Family<ReasonLabels, Gauge>,
+    figures: Figures,
     actions: Family<ActionLabels, Counter>,
     reserved: Family<PolicyLabels, Counter>,
     recovered: Family<PolicyLabels, Counter>,
@@ -95,8 +82,7 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("prunella"),
-            targets: Family::default(),
-            blocked: Family::default(),
+            figures: Figures::default(),
             actions: Family::default(),
             reserved: Family::default(),
             recovered: Family::default(),
@@ -115,8 +101,7 @@ impl Metrics {
     fn register(&mut self) {
         let Self {
             registry,
-            targets,
-            blocked,
+            figures,
             actions,
             reserved,
             recovered,
@@ -129,8 +114,7 @@ impl Metrics {
         } = self;
         add(registry, &catalogue::UP, up.clone());
         add(registry, &catalogue::LEADER, leader.clone());
-        add(registry, &catalogue::TARGETS, targets.clone());
-        add(registry, &catalogue::BLOCKED, blocked.clone());
+        registry.register_collector(Box::new(figures.clone()));
         add(registry, &catalogue::ACTIONS, actions.clone());
         add(registry, &catalogue::RESERVATIONS, reserved.clone());
         add(registry, &catalogue::RECOVERIES, recovered.clone());
@@ -147,22 +131,13 @@ impl Metrics {
         Ok(text)
     }
 
-    /// How many targets of a policy are in a state.
-    pub(crate) fn set_targets(&self, policy: &PolicyKey, state: &'static str, count: usize) {
-        let PolicyLabels { namespace, policy } = policy.into();
-        let gauge = self.targets.get_or_create_owned(&TargetLabels { namespace, policy, state });
-        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-
-    /// How many targets of a policy a brake holds back.
-    pub(crate) fn set_blocked(&self, policy: &PolicyKey, reason: &'static str, count: usize) {
-        let PolicyLabels { namespace, policy } = policy.into();
-        let labels = ReasonLabels { namespace, policy, reason };
-        if count == 0 {
-            self.blocked.remove(&labels);
-        } else {
-            self.blocked.get_or_create_owned(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+    /// How many targets of a policy are in each state, and how many each brake holds back.
+    pub(crate) fn count(&self, policy: &PolicyKey, targets: Counts, blocked: &BTreeMap<Reason, usize>) {
+        let mut words = BTreeMap::new();
+        for (reason, count) in blocked.iter().filter(|(_, count)| **count > 0) {
+            *words.entry(reason.as_str()).or_default() += count;
         }
+        self.figures.set(policy, targets, words);
     }
 
     /// One more action reserved.
@@ -187,15 +162,9 @@ impl Metrics {
         self.errors.get_or_create_owned(&ControllerLabels { controller }).inc();
     }
 
-    /// Drops the series of a policy that is gone.
+    /// Drops the gauges of a policy that is gone.
     pub(crate) fn forget(&self, policy: &PolicyKey) {
-        let PolicyLabels { namespace, policy } = policy.into();
-        for state in catalogue::STATES {
-            self.targets.remove(&TargetLabels { namespace: namespace.clone(), policy: policy.clone(), state });
-        }
-        for reason in Reason::ALL.map(Reason::as_str) {
-            self.blocked.remove(&ReasonLabels { namespace: namespace.clone(), policy: policy.clone(), reason });
-        }
+        self.figures.forget(policy);
     }
 }
 
@@ -208,7 +177,7 @@ fn add(registry: &mut Registry, entry: &Entry, metric: impl Metric) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use catalogue::{Label, Words};
     use prunella_signals::Query;
@@ -219,11 +188,11 @@ mod tests {
     fn full() -> Metrics {
         let metrics = Metrics::new();
         let policy = PolicyKey { namespace: "shop".into(), name: "web".into() };
+        let blocked = Reason::ALL.map(|reason| (reason, 1)).into();
         for entry in catalogue::ALL {
             for word in entry.labels.iter().flat_map(words) {
                 match entry.name {
-                    "targets" => metrics.set_targets(&policy, word, 1),
-                    "blocked_targets" => metrics.set_blocked(&policy, word, 1),
+                    "targets" | "blocked_targets" => metrics.count(&policy, Counts::default(), &blocked),
                     "actions" => metrics.finished(&policy, "DeletePod", word),
                     "evaluations" => drop(metrics.evaluations.get_or_create_owned(&ResultLabels { result: word })),
                     "reconcile_errors" => metrics.failed(word),

@@ -33,7 +33,7 @@ use crate::args::{LeadershipOptions, RunOptions};
 use crate::board::Board;
 use crate::clock::{Clock, Observing};
 use crate::context::{Context, Wakers};
-use crate::judge::{Conditions, Desk, Places};
+use crate::judge::{Desk, Places};
 use crate::leadership::{Campaign, Leadership, Timing, identity};
 use crate::ledger::Book;
 use crate::metrics::Metrics;
@@ -87,7 +87,6 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
         sources: Arc::new(Sources::new()),
         board: Board::default(),
         desk: Desk::default(),
-        conditions: Conditions::default(),
         places: Places::default(),
         patience: executor::Patience::default(),
         reserving: tokio::sync::Mutex::new(()),

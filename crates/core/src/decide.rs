@@ -102,6 +102,8 @@ pub enum Reach {
 /// What came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
+    /// When it was made.
+    pub at: Timestamp,
     /// To be given to the next decision.
     pub memory: Memory,
     /// What is to be done; each is to be recorded before anything else happens.
@@ -126,7 +128,7 @@ pub struct Decision {
     pub names: BTreeMap<Uid, String>,
     /// How many targets are in which state.
     pub counts: Counts,
-    /// Time until the next look, more than zero, at most the interval.
+    /// Time from then to the next look, more than zero, at most the interval.
     pub next_check: SignedDuration,
 }
 
@@ -285,6 +287,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     (memory.held_back, transitions) = outlook::held_back(inputs, &memory, &refusals, transitions);
     let skipped = ladder::skipped(inputs, &memory.timers, &memory.exhausted);
     Decision {
+        at: inputs.now,
         questions: outlook::questions(inputs, &sights, &matching, unproven),
         counts: outlook::counts(inputs, &memory),
         names: outlook::names(inputs, &memory),

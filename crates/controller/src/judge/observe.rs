@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
@@ -15,7 +15,6 @@ use tracing::debug;
 
 use super::together::Together;
 use super::{Compiled, places};
-use crate::clock::Clock;
 use crate::context::Context;
 use crate::metrics::ResultLabels;
 
@@ -24,36 +23,44 @@ const NOT_READ: &str = "the answer could not be read: this is a bug, please repo
 /// The longest time one query may take.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// A condition as it is asked: by which client, what, and within what time. The client's
-/// address tells it from its successor after a change of the source: it is kept for as
-/// long as it asks.
-type Condition = (usize, String, Duration);
-/// The conditions that are being asked.
-pub(crate) type Conditions = Together<Condition, (Timestamp, Answer)>;
+/// The newest question of those that ask the same, and which source was asked it.
+pub(super) type Conditions = Together<Source, Answer>;
 
-/// Asks for whom the condition is breached.
-pub(super) async fn breach(compiled: &Compiled, context: &Context) -> Observation {
+/// A source, to be told from its successor after a change.
+#[derive(Debug)]
+pub(super) struct Source(Weak<Prometheus>);
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ptr_eq(&other.0)
+    }
+}
+
+/// Asks for whom the condition is breached, as it is at `due` or after.
+pub(super) async fn breach(compiled: &Compiled, due: Option<Timestamp>, context: &Context) -> Observation {
     let begun = Instant::now();
+    // The instant before asking. The server evaluates later, so nothing is taken for longer
+    // than it was.
+    let now = context.now();
     let (at, breach) = match context.sources.get(&compiled.source) {
         Ok(source) => {
             let (query, deadline) = (compiled.query.text().to_owned(), deadline(compiled));
-            let condition = (Arc::as_ptr(&source).addr(), query.clone(), deadline);
-            let clock = context.clock.clone();
-            context.conditions.ask(condition, || ask_for_all(source, query, deadline, clock)).await
+            let place = &compiled.place;
+            let whom = Source(Arc::downgrade(&source));
+            let ask = || ask_for_all(source, query, deadline);
+            place.conditions.ask(whom, due.unwrap_or(now), now, place.is_shared(), ask).await
         }
-        Err(message) => (context.now(), Answer::unknown(UnknownReason::SourceNotReady, message)),
+        Err(message) => (now, Answer::unknown(UnknownReason::SourceNotReady, message)),
     };
     count(&breach, begun, context);
     Observation { at, breach, evidence: None, history: None, freshness: BTreeMap::new() }
 }
 
-/// Asks on behalf of all that ask the same, and tells when: the instant before asking. The
-/// server evaluates later, so nothing is taken for longer than it was.
-async fn ask_for_all(source: Arc<Prometheus>, query: String, deadline: Duration, clock: Clock) -> (Timestamp, Answer) {
-    let at = clock.now();
+/// Asks on behalf of all that ask the same.
+async fn ask_for_all(source: Arc<Prometheus>, query: String, deadline: Duration) -> Answer {
     let answer = AssertUnwindSafe(source.instant(&query, deadline)).catch_unwind().await;
     // A panic is nobody else's: whoever joined must not fall with it.
-    (at, answer.unwrap_or_else(|_| Answer::unknown(UnknownReason::Malformed, NOT_READ)))
+    answer.unwrap_or_else(|_| Answer::unknown(UnknownReason::Malformed, NOT_READ))
 }
 
 /// Answers one question of the judgement.

@@ -15,6 +15,7 @@ use prunella_core::observation::Series;
 use prunella_signals::query::AGE;
 
 use super::compile::digest;
+use super::observe::Conditions;
 
 /// How many places there are in an interval.
 const PLACES: u8 = 8;
@@ -60,6 +61,8 @@ impl Places {
 pub(crate) struct Place {
     interval: SignedDuration,
     state: Mutex<State>,
+    /// What is asked there.
+    pub(super) conditions: Conditions,
 }
 
 #[derive(Debug)]
@@ -72,12 +75,17 @@ struct State {
 impl Place {
     fn new(asked: u64, interval: SignedDuration) -> Self {
         let place = u8::try_from(asked % u64::from(PLACES)).unwrap_or_default();
-        Self { interval, state: Mutex::new(State { place, due: None }) }
+        Self { interval, state: Mutex::new(State { place, due: None }), conditions: Conditions::default() }
     }
 
     /// As a time, less than the interval.
     pub(super) fn phase(&self) -> SignedDuration {
         self.interval * i32::from(self.state().place) / i32::from(PLACES)
+    }
+
+    /// Whether several policies ask the same there.
+    pub(super) fn is_shared(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) > 1
     }
 
     /// Whether it is time to ask for the ages of the samples. Who is told so does.
@@ -152,7 +160,7 @@ mod tests {
     const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
     fn place(place: u8) -> Place {
-        Place { interval: INTERVAL, state: Mutex::new(State { place, due: None }) }
+        Place { state: Mutex::new(State { place, due: None }), ..Place::new(0, INTERVAL) }
     }
 
     /// The answer of a source at `at` whose samples are of these ages, in seconds.

@@ -2,7 +2,6 @@
 //! from the decision and written only when it differs from what was written last:
 //! a quiet policy makes no write. Needs the client for writes.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -12,7 +11,6 @@ use prunella_api::{HealingPolicy, HealingPolicyStatus, set_condition};
 use prunella_cluster::ClusterError;
 use prunella_core::decide::Decision;
 use prunella_core::observation::Observation;
-use prunella_core::refusal::Reason;
 use tracing::{info, warn};
 
 use super::compile::CompileError;
@@ -46,7 +44,7 @@ pub(super) async fn record(
     let hold = context.hold(&compiled.policy.key.namespace);
     let scene = Scene { policy, compiled, observation, decision, ledger: &ledger, hold };
     let blocked = scene.blocked();
-    count(compiled, decision, &blocked, context);
+    context.metrics.count(&compiled.policy.key, decision.counts, &blocked);
     if standing.written.is_some() && standing.written == policy.status {
         // The watch has caught up: one copy is enough.
         standing.written = None;
@@ -195,24 +193,6 @@ fn tell(
         } else {
             info!(namespace, policy = name, "{line}");
         }
-    }
-}
-
-fn count(compiled: &Compiled, decision: &Decision, blocked: &BTreeMap<Reason, usize>, context: &Context) {
-    let key = &compiled.policy.key;
-    let counts = decision.counts;
-    for (state, count) in crate::metrics::catalogue::STATES.into_iter().zip([
-        counts.selected,
-        counts.pending,
-        counts.firing,
-        counts.verifying,
-        counts.exhausted,
-    ]) {
-        context.metrics.set_targets(key, state, count);
-    }
-    for word in Reason::ALL.map(Reason::as_str) {
-        let count = blocked.iter().filter(|(reason, _)| reason.as_str() == word).map(|(_, count)| count).sum();
-        context.metrics.set_blocked(key, word, count);
     }
 }
 

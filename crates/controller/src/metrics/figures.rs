@@ -1,0 +1,71 @@
+//! What the newest decisions say in numbers: kept once a policy, and told at each scrape.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+use prunella_core::decide::Counts;
+use prunella_core::policy::PolicyKey;
+
+use super::catalogue::{BLOCKED, STATES, TARGETS};
+
+/// The numbers of all policies.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Figures(Arc<Mutex<HashMap<PolicyKey, Figure>>>);
+
+/// The numbers of one policy.
+#[derive(Debug)]
+struct Figure {
+    targets: Counts,
+    /// By the word of what holds them back; never zero.
+    blocked: BTreeMap<&'static str, usize>,
+}
+
+impl Figures {
+    pub(super) fn set(&self, policy: &PolicyKey, targets: Counts, blocked: BTreeMap<&'static str, usize>) {
+        let figure = Figure { targets, blocked };
+        let mut all = self.all();
+        match all.get_mut(policy) {
+            Some(kept) => *kept = figure,
+            None => drop(all.insert(policy.clone(), figure)),
+        }
+    }
+
+    pub(super) fn forget(&self, policy: &PolicyKey) {
+        self.all().remove(policy);
+    }
+
+    // Every write replaces a whole value: a panic cannot leave half of one.
+    fn all(&self) -> MutexGuard<'_, HashMap<PolicyKey, Figure>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let all = self.all();
+        let mut targets = encoder.encode_descriptor(TARGETS.name, TARGETS.help, None, MetricType::Gauge)?;
+        for (policy, figure) in all.iter() {
+            let Counts { selected, pending, firing, verifying, exhausted } = figure.targets;
+            for (state, count) in STATES.into_iter().zip([selected, pending, firing, verifying, exhausted]) {
+                let labels = labels(policy, "state", state);
+                targets.encode_family(&labels)?.encode_gauge(&(count as u64))?;
+            }
+        }
+        let mut blocked = encoder.encode_descriptor(BLOCKED.name, BLOCKED.help, None, MetricType::Gauge)?;
+        for (policy, figure) in all.iter() {
+            for (reason, count) in &figure.blocked {
+                let labels = labels(policy, "reason", reason);
+                blocked.encode_family(&labels)?.encode_gauge(&(*count as u64))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn labels<'a>(policy: &'a PolicyKey, name: &'static str, word: &'static str) -> [(&'static str, &'a str); 3] {
+    [("namespace", &policy.namespace), ("policy", &policy.name), (name, word)]
+}
