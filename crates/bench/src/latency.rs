@@ -28,6 +28,13 @@ pub(crate) enum Way {
     Ours,
 }
 
+impl Way {
+    /// Both by turns.
+    fn of_turn(turn: usize) -> Self {
+        if turn.is_multiple_of(2) { Self::Ours } else { Self::Classic }
+    }
+}
+
 /// A fault that is not answered within this is lost.
 const LOST_AFTER: Duration = Duration::from_mins(1);
 /// Older than the samples that count at the testbed's scrape interval.
@@ -45,6 +52,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Latency {
     pub(crate) policies: usize,
+    /// How many faults there are at a time.
+    pub(crate) at_once: usize,
     pub(crate) classic: Spread,
     pub(crate) ours: Spread,
 }
@@ -98,13 +107,24 @@ pub(crate) async fn measure(
         quiet = more;
         until_judged(ground).await?;
         until_old(ground).await?;
-        console.say(&format!("fault to write with {number} policies: {samples} faults on each path"));
-        measured.push(round(ground, number, samples).await?);
+        console.say(&format!("fault to write with {number} policies: {samples} faults on each path, one at a time"));
+        measured.push(told(round(ground, number, 1, samples).await?, console));
+        if number == PATIENT_COUNT {
+            let samples = samples / 2;
+            console.say(&format!("the same with {PATIENT_COUNT} at a time: {samples} faults on each path"));
+            measured.push(told(round(ground, number, PATIENT_COUNT, samples).await?, console));
+        }
     }
     for namespace in [PATIENTS, QUIET] {
         policies::delete_all(&ground.client, namespace).await?;
     }
     Ok(measured)
+}
+
+fn told(latency: Latency, console: &Console) -> Latency {
+    let Latency { classic, ours, .. } = &latency;
+    console.say(&format!("  p50 {:.2} s, the classic path {:.2} s", ours.p50, classic.p50));
+    latency
 }
 
 /// A workload that is younger than the samples that count might be taken for an earlier
@@ -135,11 +155,11 @@ async fn until_judged(ground: &Ground) -> Result<()> {
     .await
 }
 
-/// Every patient falls sick for one path and for the other by turns, all patients at once:
-/// so the faults come at any time, and no path has the machine to itself. Now and then
-/// scrapes and rules are given other places in their second: what is between them and the
-/// looks of a policy stays the same else, and ten of these are few.
-async fn round(ground: &Ground, policies: usize, samples: usize) -> Result<Latency> {
+/// Every patient falls sick for one path and for the other by turns, one patient after
+/// another or all at once: so both paths meet the same load. Now and then scrapes and rules
+/// are given other places in their second: what is between them and the looks of a policy
+/// stays the same else, and ten of these are few.
+async fn round(ground: &Ground, policies: usize, at_once: usize, samples: usize) -> Result<Latency> {
     let journal = Journal::open(&ground.testbed)?;
     let each = samples.div_ceil(PATIENT_COUNT * DRAWS);
     let names: Vec<String> = policies::patients().collect();
@@ -147,34 +167,38 @@ async fn round(ground: &Ground, policies: usize, samples: usize) -> Result<Laten
     for draw in 1..=DRAWS {
         prometheus::configure(ground, policies.saturating_sub(PATIENT_COUNT), draw).await?;
         tokio::time::sleep(SETTLED_IN).await;
-        let drawn = try_join_all(names.iter().enumerate().map(|(number, name)| {
-            let first = if number % 2 == 0 { [Way::Ours, Way::Classic] } else { [Way::Classic, Way::Ours] };
-            patient(ground, &journal, name, first, each)
-        }));
-        all.extend(drawn.await?);
-    }
-    let of = |way| all.iter().flatten().filter(|(by, _)| *by == way).map(|(_, seconds)| *seconds).collect::<Vec<_>>();
-    Ok(Latency { policies, classic: Spread::of(&of(Way::Classic)), ours: Spread::of(&of(Way::Ours)) })
-}
-
-async fn patient(
-    ground: &Ground,
-    journal: &Journal,
-    name: &str,
-    turns: [Way; 2],
-    each: usize,
-) -> Result<Vec<(Way, Option<f64>)>> {
-    let mut samples = Vec::new();
-    for _ in 0..each {
-        for way in turns {
-            until_well(ground, name).await?;
-            // Getting well ends with a look of the controller: without this every fault
-            // would begin at the same point of its interval.
-            tokio::time::sleep(Duration::from_millis(fastrand::u64(0..1000))).await;
-            samples.push((way, fault(ground, journal, name, way).await));
+        if at_once == 1 {
+            for turn in 0..2 * each {
+                for (number, name) in names.iter().enumerate() {
+                    all.push(sample(ground, &journal, name, Way::of_turn(turn + number)).await?);
+                }
+            }
+        } else {
+            let drawn = try_join_all(names.iter().enumerate().map(|(number, name)| {
+                let journal = &journal;
+                async move {
+                    let mut drawn = Vec::new();
+                    for turn in 0..2 * each {
+                        drawn.push(sample(ground, journal, name, Way::of_turn(turn + number)).await?);
+                    }
+                    anyhow::Ok(drawn)
+                }
+            }));
+            all.extend(drawn.await?.into_iter().flatten());
         }
     }
-    Ok(samples)
+    let of = |way| all.iter().filter(|(by, _)| *by == way).map(|(_, seconds)| *seconds).collect::<Vec<_>>();
+    let (classic, ours) = (Spread::of(&of(Way::Classic)), Spread::of(&of(Way::Ours)));
+    Ok(Latency { policies, at_once, classic, ours })
+}
+
+/// One fault of a patient that is well, at any time of its second.
+async fn sample(ground: &Ground, journal: &Journal, name: &str, way: Way) -> Result<(Way, Option<f64>)> {
+    until_well(ground, name).await?;
+    // Getting well ends with a look of the controller: without this every fault would begin
+    // at the same point of its interval.
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..1000))).await;
+    Ok((way, fault(ground, journal, name, way).await))
 }
 
 /// One fault; seconds until the API server had taken the patch, if that came at all.

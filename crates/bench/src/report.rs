@@ -68,11 +68,12 @@ impl Report {
         let mut hold = |what: String, unit, measured: f64, at_most: f64| {
             bounds.push(Bound { what, unit, measured, at_most, met: measured <= at_most });
         };
-        for Latency { policies, classic, ours } in self.latency.iter().flatten() {
+        for Latency { policies, at_once, classic, ours } in self.latency.iter().flatten() {
             for (percentile, ours, classic) in
                 [("p50", ours.p50, classic.p50), ("p90", ours.p90, classic.p90), ("p99", ours.p99, classic.p99)]
             {
-                let what = format!("fault to write, {percentile}, {policies} policies: the classic path's");
+                let crowd = if *at_once == 1 { String::new() } else { format!(", {at_once} faults at once") };
+                let what = format!("fault to write, {percentile}, {policies} policies{crowd}: the classic path's");
                 hold(what, "s", ours, classic);
             }
         }
@@ -94,7 +95,7 @@ impl Report {
 }
 
 /// Why a round of faults proves nothing.
-fn strange(Latency { policies, classic, ours }: &Latency) -> Vec<String> {
+fn strange(Latency { policies, at_once: _, classic, ours }: &Latency) -> Vec<String> {
     let mut why = Vec::new();
     // What is not a number is not near one.
     let near = (classic.p50 / CLASSIC - 1.0).abs() <= CLASSIC_WITHIN;
@@ -119,7 +120,7 @@ mod tests {
     fn report(classic: f64, ours: f64) -> Report {
         let spread = |p50| Spread { samples: 10, lost: 0, p50, p90: 1.5, p99: 2.0 };
         let mut report = Report::begin("dist", false);
-        report.latency = Some(vec![Latency { policies: 10, classic: spread(classic), ours: spread(ours) }]);
+        report.latency = Some(vec![Latency { policies: 10, at_once: 1, classic: spread(classic), ours: spread(ours) }]);
         report.judge();
         report
     }

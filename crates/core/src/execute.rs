@@ -33,6 +33,8 @@ const VERDICT_WITHIN: SignedDuration = SignedDuration::from_mins(20);
 const ARRIVED_WITHIN: SignedDuration = SignedDuration::from_secs(20);
 /// How often the world is looked at while it is about to change.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_millis(500);
+/// How often while pods are replaced, which takes them seconds.
+const LOOK_WHILE_SETTLING: SignedDuration = SignedDuration::from_secs(1);
 /// How often while only a verdict is waited for: that one wakes whoever waits.
 const LOOK_WHILE_VERIFYING: SignedDuration = SignedDuration::from_secs(10);
 /// How often an eviction that a disruption budget refuses is tried again.
@@ -406,7 +408,7 @@ fn from_settling(facts: &Facts, world: World, now: Timestamp) -> Step {
         _ if facts.settle_by.is_some_and(|settle_by| now >= settle_by) => {
             finish(Outcome::Failed, OutcomeReason::NotSettled)
         }
-        _ => Step::Wait(LOOK_AGAIN),
+        _ => Step::Wait(LOOK_WHILE_SETTLING),
     }
 }
 
