@@ -70,7 +70,7 @@ fn latency(rounds: &[Latency]) -> String {
     line(
         &mut page,
         &format!(
-            "{PATIENT_COUNT} of the policies, and as many rules, have faults to deal with; the others, and as many rules, are quiet, at an interval of {QUIET_INTERVAL}.\n"
+            "{PATIENT_COUNT} of the policies, and as many rules, have faults to deal with; the others, and as many rules, are quiet, at an interval of {QUIET_INTERVAL}. Where one fault comes at a time the next begins when the last was answered: its rollout goes on meanwhile.\n"
         ),
     );
     line(&mut page, "| policies | faults at once | path | faults | p50 | p90 | p99 |\n|---|---|---|---|---|---|---|");

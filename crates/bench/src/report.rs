@@ -95,19 +95,19 @@ impl Report {
 }
 
 /// Why a round of faults proves nothing.
-fn strange(Latency { policies, at_once: _, classic, ours }: &Latency) -> Vec<String> {
+fn strange(Latency { policies, at_once, classic, ours }: &Latency) -> Vec<String> {
     let mut why = Vec::new();
     // What is not a number is not near one.
     let near = (classic.p50 / CLASSIC - 1.0).abs() <= CLASSIC_WITHIN;
     if !near {
         let p50 = classic.p50;
         why.push(format!(
-            "with {policies} policies the classic path took {p50:.2} s at p50, not within 30 % of {CLASSIC} s"
+            "with {policies} policies and {at_once} faults at once the classic path took {p50:.2} s at p50, not within 30 % of {CLASSIC} s"
         ));
     }
     let lost = classic.lost + ours.lost;
     if lost > 0 {
-        why.push(format!("with {policies} policies {lost} faults were not answered at all"));
+        why.push(format!("with {policies} policies and {at_once} faults at once {lost} were not answered at all"));
     }
     why
 }

@@ -6,13 +6,24 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Values that many objects have in common, like the labels of a workload's pods: each is
-/// kept once, for as long as somebody has it.
+/// kept once. Of those that nobody has any more there are never more than of the others,
+/// and [`SPARE`].
 #[derive(Debug)]
-pub(crate) struct Pool<T: ?Sized>(Mutex<HashSet<Arc<T>>>);
+pub(crate) struct Pool<T: ?Sized>(Mutex<Kept<T>>);
+
+#[derive(Debug)]
+struct Kept<T: ?Sized> {
+    values: HashSet<Arc<T>>,
+    /// At how many those that nobody has are dropped.
+    swept_at: usize,
+}
+
+/// So few are not worth a sweep.
+const SPARE: usize = 64;
 
 impl<T: ?Sized> Default for Pool<T> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Kept { values: HashSet::new(), swept_at: SPARE }))
     }
 }
 
@@ -23,17 +34,17 @@ where
     /// The one that equals `value`.
     pub(crate) fn of(&self, value: &T) -> Arc<T> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(one) = kept.get(value) {
+        let Kept { values, swept_at } = &mut *kept;
+        if let Some(one) = values.get(value) {
             return Arc::clone(one);
         }
-        if kept.len() == kept.capacity() {
-            kept.retain(|one| Arc::strong_count(one) > 1);
-            // Room for as many again, so that not every new one comes by here.
-            let room = kept.len();
-            kept.reserve(room);
+        if values.len() >= *swept_at {
+            values.retain(|one| Arc::strong_count(one) > 1);
+            *swept_at = 2 * values.len() + SPARE;
+            values.shrink_to(*swept_at);
         }
         let one = Arc::from(value.to_owned());
-        kept.insert(Arc::clone(&one));
+        values.insert(Arc::clone(&one));
         one
     }
 }
@@ -47,11 +58,14 @@ mod tests {
         let pool = Pool::<str>::default();
         let (first, second) = (pool.of("web"), pool.of("web"));
         assert!(Arc::ptr_eq(&first, &second));
+        let had: Vec<_> = (0..1000).map(|number| pool.of(&format!("had-{number}"))).collect();
         for number in 0..10_000 {
             drop(pool.of(&number.to_string()));
         }
         let kept = pool.0.lock().unwrap();
-        assert!(kept.contains("web"));
-        assert!(kept.len() < 100, "{} are kept of one that somebody has", kept.len());
+        assert!(["web", "had-0", "had-999"].iter().all(|one| kept.values.contains(*one)));
+        let most = 2 * had.len() + 2 * SPARE;
+        assert!(kept.values.len() <= most, "{} are kept, of which {} are had", kept.values.len(), had.len());
+        assert!(kept.values.capacity() < 2 * most, "{}", kept.values.capacity());
     }
 }

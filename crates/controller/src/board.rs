@@ -53,9 +53,10 @@ impl Board {
     /// Whether the target is firing by news no older than two intervals.
     pub(crate) fn is_firing(&self, policy: &PolicyKey, policy_uid: &str, target: &Uid, now: Timestamp) -> bool {
         self.policies().get(policy).is_some_and(|posting| {
-            posting.policy_uid == policy_uid
-                && posting.firing.contains(target)
-                && elapsed(posting.observed_at, now) <= times(posting.interval, 2)
+            let age = elapsed(posting.observed_at, now);
+            // News of the future: the clock was set back.
+            let is_news = !age.is_negative() && age <= times(posting.interval, 2);
+            posting.policy_uid == policy_uid && posting.firing.contains(target) && is_news
         })
     }
 

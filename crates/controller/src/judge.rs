@@ -147,13 +147,14 @@ pub(crate) async fn reconcile(policy: Arc<GuardedPolicy>, context: Arc<Context>)
             let namespace = invalid.metadata.namespace.as_deref().unwrap_or_default();
             error!(namespace, policy = name, error = %invalid.error, "a HealingPolicy does not parse, leaving it alone");
             context.metrics.failed("policy");
+            context.metrics.forget(&PolicyKey { namespace: namespace.to_owned(), name: name.to_owned() });
             return Ok(Requeue::requeue(STALLED_AGAIN));
         }
     };
     let key = PolicyKey { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
     if policy.metadata.deletion_timestamp.is_some() {
-        context.desk.forget(&key);
-        context.board.forget(&key);
+        // Its end, should somebody hold it up, is told to nobody.
+        context.forget_policy(&key);
         return Ok(Requeue::await_change());
     }
     let mut standing = context.desk.take(&key);
@@ -209,7 +210,8 @@ async fn judge(
         Some(observation) if !asked_now => observation,
         _ => observe::breach(&compiled, standing.due, context).await,
     };
-    let (observation, decision) = decide_fully(&compiled, standing, observation, asked_now, context).await;
+    let is_of_now = asked_now && observation.at >= now;
+    let (observation, decision) = decide_fully(&compiled, standing, observation, is_of_now, context).await;
 
     tell::transitions(policy, &compiled, &decision, context);
     let decision = if decision.reservations.is_empty() {
@@ -274,14 +276,14 @@ async fn decide_fully(
     compiled: &Compiled,
     standing: &Standing,
     observation: Observation,
-    asked_now: bool,
+    is_of_now: bool,
     context: &Context,
 ) -> (Observation, Decision) {
     let first = decide_once(compiled, &standing.memory, &observation, context);
     if first.questions.is_empty() {
         return (observation, first);
     }
-    let mut observation = if asked_now { observation } else { observe::breach(compiled, None, context).await };
+    let mut observation = if is_of_now { observation } else { observe::breach(compiled, None, context).await };
     let mut decision = decide_once(compiled, &standing.memory, &observation, context);
     for _ in 0..ROUNDS {
         if decision.questions.is_empty() {

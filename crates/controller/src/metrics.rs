@@ -253,6 +253,34 @@ mod tests {
     }
 
     #[test]
+    fn help_is_the_sentence_of_the_catalogue() {
+        let text = full().render().unwrap();
+        for entry in catalogue::ALL {
+            let name = entry.exposed();
+            let line = format!("# HELP {} {}", name.trim_end_matches("_total"), entry.sentence());
+            assert!(text.lines().any(|told| told == line), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_number_stands_under_its_own_word() {
+        let metrics = Metrics::new();
+        let policy = PolicyKey { namespace: "shop".into(), name: "web".into() };
+        let counts = Counts { selected: 5, pending: 4, firing: 3, verifying: 2, exhausted: 1 };
+        metrics.count(&policy, counts, &[(Reason::ALL[0], 7), (Reason::ALL[1], 0)].into());
+        let text = metrics.render().unwrap();
+        let told = |name: &str, label: &str, word: &str| {
+            let series = format!("prunella_{name}{{namespace=\"shop\",policy=\"web\",{label}=\"{word}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&series)).map(str::to_owned)
+        };
+        for (state, count) in [("Selected", 5), ("Pending", 4), ("Firing", 3), ("Verifying", 2), ("Exhausted", 1)] {
+            assert_eq!(told("targets", "state", state), Some(count.to_string()), "{state}");
+        }
+        assert_eq!(told("blocked_targets", "reason", Reason::ALL[0].as_str()), Some("7".to_owned()));
+        assert_eq!(told("blocked_targets", "reason", Reason::ALL[1].as_str()), None);
+    }
+
+    #[test]
     fn a_policy_that_is_gone_leaves_no_gauge() {
         let metrics = full();
         metrics.forget(&PolicyKey { namespace: "shop".into(), name: "web".into() });

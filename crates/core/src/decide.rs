@@ -128,7 +128,7 @@ pub struct Decision {
     pub names: BTreeMap<Uid, String>,
     /// How many targets are in which state.
     pub counts: Counts,
-    /// Time from then to the next look, more than zero, at most the interval.
+    /// Time from `at` to the next look, more than zero, at most the interval.
     pub next_check: SignedDuration,
 }
 

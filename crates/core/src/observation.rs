@@ -122,7 +122,8 @@ impl fmt::Display for UnknownReason {
 /// Everything that was asked of the source in one round.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// When the query was answered, by the API server's clock.
+    /// The instant before the query was asked, by the API server's clock: the answer tells of
+    /// then or later.
     pub at: Timestamp,
     /// The condition's answer: a returned series means breached.
     pub breach: Answer,

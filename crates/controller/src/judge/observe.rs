@@ -23,8 +23,8 @@ const NOT_READ: &str = "the answer could not be read: this is a bug, please repo
 /// The longest time one query may take.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The newest question of those that ask the same, and which source was asked it.
-pub(super) type Conditions = Together<Source, Answer>;
+/// The newest question of those that ask the same: the query, and which source was asked it.
+pub(super) type Newest = Together<(Source, String)>;
 
 /// A source, to be told from its successor after a change.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl PartialEq for Source {
     }
 }
 
-/// Asks for whom the condition is breached, as it is at `due` or after.
+/// Asks for whom the condition is breached, now or, on behalf of this one as well, since `due`.
 pub(super) async fn breach(compiled: &Compiled, due: Option<Timestamp>, context: &Context) -> Observation {
     let begun = Instant::now();
     // The instant before asking. The server evaluates later, so nothing is taken for longer
@@ -46,13 +46,13 @@ pub(super) async fn breach(compiled: &Compiled, due: Option<Timestamp>, context:
         Ok(source) => {
             let (query, deadline) = (compiled.query.text().to_owned(), deadline(compiled));
             let place = &compiled.place;
-            let whom = Source(Arc::downgrade(&source));
+            let question = (Source(Arc::downgrade(&source)), query.clone());
             let ask = || ask_for_all(source, query, deadline);
-            place.conditions.ask(whom, due.unwrap_or(now), now, place.is_shared(), ask).await
+            place.newest.ask(question, due.unwrap_or(now), now, place.is_shared(), ask).await
         }
         Err(message) => (now, Answer::unknown(UnknownReason::SourceNotReady, message)),
     };
-    count(&breach, begun, context);
+    count(&breach, (at == now).then_some(begun), context);
     Observation { at, breach, evidence: None, history: None, freshness: BTreeMap::new() }
 }
 
@@ -124,12 +124,15 @@ async fn ask(compiled: &Compiled, query: &str, context: &Context) -> Answer {
         Ok(source) => source.instant(query, deadline(compiled)).await,
         Err(message) => Answer::unknown(UnknownReason::SourceNotReady, message),
     };
-    count(&answer, begun, context);
+    count(&answer, Some(begun), context);
     answer
 }
 
-fn count(answer: &Answer, begun: Instant, context: &Context) {
-    context.metrics.evaluation_seconds.observe(begun.elapsed().as_secs_f64());
+/// Counts a look, and how long the source took if it was asked for this one.
+fn count(answer: &Answer, asked: Option<Instant>, context: &Context) {
+    if let Some(asked) = asked {
+        context.metrics.evaluation_seconds.observe(asked.elapsed().as_secs_f64());
+    }
     context.metrics.evaluations.get_or_create_owned(&ResultLabels { result: answer.as_str() }).inc();
 }
 

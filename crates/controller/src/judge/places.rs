@@ -15,7 +15,7 @@ use prunella_core::observation::Series;
 use prunella_signals::query::AGE;
 
 use super::compile::digest;
-use super::observe::Conditions;
+use super::observe::Newest;
 
 /// How many places there are in an interval.
 const PLACES: u8 = 8;
@@ -61,8 +61,8 @@ impl Places {
 pub(crate) struct Place {
     interval: SignedDuration,
     state: Mutex<State>,
-    /// What is asked there.
-    pub(super) conditions: Conditions,
+    /// What was asked there last.
+    pub(super) newest: Newest,
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ struct State {
 impl Place {
     fn new(asked: u64, interval: SignedDuration) -> Self {
         let place = u8::try_from(asked % u64::from(PLACES)).unwrap_or_default();
-        Self { interval, state: Mutex::new(State { place, due: None }), conditions: Conditions::default() }
+        Self { interval, state: Mutex::new(State { place, due: None }), newest: Newest::default() }
     }
 
     /// As a time, less than the interval.

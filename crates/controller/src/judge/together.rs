@@ -1,5 +1,5 @@
 //! Policies that ask the same at the same place of the same interval ask once, whatever
-//! tenant they are of: each takes an answer that was asked for at its own look or after.
+//! tenant they are of: each takes an answer that was asked for since its own look was due.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -7,49 +7,57 @@ use std::sync::{Mutex, PoisonError};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use jiff::{SignedDuration, Timestamp};
+use prunella_core::observation::Answer;
 
 /// How old an answer may be for somebody whose look is late.
 const OLD: SignedDuration = SignedDuration::from_secs(1);
 
-/// The newest question of those that ask the same.
-pub(super) struct Together<W, A> {
-    newest: Mutex<Option<Asked<W, A>>>,
+/// The newest question `Q` of those that ask the same. It is kept until the next one.
+pub(super) struct Together<Q> {
+    newest: Mutex<Option<Asked<Q>>>,
 }
 
-struct Asked<W, A> {
-    /// Who is asked: a changed source answers nobody's question to its predecessor.
-    whom: W,
+struct Asked<Q> {
+    question: Q,
     at: Timestamp,
-    answer: Shared<BoxFuture<'static, A>>,
+    answer: Shared<BoxFuture<'static, Answer>>,
 }
 
-impl<W: PartialEq, A: Clone + Send + Sync + 'static> Together<W, A> {
-    /// The answer of `whom`, with the instant before it was asked for: one that somebody has
-    /// asked for since `due`, or is asking for, else that of `ask`. It is kept for who comes
-    /// later if `is_shared`.
+impl<Q: PartialEq> Asked<Q> {
+    /// Whether it is for somebody who asks `question` now, and should have since `due`.
+    fn is_for(&self, question: &Q, due: Timestamp, now: Timestamp) -> bool {
+        let age = now.duration_since(self.at);
+        // Asked for in the future: the clock was set back.
+        let is_young = !age.is_negative() && age <= OLD;
+        // That somebody else got no answer must not blind everybody.
+        let is_good = self.answer.peek().is_none_or(|answer| matches!(answer, Answer::Answered(_)));
+        self.question == *question && self.at >= due && is_young && is_good
+    }
+}
+
+impl<Q: PartialEq> Together<Q> {
+    /// An answer to `question` that somebody has asked for since `due`, or is asking for, else
+    /// that of `ask`, with the instant before it was asked for. It is kept for who comes later
+    /// if `is_shared`.
     pub(super) async fn ask<F>(
         &self,
-        whom: W,
+        question: Q,
         due: Timestamp,
         now: Timestamp,
         is_shared: bool,
         ask: impl FnOnce() -> F,
-    ) -> (Timestamp, A)
+    ) -> (Timestamp, Answer)
     where
-        F: Future<Output = A> + Send + 'static,
+        F: Future<Output = Answer> + Send + 'static,
     {
         let (at, answer) = {
             // Nothing can be half done under the lock.
             let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-            let of_now = |asked: &&Asked<W, A>| {
-                let is_young = now.duration_since(asked.at) <= OLD;
-                asked.whom == whom && ((asked.at >= due && is_young) || asked.answer.peek().is_none())
-            };
-            if let Some(asked) = newest.as_ref().filter(of_now) {
+            if let Some(asked) = newest.as_ref().filter(|asked| asked.is_for(&question, due, now)) {
                 (asked.at, asked.answer.clone())
             } else {
                 let answer = ask().boxed().shared();
-                *newest = is_shared.then(|| Asked { whom, at: now, answer: answer.clone() });
+                *newest = is_shared.then(|| Asked { question, at: now, answer: answer.clone() });
                 (now, answer)
             }
         };
@@ -57,13 +65,13 @@ impl<W: PartialEq, A: Clone + Send + Sync + 'static> Together<W, A> {
     }
 }
 
-impl<W, A> Default for Together<W, A> {
+impl<Q> Default for Together<Q> {
     fn default() -> Self {
         Self { newest: Mutex::default() }
     }
 }
 
-impl<W, A> fmt::Debug for Together<W, A> {
+impl<Q> fmt::Debug for Together<Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Together").finish_non_exhaustive()
     }
@@ -72,51 +80,60 @@ impl<W, A> fmt::Debug for Together<W, A> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prunella_core::observation::{Series, UnknownReason};
     use tokio::sync::oneshot;
-
-    fn second(at: i64) -> Timestamp {
-        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(at)
-    }
 
     fn milli(at: i64) -> Timestamp {
         Timestamp::UNIX_EPOCH + SignedDuration::from_millis(at)
     }
 
-    #[tokio::test]
-    async fn an_answer_is_for_all_whose_look_was_due_when_it_was_asked_for() {
-        let together: Together<&str, usize> = Together::default();
-        let ask = |due, now, answer| together.ask("main", due, now, true, move || async move { answer });
-        assert_eq!(ask(milli(5000), milli(5010), 1).await, (milli(5010), 1));
-        assert_eq!(ask(milli(5000), milli(5700), 2).await, (milli(5010), 1), "its look was due, and is late");
-        assert_eq!(ask(milli(5010), milli(5011), 3).await, (milli(5010), 1));
-        assert_eq!(ask(milli(5011), milli(5011), 4).await, (milli(5011), 4), "it wants what is so after the answer");
-        assert_eq!(ask(milli(5000), milli(6012), 5).await, (milli(6012), 5), "so late is an old answer no answer");
+    fn answer(value: f64) -> Answer {
+        Answer::Answered(vec![Series { labels: [].into(), value }])
     }
 
     #[tokio::test]
-    async fn another_source_is_asked_anew_and_what_nobody_shares_is_not_kept() {
-        let together: Together<&str, usize> = Together::default();
-        let ask = |whom, is_shared, answer| {
-            together.ask(whom, second(5), second(5), is_shared, move || async move { answer })
+    async fn an_answer_is_for_all_whose_look_was_due_when_it_was_asked_for() {
+        let together: Together<&str> = Together::default();
+        let ask =
+            |due, now, value| together.ask("up", milli(due), milli(now), true, move || async move { answer(value) });
+        assert_eq!(ask(5000, 5010, 1.0).await, (milli(5010), answer(1.0)));
+        assert_eq!(ask(5000, 5700, 2.0).await, (milli(5010), answer(1.0)), "its look was due, and is late");
+        assert_eq!(ask(5010, 5011, 3.0).await, (milli(5010), answer(1.0)));
+        assert_eq!(ask(5011, 5011, 4.0).await, (milli(5011), answer(4.0)), "it wants what is so after that answer");
+        assert_eq!(ask(5000, 6012, 5.0).await, (milli(6012), answer(5.0)), "an answer is of no use so much later");
+        assert_eq!(ask(2000, 2000, 6.0).await, (milli(2000), answer(6.0)), "the clock was set back");
+    }
+
+    #[tokio::test]
+    async fn only_an_answer_to_the_same_question_is_shared_and_only_where_somebody_shares_it() {
+        let together: Together<&str> = Together::default();
+        let ask = |question, is_shared, value| {
+            together.ask(question, milli(5), milli(5), is_shared, move || async move { answer(value) })
         };
-        assert_eq!(ask("main", true, 1).await.1, 1);
-        assert_eq!(ask("other", true, 2).await.1, 2);
-        assert_eq!(ask("main", false, 3).await.1, 3);
-        assert_eq!(ask("main", true, 4).await.1, 4);
+        assert_eq!(ask("up", true, 1.0).await.1, answer(1.0));
+        assert_eq!(ask("down", true, 2.0).await.1, answer(2.0));
+        assert_eq!(ask("up", false, 3.0).await.1, answer(3.0));
+        assert_eq!(ask("up", true, 4.0).await.1, answer(4.0));
+    }
+
+    #[tokio::test]
+    async fn that_one_got_no_answer_keeps_nobody_else_from_asking() {
+        let together: Together<&str> = Together::default();
+        let none = || Answer::unknown(UnknownReason::Unreachable, "connection reset");
+        assert_eq!(together.ask("up", milli(5), milli(5), true, || async move { none() }).await.1, none());
+        assert_eq!(together.ask("up", milli(5), milli(6), true, || async { answer(1.0) }).await.1, answer(1.0));
     }
 
     #[tokio::test]
     async fn what_is_being_asked_is_asked_once_and_who_asked_first_may_go() {
-        let together: Together<&str, usize> = Together::default();
-        let (answer, answered) = oneshot::channel::<usize>();
-        let mut first =
-            Box::pin(together.ask("main", second(5), second(5), true, || async { answered.await.unwrap() }));
+        let together: Together<&str> = Together::default();
+        let (tell, told) = oneshot::channel();
+        let mut first = Box::pin(together.ask("up", milli(5), milli(5), true, || async { told.await.unwrap() }));
         assert!(first.as_mut().now_or_never().is_none());
-        let mut second_one = Box::pin(together.ask("main", second(6), second(6), true, || async { 0 }));
-        assert!(second_one.as_mut().now_or_never().is_none());
+        let mut second = Box::pin(together.ask("up", milli(4), milli(6), true, || async { answer(0.0) }));
+        assert!(second.as_mut().now_or_never().is_none());
         drop(first);
-        answer.send(7).unwrap();
-        assert_eq!(second_one.await, (second(5), 7));
-        assert_eq!(together.ask("main", second(6), second(6), true, || async { 8 }).await, (second(6), 8));
+        tell.send(answer(7.0)).unwrap();
+        assert_eq!(second.await, (milli(5), answer(7.0)));
     }
 }

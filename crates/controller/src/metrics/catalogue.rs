@@ -25,7 +25,7 @@ pub(crate) struct Entry {
     /// As registered: without prefix, and without the suffixes of counters and units.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// In the exposition, where a full stop is added.
+    /// In the exposition, where a full stop is added: see [`Entry::sentence`].
     pub(crate) help: &'static str,
     pub(crate) labels: &'static [Label],
     /// What it is good for, in sentences.
@@ -59,6 +59,11 @@ impl Entry {
             Kind::Histogram => "_seconds",
         };
         format!("prunella_{}{suffix}", self.name)
+    }
+
+    /// The help as it is exposed.
+    pub(crate) fn sentence(&self) -> String {
+        format!("{}.", self.help)
     }
 }
 
@@ -142,9 +147,9 @@ pub(crate) const EVALUATIONS: Entry = Entry {
 pub(crate) const EVALUATION_SECONDS: Entry = Entry {
     name: "evaluation_duration",
     kind: Kind::Histogram,
-    help: "How long a look at a source took",
+    help: "How long a source took to answer",
     labels: &[],
-    tells: "From asking to the last byte; of who asks what another policy is asking already, from then on. A look that outlasts the policy's interval or 10 s is given up.",
+    tells: "From asking to the last byte; an answer that several policies share counts once. A question that outlasts the policy's interval or 10 s is given up.",
     example: "histogram_quantile(0.99, sum by (le) (rate(prunella_evaluation_duration_seconds_bucket[5m]))) > 5",
 };
 pub(crate) const RECONCILE_ERRORS: Entry = Entry {

@@ -47,7 +47,10 @@ impl Figures {
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let all = self.all();
-        let mut targets = encoder.encode_descriptor(TARGETS.name, TARGETS.help, None, MetricType::Gauge)?;
+        if all.is_empty() {
+            return Ok(());
+        }
+        let mut targets = encoder.encode_descriptor(TARGETS.name, &TARGETS.sentence(), None, MetricType::Gauge)?;
         for (policy, figure) in all.iter() {
             let Counts { selected, pending, firing, verifying, exhausted } = figure.targets;
             for (state, count) in STATES.into_iter().zip([selected, pending, firing, verifying, exhausted]) {
@@ -55,7 +58,10 @@ impl Collector for Figures {
                 targets.encode_family(&labels)?.encode_gauge(&(count as u64))?;
             }
         }
-        let mut blocked = encoder.encode_descriptor(BLOCKED.name, BLOCKED.help, None, MetricType::Gauge)?;
+        if all.values().all(|figure| figure.blocked.is_empty()) {
+            return Ok(());
+        }
+        let mut blocked = encoder.encode_descriptor(BLOCKED.name, &BLOCKED.sentence(), None, MetricType::Gauge)?;
         for (policy, figure) in all.iter() {
             for (reason, count) in &figure.blocked {
                 let labels = labels(policy, "reason", reason);
