@@ -16,7 +16,7 @@ mod tell;
 mod together;
 mod words;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -252,12 +252,21 @@ async fn judge(
         .map_err(JudgeError::Record)?;
     collect::collect(policy, &compiled, &standing.memory, context).await;
     let answered = matches!(observation.breach, Answer::Answered(_));
-    standing.observation = Some(observation);
+    standing.observation = Some(remembered(observation, &standing.memory));
     if asked_now && answered && decision.reservations.is_empty() {
         observe::ages(&compiled, context).await;
     }
     let next = unsigned(time::elapsed(context.now(), due)).max(NOT_AT_ONCE);
     Ok(Requeue::requeue(standing.unwritten.map_or(next, |unwritten| next.min(unwritten))))
+}
+
+/// What of an observation is of use until the next look. Where nobody is sick that is not the
+/// proof that there is data, which is all labels of as many series as there are pods.
+fn remembered(mut observation: Observation, memory: &Memory) -> Observation {
+    if memory.timers.is_empty() && memory.verifications.is_empty() {
+        observation = Observation { evidence: None, history: None, freshness: BTreeMap::new(), ..observation };
+    }
+    observation
 }
 
 /// When the source is to be asked next. A pass that did not ask may bring that forward
@@ -354,6 +363,21 @@ mod tests {
         let before = Arc::downgrade(&standing.compile(&policy("1"), &sources, &places, cap).unwrap().place);
         let after = standing.compile(&policy("2"), &sources, &places, cap).unwrap();
         assert!(before.upgrade().is_some_and(|before| Arc::ptr_eq(&before, &after.place)));
+    }
+
+    #[test]
+    fn the_proof_that_there_is_data_is_kept_while_somebody_is_sick_and_no_longer() {
+        let observation = || Observation {
+            at: Timestamp::UNIX_EPOCH,
+            breach: Answer::Answered(Vec::new()),
+            evidence: Some(Answer::Answered(Vec::new())),
+            history: None,
+            freshness: BTreeMap::new(),
+        };
+        assert!(remembered(observation(), &Memory::default()).evidence.is_none());
+        let verification = prunella_core::decide::Verification { clear: None, frozen: false };
+        let verifying = Memory { verifications: [("web-1".to_owned(), verification)].into(), ..Memory::default() };
+        assert_eq!(remembered(observation(), &verifying), observation());
     }
 
     #[test]
