@@ -132,7 +132,7 @@ impl Scene<'_> {
         let Counts { firing, selected, .. } = self.decision.counts;
         match (known, sick, firing) {
             (false, _, _) => set(Healthy, None, "NotObserved", "the source gives no answer to rely on".to_owned()),
-            (true, 0, _) if self.decision.counts.verifying > 0 => {
+            (true, 0, _) if self.is_under_way() => {
                 set(Healthy, None, "Verifying", "it is being watched whether the newest action helped".to_owned());
             }
             // It would look the same if all of them were sick.
@@ -161,6 +161,13 @@ impl Scene<'_> {
             None => set(Blocked, Some(false), "NotBlocked", "no sick target is held back".to_owned()),
         }
         conditions
+    }
+
+    /// Whether something was begun, and nobody knows yet whether it helped. That begins with the
+    /// record of it: the target may be gone before that of its having been done.
+    fn is_under_way(&self) -> bool {
+        let begun = |record: &Record| matches!(record.state, State::Running | State::Settling | State::Verifying);
+        self.ledger.of(&self.compiled.policy.key).any(begun)
     }
 
     /// Whom the selector looks for in vain.
