@@ -375,7 +375,7 @@ mod tests {
             freshness: BTreeMap::new(),
         };
         assert!(remembered(observation(), &Memory::default()).evidence.is_none());
-        let verification = prunella_core::decide::Verification { clear: None, frozen: false };
+        let verification = decide::Verification { clear: None, frozen: false };
         let verifying = Memory { verifications: [("web-1".to_owned(), verification)].into(), ..Memory::default() };
         assert_eq!(remembered(observation(), &verifying), observation());
     }
