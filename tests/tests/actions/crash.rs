@@ -52,6 +52,7 @@ async fn killed(
     first.process.until_dead().await;
     // It is dead a moment before that is counted.
     tokio::time::timeout(PATIENCE, proxy.until_hit(kill)).await.context("it died of something else")?;
+    ensure!(proxy.hits(kill) == 1, "it wrote again after it was to die");
     let record = room.actions(POLICY).await?.pop().context("nothing is on record")?;
     ensure!(prunella_e2e::state(&record) == "Running", "it was told: {}", prunella_e2e::state(&record));
 
