@@ -14,12 +14,14 @@ mod scrape_interval;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prunella_core::observation::{Answer, History, Unknown, UnknownReason};
+use prunella_core::observation::{Answer, History, Series, Unknown, UnknownReason};
 use reqwest::{Client, Url};
 
 pub use config::{SourceConfig, SourceError};
 use range::Range;
 use request::Body;
+
+use crate::query::joint;
 
 /// The longest that one question may take, whatever deadline is given.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(10);
@@ -57,6 +59,21 @@ impl Prometheus {
         let body = self.ask("query", query, &[], deadline).await;
         let answer = body.and_then(|body| answer::instant(&body, &self.config));
         answer.map_or_else(Answer::Unknown, Answer::Answered)
+    }
+
+    /// Asks several queries for the same *now* in one request, each of which
+    /// [may join](crate::Query::may_join), and answers each in their order.
+    ///
+    /// `deadline` is that of [`Prometheus::instant`], and so are the limits, for all of them
+    /// together.
+    ///
+    /// # Errors
+    /// When there is no whole answer to all of them. Whose fault that is cannot be told:
+    /// each is to be asked alone.
+    pub async fn instant_joint(&self, queries: &[&str], deadline: Duration) -> Result<Vec<Vec<Series>>, Unknown> {
+        let body = self.ask("query", &joint::joint(queries), &[], deadline).await?;
+        let series = answer::instant(&body, &self.config)?;
+        joint::apart(series, queries.len()).ok_or_else(|| failure::malformed("a series does not say whose it is"))
     }
 
     /// When each series of `query` was there between `since` and `until`, looked at

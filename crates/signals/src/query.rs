@@ -16,6 +16,7 @@ mod error;
 mod evidence;
 mod filter;
 mod guard;
+pub(crate) mod joint;
 mod leaf;
 mod missing;
 mod parse;
@@ -24,6 +25,7 @@ mod recent;
 mod tree;
 mod window;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use promql_parser::parser::value::ValueType;
@@ -31,6 +33,7 @@ use promql_parser::parser::{Expr, VectorSelector};
 
 pub use error::QueryError;
 pub use guard::{MAX_LENGTH, MAX_NESTING, MAX_OPERATORS};
+pub use joint::ASKED;
 pub use leaf::Leaf;
 
 /// The label of the answer to [`Query::ages`].
@@ -38,18 +41,22 @@ pub const AGE: &str = "age";
 
 /// An expression whose returned series mean "breached".
 ///
+/// What it is made of is taken apart when somebody asks, which is seldom: a tree takes
+/// several times the memory of its text, and a regular expression in it a hundred times.
+///
 /// # Guarantees
 /// It is an instant vector, it filters or has evidence of its own, and its
 /// evidence parses.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
-    text: String,
-    evidence: String,
-    leaves: Vec<Leaf>,
+    text: Arc<str>,
+    evidence: Box<str>,
+    /// Whether the evidence is the user's and not derived.
+    is_own_evidence: bool,
+    /// Whether our parser has read it: else nothing is known but its text.
+    is_read: bool,
+    may_join: bool,
     widest_range: Duration,
-    /// Every selector of the expression and of the user's own evidence; `None` where one
-    /// of them could not be read.
-    selectors: Option<Vec<VectorSelector>>,
 }
 
 /// How far it can be told that a series is of one place, like a namespace.
@@ -72,23 +79,20 @@ impl Query {
     /// [`Query::unread`].
     pub fn compile(query: &str, evidence: Option<&str>) -> Result<Self, QueryError> {
         let expr = parse::instant_vector(query)?;
-        let mut selectors: Vec<VectorSelector> = tree::selectors(&expr).into_iter().cloned().collect();
-        let selects = !selectors.is_empty();
-        let evidence = match evidence {
+        let derived = match evidence {
             Some(own) => {
-                let parsed = parse::instant_vector(own).map_err(QueryError::of_evidence)?;
-                selectors.extend(tree::selectors(&parsed).into_iter().cloned());
+                parse::instant_vector(own).map_err(QueryError::of_evidence)?;
                 own.to_owned()
             }
             None => derived_evidence(&expr)?,
         };
         Ok(Self {
-            text: query.to_owned(),
-            evidence,
-            leaves: leaf::needed(&expr),
+            text: query.into(),
+            evidence: derived.into(),
+            is_own_evidence: evidence.is_some(),
+            is_read: true,
+            may_join: joint::may_join(query),
             widest_range: window::widest(&expr),
-            // What selects nothing is of no place, whatever its evidence says.
-            selectors: Some(if selects { selectors } else { Vec::new() }),
         })
     }
 
@@ -103,11 +107,13 @@ impl Query {
         guard::check_length(query)?;
         guard::check_length(evidence).map_err(QueryError::of_evidence)?;
         Ok(Self {
-            text: query.to_owned(),
-            evidence: evidence.to_owned(),
-            leaves: Vec::new(),
+            text: query.into(),
+            evidence: evidence.into(),
+            is_own_evidence: true,
+            is_read: false,
+            // Where it ends only the server knows.
+            may_join: false,
             widest_range: signal_window,
-            selectors: None,
         })
     }
 
@@ -124,6 +130,19 @@ impl Query {
         &self.text
     }
 
+    /// The same, to be kept by others as well.
+    #[must_use]
+    pub fn shared_text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
+    /// Whether it can be asked together with others, by
+    /// [`Prometheus::instant_joint`](crate::Prometheus::instant_joint).
+    #[must_use]
+    pub fn may_join(&self) -> bool {
+        self.may_join
+    }
+
     /// The query that returns a series for everybody of whom the expression
     /// knows something, sick or not. Its values mean nothing, but `NaN` is no
     /// evidence. In rare cases the server refuses it, when a filter was what kept
@@ -136,8 +155,13 @@ impl Query {
     /// What must be there *now* for a breach to be fresh; every one of them must
     /// answer with a series. Empty when a breach needs no data (`absent`).
     #[must_use]
-    pub fn leaves(&self) -> &[Leaf] {
-        &self.leaves
+    pub fn leaves(&self) -> Vec<Leaf> {
+        match (self.is_read, parse::instant_vector(&self.text)) {
+            (false, _) => Vec::new(),
+            (true, Ok(expr)) => leaf::needed(&expr),
+            // It was read once, so it is again; if not, nothing proves it.
+            (true, Err(_)) => vec![Leaf::unproven()],
+        }
     }
 
     /// The query that tells where in `interval` the newest samples lie that a breach needs:
@@ -146,7 +170,8 @@ impl Query {
     /// [`AGE`], the value is how many are that old. `None` when a breach needs no data.
     #[must_use]
     pub fn ages(&self, interval: Duration, parts: u32) -> Option<String> {
-        let selector = self.leaves.iter().find_map(Leaf::selector)?;
+        let leaves = self.leaves();
+        let selector = leaves.iter().find_map(Leaf::selector)?;
         let interval = interval.as_secs_f64();
         Some(format!(
             "count_values(\"{AGE}\", floor((time() - timestamp({selector})) % {interval} / {interval} * {parts}))"
@@ -164,14 +189,31 @@ impl Query {
     /// How far the series keep to `label="value"`. What could not be read has to carry it.
     #[must_use]
     pub fn scope(&self, label: &str, value: &str) -> Scope {
-        let Some(selectors) = &self.selectors else { return Scope::Carried };
+        if !self.is_read {
+            return Scope::Carried;
+        }
+        let selectors = self.selectors();
         if !selectors.is_empty() && selectors.iter().all(|one| tree::pin(one, label) == Some(value)) {
             Scope::Pinned
-        } else if self.leaves.iter().any(|leaf| leaf.may_carry(label, value)) {
+        } else if self.leaves().iter().any(|leaf| leaf.may_carry(label, value)) {
             Scope::Carried
         } else {
             Scope::Lost
         }
+    }
+
+    /// Every selector of the expression and of the user's own evidence. What selects nothing
+    /// is of no place, whatever its evidence says.
+    fn selectors(&self) -> Vec<VectorSelector> {
+        let of = |text: &str| {
+            let expr = parse::instant_vector(text).ok();
+            expr.map(|expr| tree::selectors(&expr).into_iter().cloned().collect::<Vec<_>>()).unwrap_or_default()
+        };
+        let mut selectors = of(&self.text);
+        if self.is_own_evidence && !selectors.is_empty() {
+            selectors.extend(of(&self.evidence));
+        }
+        selectors
     }
 }
 

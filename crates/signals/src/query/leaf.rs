@@ -43,6 +43,11 @@ impl Leaf {
         counts.collect::<Vec<_>>().join(" or ")
     }
 
+    /// One that nothing is proof of.
+    pub(super) fn unproven() -> Self {
+        Self { alternatives: Vec::new() }
+    }
+
     /// The first of its selectors, as written, but for *now*.
     pub(super) fn selector(&self) -> Option<&VectorSelector> {
         self.alternatives.first().map(|selector| &selector.vector)

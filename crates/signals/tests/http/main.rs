@@ -4,6 +4,7 @@
 mod answers;
 mod configuration;
 mod history;
+mod joint;
 mod limits;
 mod server;
 mod silence;

@@ -39,7 +39,8 @@ fn what_the_selector_pins_is_not_pinned_again() {
 #[test]
 fn values_are_escaped() {
     let compiled = Query::compile("lag > 1", None).unwrap();
-    let leaf = compiled.leaves().first().unwrap();
+    let leaves = compiled.leaves();
+    let leaf = leaves.first().unwrap();
     assert_eq!(leaf.instant_query(&[("pod", "a\"} or up{b=\"\\")]), r#"count(lag{pod="a\"} or up{b=\"\\"})"#);
 }
 
