@@ -21,6 +21,9 @@ const WATCH_SECONDS: u32 = 50;
 /// Namespace (empty for cluster-scoped objects) and name.
 pub type Key = (String, String);
 
+/// By namespace and name, so that neither is copied to look something up.
+type Slots<T> = BTreeMap<String, BTreeMap<String, T>>;
+
 /// A slim copy of the objects of one kind, kept up to date by [`Cache::follow`].
 ///
 /// # Guarantees
@@ -29,7 +32,7 @@ pub type Key = (String, String);
 #[derive(Debug)]
 pub struct Cache<T> {
     kind: &'static str,
-    slots: RwLock<BTreeMap<Key, T>>,
+    slots: RwLock<Slots<T>>,
     version: AtomicU64,
     complete: watch::Sender<bool>,
 }
@@ -68,22 +71,17 @@ impl<T: Clone> Cache<T> {
     /// One object.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<T> {
-        self.read().get(&(namespace.to_owned(), name.to_owned())).cloned()
+        self.read().get(namespace)?.get(name).cloned()
     }
 
     /// The objects of one namespace that `wanted` picks, in the order of their names.
     pub fn select<U>(&self, namespace: &str, wanted: impl Fn(&T) -> Option<U>) -> Vec<U> {
-        let from = (namespace.to_owned(), String::new());
-        self.read()
-            .range(from..)
-            .take_while(|((of, _), _)| of == namespace)
-            .filter_map(|(_, slim)| wanted(slim))
-            .collect()
+        self.read().get(namespace).into_iter().flatten().filter_map(|(_, slim)| wanted(slim)).collect()
     }
 
     /// Makes an own write visible before the watch shows it.
     pub fn put(&self, namespace: &str, name: &str, slim: T) {
-        self.write().insert((namespace.to_owned(), name.to_owned()), slim);
+        insert(&mut self.write(), (namespace.to_owned(), name.to_owned()), slim);
     }
 
     /// Follows a watch for as long as it is polled. Each object is reduced by `slim`
@@ -99,17 +97,17 @@ impl<T: Clone> Cache<T> {
     {
         let events = events.default_backoff();
         futures::pin_mut!(events);
-        let mut listed = BTreeMap::new();
+        let mut listed = Slots::new();
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => listed.clear(),
                 Ok(Event::InitApply(object)) => {
                     if let Some(slim) = slim(&object) {
-                        listed.insert(key(&object), slim);
+                        insert(&mut listed, key(&object), slim);
                     }
                 }
                 Ok(Event::InitDone) => {
-                    let keys: Vec<Key> = listed.keys().cloned().collect();
+                    let keys: Vec<Key> = keys(&listed);
                     *self.write() = std::mem::take(&mut listed);
                     self.complete.send_replace(true);
                     keys.iter().for_each(&changed);
@@ -117,14 +115,14 @@ impl<T: Clone> Cache<T> {
                 Ok(Event::Apply(object)) => {
                     let key = key(&object);
                     match slim(&object) {
-                        Some(slim) => drop(self.write().insert(key.clone(), slim)),
-                        None => drop(self.write().remove(&key)),
+                        Some(slim) => insert(&mut self.write(), key.clone(), slim),
+                        None => remove(&mut self.write(), &key),
                     }
                     changed(&key);
                 }
                 Ok(Event::Delete(object)) => {
                     let key = key(&object);
-                    self.write().remove(&key);
+                    remove(&mut self.write(), &key);
                     changed(&key);
                 }
                 Err(error) if is_unknown_kind(&error) => warn!(kind = self.kind, "{}", UNKNOWN_KIND),
@@ -135,16 +133,36 @@ impl<T: Clone> Cache<T> {
 
     // A panic while the lock was held leaves a map that is whole all the same: no
     // operation under the lock can stop half-way.
-    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Key, T>> {
+    fn read(&self) -> RwLockReadGuard<'_, Slots<T>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Key, T>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Slots<T>> {
         let slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: nobody reads what is new before the number is.
         self.version.fetch_add(1, Ordering::Release);
         slots
     }
+}
+
+fn insert<T>(slots: &mut Slots<T>, (namespace, name): Key, slim: T) {
+    slots.entry(namespace).or_default().insert(name, slim);
+}
+
+fn remove<T>(slots: &mut Slots<T>, (namespace, name): &Key) {
+    if let Some(of_namespace) = slots.get_mut(namespace) {
+        of_namespace.remove(name);
+        if of_namespace.is_empty() {
+            slots.remove(namespace);
+        }
+    }
+}
+
+fn keys<T>(slots: &Slots<T>) -> Vec<Key> {
+    let of = |(namespace, objects): (&String, &BTreeMap<String, T>)| {
+        objects.keys().map(|name| (namespace.clone(), name.clone())).collect::<Vec<_>>()
+    };
+    slots.iter().flat_map(of).collect()
 }
 
 const NOT_FOUND: u16 = 404;
@@ -166,10 +184,14 @@ pub fn is_unknown_kind(error: &watcher::Error) -> bool {
     }
 }
 
+/// How many objects a list gives at once: while a page is read, all that is dropped of its
+/// objects takes its place in memory between what is kept.
+const PAGE: u32 = 100;
+
 /// How everything is watched.
 #[must_use]
 pub fn watch_config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS)
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
 }
 
 fn key<K: kube::Resource>(object: &K) -> Key {

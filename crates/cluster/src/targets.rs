@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::core::{PartialObjectMeta, Selector, SelectorExt};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid};
+use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid, Workload};
 
 use crate::cache::{Cache, watch_config};
 use crate::marks::{NamespaceMarks, longer, opt_out};
@@ -107,8 +107,10 @@ impl Targets {
             (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| Arc::clone(pod))
         });
         let strangers = self.owners_of_others(namespace, selector);
+        // Most pods of a selector are of one workload.
+        let mut behind = None;
         let marked = |pod: &Arc<SlimPod>| {
-            let mut target = self.target(namespace, pod, &strangers, now);
+            let mut target = self.target(namespace, pod, &strangers, &mut behind, now);
             if pod.is_system_critical() && !system_critical {
                 target.not_healable.get_or_insert(NotHealable::SystemCritical);
             }
@@ -146,7 +148,7 @@ impl Targets {
     pub fn pod(&self, namespace: &str, name: &str, selector: Option<&Selector>, now: Timestamp) -> Option<Target> {
         let pod = self.pods.get(namespace, name)?;
         let strangers = selector.map(|selector| self.owners_of_others(namespace, selector)).unwrap_or_default();
-        Some(self.target(namespace, &pod, &strangers, now))
+        Some(self.target(namespace, &pod, &strangers, &mut None, now))
     }
 
     /// What became of a workload from which the pod `target` was removed: how many of its
@@ -172,19 +174,35 @@ impl Targets {
         self.pods.select(namespace, owner).into_iter().collect()
     }
 
-    fn target(&self, namespace: &str, pod: &SlimPod, strangers: &BTreeSet<Uid>, now: Timestamp) -> Target {
+    /// `behind` is the workload that was looked up last.
+    fn target(
+        &self,
+        namespace: &str,
+        pod: &SlimPod,
+        strangers: &BTreeSet<Uid>,
+        behind: &mut Option<Behind>,
+        now: Timestamp,
+    ) -> Target {
         let top = self.top_controller(namespace, pod);
         let owner_unknown = top.is_none() && pod.controller().is_some();
         let mut target = pod.target(top);
         if owner_unknown {
             target.not_healable.get_or_insert(NotHealable::OwnerUnknown);
         }
-        let all_selected = !strangers.contains(&target.subject.uid);
-        target.workload = self.workloads.get(namespace, &target.subject, all_selected, now);
-        let of_owners =
-            longer(self.controller_opt_out(namespace, pod), self.workloads.opt_out(namespace, &target.subject));
-        let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
-        target.opted_out = longer(target.opted_out, longer(of_owners, of_namespace));
+        let subject = &target.subject;
+        let behind = match behind {
+            Some(known) if known.uid == subject.uid => known,
+            other => {
+                let all_selected = !strangers.contains(&subject.uid);
+                let (workload, opted_out) = self.workloads.get(namespace, subject, all_selected, now);
+                let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
+                let opted_out = longer(opted_out, of_namespace);
+                other.insert(Behind { uid: subject.uid.clone(), workload, opted_out })
+            }
+        };
+        let of_owners = longer(self.controller_opt_out(namespace, pod), behind.opted_out);
+        target.workload.clone_from(&behind.workload);
+        target.opted_out = longer(target.opted_out, of_owners);
         target.not_healable = target.not_healable.or_else(|| self.node_not_ready(pod));
         target
     }
@@ -211,6 +229,13 @@ impl Targets {
     fn node_not_ready(&self, pod: &SlimPod) -> Option<NotHealable> {
         self.not_ready.get("", pod.node()?).map(|()| NotHealable::NodeNotReady)
     }
+}
+
+/// What is known of a pod's workload, and the longer of its opt-out and its namespace's.
+struct Behind {
+    uid: Uid,
+    workload: Option<Workload>,
+    opted_out: Option<OptOut>,
 }
 
 impl Default for Targets {

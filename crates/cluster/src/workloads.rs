@@ -28,9 +28,9 @@ const APPS: &str = "apps/";
 /// Slim copies of workloads and autoscalers.
 #[derive(Debug)]
 pub(crate) struct Workloads {
-    deployments: Arc<Cache<SlimWorkload>>,
-    stateful_sets: Arc<Cache<SlimWorkload>>,
-    daemon_sets: Arc<Cache<SlimWorkload>>,
+    deployments: Arc<Cache<Arc<SlimWorkload>>>,
+    stateful_sets: Arc<Cache<Arc<SlimWorkload>>>,
+    daemon_sets: Arc<Cache<Arc<SlimWorkload>>>,
     autoscalers: Arc<Cache<SlimAutoscaler>>,
     rollouts: Rollouts,
 }
@@ -82,11 +82,10 @@ impl Workloads {
     }
 
     /// Takes note of a workload's rollout on its way into the cache.
-    fn noted(&self, slim: Option<SlimWorkload>, rollout: Option<Rollout>) -> Option<SlimWorkload> {
-        if let Some(slim) = &slim {
-            self.rollouts.note(&slim.object.uid, rollout, Instant::now());
-        }
-        slim
+    fn noted(&self, slim: Option<SlimWorkload>, rollout: Option<Rollout>) -> Option<Arc<SlimWorkload>> {
+        let slim = slim?;
+        self.rollouts.note(&slim.object.uid, rollout, Instant::now());
+        Some(Arc::new(slim))
     }
 
     /// Waits until everything was listed once.
@@ -105,28 +104,24 @@ impl Workloads {
             && self.autoscalers.is_complete()
     }
 
-    /// The opt-out written on a workload, if any.
-    pub(crate) fn opt_out(&self, namespace: &str, workload: &Object) -> Option<OptOut> {
-        self.slim(namespace, workload)?.opted_out
-    }
-
-    /// A workload as decisions need it; `None` while nothing is known of it, or for a
-    /// kind that cannot be changed.
+    /// A workload as decisions need it, `None` while nothing is known of it, or for a kind
+    /// that cannot be changed; and the opt-out written on it, if any.
     pub(crate) fn get(
         &self,
         namespace: &str,
         workload: &Object,
         all_selected: bool,
         now: Timestamp,
-    ) -> Option<Workload> {
-        let slim = self.slim(namespace, workload).filter(|slim| slim.object.uid == workload.uid)?;
-        Some(Workload {
+    ) -> (Option<Workload>, Option<OptOut>) {
+        let Some(slim) = self.slim(namespace, workload) else { return (None, None) };
+        let known = (slim.object.uid == workload.uid).then(|| Workload {
             replicas: slim.replicas,
             rolls_out: slim.rolls_out,
             all_selected,
             autoscaler: self.autoscaler_of(namespace, workload),
             rollout_progress: self.rollouts.progress(&workload.uid, now),
-        })
+        });
+        (known, slim.opted_out)
     }
 
     /// The autoscaler that owns a workload's number of replicas.
@@ -149,9 +144,9 @@ impl Workloads {
         now: Timestamp,
     ) -> Vec<Target> {
         let Some(cache) = self.of_kind(kind) else { return Vec::new() };
-        let chosen = cache.select(namespace, |one| selector.matches(&one.labels).then(|| one.clone()));
-        let target = |slim: SlimWorkload| Target {
-            workload: self.get(namespace, &slim.object, true, now),
+        let chosen = cache.select(namespace, |one| selector.matches(&one.labels).then(|| Arc::clone(one)));
+        let target = |slim: Arc<SlimWorkload>| Target {
+            workload: self.get(namespace, &slim.object, true, now).0,
             subject: slim.object.clone(),
             created: slim.created,
             ready: slim.ready,
@@ -162,16 +157,16 @@ impl Workloads {
             not_healable: slim.not_healable.filter(|why| *why != NotHealable::SystemCritical || !system_critical),
             pods: Vec::new(),
             grace: None,
-            object: slim.object,
+            object: slim.object.clone(),
         };
         chosen.into_iter().map(target).collect()
     }
 
-    fn slim(&self, namespace: &str, workload: &Object) -> Option<SlimWorkload> {
+    fn slim(&self, namespace: &str, workload: &Object) -> Option<Arc<SlimWorkload>> {
         self.of_kind(&workload.kind)?.get(namespace, &workload.name)
     }
 
-    fn of_kind(&self, kind: &str) -> Option<&Cache<SlimWorkload>> {
+    fn of_kind(&self, kind: &str) -> Option<&Cache<Arc<SlimWorkload>>> {
         match kind {
             "Deployment" => Some(&self.deployments),
             "StatefulSet" => Some(&self.stateful_sets),

@@ -57,6 +57,10 @@ pub enum Sight {
 pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
     let Answer::Answered(series) = &inputs.observation.breach else { return Matching::default() };
     let mut matching = Matching::default();
+    // Nobody needs a name then, which is what most looks find.
+    if series.is_empty() {
+        return matching;
+    }
     let naming = Naming::of(inputs.targets, inputs.policy);
     for one in series.iter().filter(|one| !one.value.is_nan()) {
         matching.returned = matching.returned.saturating_add(1);
