@@ -67,8 +67,9 @@ pub(crate) struct Process {
     turns: BTreeMap<Task, Turn>,
     /// Until when an eviction that was refused is not tried again.
     patience: BTreeMap<String, Timestamp>,
-    /// The policy that is reserving, and those that wait for it to end.
-    reserving: Option<String>,
+    /// The policies that are reserving, with the uids that each has for itself meanwhile, and
+    /// those that wait for one of them to end.
+    reserving: BTreeMap<String, BTreeSet<Uid>>,
     waiting: VecDeque<String>,
 }
 
@@ -105,7 +106,7 @@ impl Process {
             board: BTreeMap::new(),
             turns: BTreeMap::new(),
             patience: BTreeMap::new(),
-            reserving: None,
+            reserving: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
     }

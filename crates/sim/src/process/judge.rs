@@ -1,9 +1,10 @@
-//! The judge's pass over one policy: observe → decide → announce → reserve → post →
+//! The judge's pass over one policy: observe → decide → announce and reserve → post →
 //! tell, with time passing and the world changing between any two of them.
 
 mod reserve;
 mod tell;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use jiff::SignedDuration;
@@ -36,6 +37,8 @@ pub(super) struct Standing {
     observation: Option<Observation>,
     due: Option<Timestamp>,
     written: Option<PolicyStatus>,
+    /// The status that is being told while it is reserved.
+    announcing: Option<PolicyStatus>,
     stage: Option<Stage>,
 }
 
@@ -45,13 +48,12 @@ enum Stage {
     /// The source was asked, was in this health, and looked at its samples when it was
     /// reached.
     Asking { policy: Rc<PolicyObject>, due: bool, asked: Timestamp, health: Health, evaluated: Timestamp },
-    /// Has sent the status: that a target fires is there to see before anything is
-    /// begun because of it.
-    Announcing(Look, PolicyStatus),
-    /// Waits for its turn to reserve.
-    Waiting(Look),
+    /// Waits until nobody else reserves any of these.
+    Waiting(Look, BTreeSet<Uid>),
     /// Has sent the reservation at this place; those before are on record.
     Reserving { look: Look, decision: Box<Decision>, at: usize },
+    /// Has reserved, or failed to, and waits for what became of the announcement.
+    Reserved(Look, Option<Box<Decision>>),
     /// Has sent the status.
     Telling(Look, PolicyStatus),
 }
@@ -162,37 +164,43 @@ impl Process {
         decision
     }
 
-    /// What is to be reserved is announced first.
+    /// What is to be reserved is announced meanwhile.
     fn decided(&mut self, look: Look, decision: Decision, ground: &mut Ground<'_>) {
         if decision.reservations.is_empty() {
             return self.post(look, decision, ground);
         }
         let name = look.name();
-        match self.news(&look, &decision) {
-            Some(status) => {
-                let write = Write::Tell { policy: name.clone(), status: status.clone() };
-                self.at_stage(&name, Stage::Announcing(look, status));
-                self.send(Task::Judge(name), write, ground);
+        if let Some(status) = self.news(&look, &decision) {
+            let write = Write::Tell { policy: name.clone(), status: status.clone() };
+            if let Some(standing) = self.desk.get_mut(&name) {
+                standing.announcing = Some(status);
             }
-            None => self.may_reserve(look, ground),
+            self.send(Task::Judge(name), write, ground);
         }
+        self.may_reserve(look, &decision, ground);
     }
 
     pub(super) fn judge_learns(&mut self, name: &str, request: &Request, answer: &Answer, ground: &mut Ground<'_>) {
         if matches!(request.write, Write::Collect { .. }) {
             return;
         }
+        let announced = self.desk.get_mut(name).and_then(|standing| standing.announcing.take());
+        if let (Some(status), Write::Tell { .. }) = (&announced, &request.write) {
+            // That it cannot be shown must not keep the sick from being healed.
+            let is_told = matches!(answer, Answer::Done | Answer::NotFound);
+            self.has_written(name, is_told.then(|| status.clone()));
+            match self.take_stage(name) {
+                Some(Stage::Reserved(look, decision)) => self.has_reserved(look, decision, ground),
+                Some(stage) => self.at_stage(name, stage),
+                None => {}
+            }
+            return;
+        }
+        if let Some(standing) = self.desk.get_mut(name) {
+            standing.announcing = announced;
+        }
         match (self.take_stage(name), answer) {
             (None, _) => {}
-            (Some(Stage::Announcing(look, status)), Answer::Done | Answer::NotFound) => {
-                self.has_written(name, Some(status));
-                self.may_reserve(look, ground);
-            }
-            // That it cannot be shown must not keep the sick from being healed.
-            (Some(Stage::Announcing(look, _)), _) => {
-                self.has_written(name, None);
-                self.may_reserve(look, ground);
-            }
             (Some(Stage::Telling(look, status)), Answer::Done | Answer::NotFound) => {
                 self.has_written(name, Some(status));
                 self.finish(look, ground);

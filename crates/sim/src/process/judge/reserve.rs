@@ -1,10 +1,13 @@
-//! Reserving: one policy of a process at a time, one write a reservation.
+//! Reserving: of the policies of a process that want the same one at a time, one write a
+//! reservation.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::decide::{Decision, Reservation};
 use prunella_core::ledger::Ledger;
+use prunella_core::target::Uid;
 use prunella_core::time::whole_seconds;
 
 use super::{Look, Stage, TRY_AGAIN};
@@ -16,23 +19,28 @@ use crate::process::{Ground, Process, Task};
 const DECIDE_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 impl Process {
-    /// Waits until no other policy of this process reserves.
-    pub(super) fn may_reserve(&mut self, look: Look, ground: &mut Ground<'_>) {
+    /// Waits until no other policy of this process reserves a target or subject of these.
+    pub(super) fn may_reserve(&mut self, look: Look, decision: &Decision, ground: &mut Ground<'_>) {
         let name = look.name();
-        self.at_stage(&name, Stage::Waiting(look));
-        if self.reserving.is_some() {
-            self.waiting.push_back(name);
-        } else {
-            self.reserves(&name, ground);
-        }
+        let wanted = decision.reservations.iter().flat_map(uids).cloned().collect();
+        self.at_stage(&name, Stage::Waiting(look, wanted));
+        self.waiting.push_back(name);
+        self.next_may_reserve(ground);
     }
 
-    /// Decides again with all other reservations of this process held off.
-    fn reserves(&mut self, name: &str, ground: &mut Ground<'_>) {
-        let Some(Stage::Waiting(look)) = self.take_stage(name) else { return };
-        self.reserving = Some(name.to_owned());
+    /// Decides again with all other reservations of the same held off.
+    fn reserves(&mut self, look: Look, claimed: BTreeSet<Uid>, ground: &mut Ground<'_>) {
         let decision = self.decide_once(&look.policy, &look.observation, ground);
         self.decides_again(&look, &decision, ground);
+        let name = look.name();
+        // Others may be wanted by then: what is decided with them claimed is what counts.
+        let wanted: BTreeSet<Uid> = decision.reservations.iter().flat_map(uids).cloned().collect();
+        if !wanted.is_subset(&claimed) {
+            self.at_stage(&name, Stage::Waiting(look, wanted));
+            self.waiting.push_back(name);
+            return self.next_may_reserve(ground);
+        }
+        self.reserving.insert(name, claimed);
         self.reserve(look, Box::new(decision), 0, ground);
     }
 
@@ -47,8 +55,7 @@ impl Process {
 
     fn reserve(&mut self, look: Look, decision: Box<Decision>, at: usize, ground: &mut Ground<'_>) {
         let Some(reservation) = decision.reservations.get(at) else {
-            self.next_may_reserve(ground);
-            return self.post(look, *decision, ground);
+            return self.has_reserved(look, Some(decision), ground);
         };
         let ActionObject { name: action, spec, .. } = reserved(&look.policy, reservation, ground.now);
         let write = Write::Create { name: action, spec };
@@ -73,22 +80,48 @@ impl Process {
             Answer::AlreadyExists => {
                 decision.reservations.truncate(at);
                 decision.next_check = DECIDE_AGAIN;
-                self.next_may_reserve(ground);
-                self.post(look, *decision, ground);
+                self.has_reserved(look, Some(decision), ground);
             }
-            _ => {
-                self.next_may_reserve(ground);
-                self.done(Task::Judge(look.name()), Some(TRY_AGAIN), ground);
-            }
+            _ => self.has_reserved(look, None, ground),
+        }
+    }
+
+    /// Lets the next go on, and goes on itself when it is known what became of the
+    /// announcement. Without a decision it could not reserve.
+    pub(super) fn has_reserved(&mut self, look: Look, decision: Option<Box<Decision>>, ground: &mut Ground<'_>) {
+        let name = look.name();
+        if self.reserving.remove(&name).is_some() {
+            self.next_may_reserve(ground);
+        }
+        if self.desk.get(&name).is_some_and(|standing| standing.announcing.is_some()) {
+            return self.at_stage(&name, Stage::Reserved(look, decision));
+        }
+        match decision {
+            Some(decision) => self.post(look, *decision, ground),
+            None => self.done(Task::Judge(name), Some(TRY_AGAIN), ground),
         }
     }
 
     fn next_may_reserve(&mut self, ground: &mut Ground<'_>) {
-        self.reserving = None;
-        if let Some(next) = self.waiting.pop_front() {
-            self.reserves(&next, ground);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        while let Some(name) = waiting.pop_front() {
+            let Some(stage) = self.take_stage(&name) else { continue };
+            let Stage::Waiting(look, wanted) = stage else {
+                self.at_stage(&name, stage);
+                continue;
+            };
+            if self.reserving.values().all(|claimed| claimed.is_disjoint(&wanted)) {
+                self.reserves(look, wanted, ground);
+            } else {
+                self.at_stage(&name, Stage::Waiting(look, wanted));
+                self.waiting.push_back(name);
+            }
         }
     }
+}
+
+fn uids(reservation: &Reservation) -> impl Iterator<Item = &Uid> {
+    [&reservation.target.uid, &reservation.subject.uid].into_iter()
 }
 
 /// The action that a reservation becomes: one sequence a policy makes two leaders
