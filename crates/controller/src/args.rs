@@ -39,7 +39,7 @@ pub(crate) struct RunOptions {
     /// The form of a log line.
     #[arg(long, env = "PRUNELLA_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// How many policies are judged at once, and how many actions are carried out at once.
+    /// How many actions are carried out at once; four times as many policies are judged at once.
     #[arg(long, env = "PRUNELLA_CONCURRENCY", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) concurrency: u16,
     /// How many actions one workload may bear in any hour, whatever policies begin them.

@@ -8,7 +8,7 @@ use kube::runtime::reflector::ObjectRef;
 use prunella_api::{HealingAction, HealingPolicy, TargetKind};
 use prunella_cluster::targets::Targets;
 use prunella_core::decide::Decision;
-use prunella_core::ledger::State;
+use prunella_core::ledger::{Ledger, State};
 use prunella_core::policy::{PolicyKey, SubjectCap};
 use prunella_core::target::{NotHealable, Target};
 use tokio::sync::mpsc;
@@ -17,7 +17,7 @@ use crate::announce::Announcer;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::executor::Patience;
-use crate::judge::{Compiled, Desk, Places};
+use crate::judge::{Claims, Compiled, Desk, Joint, Places};
 use crate::leadership::Leadership;
 use crate::ledger::Book;
 use crate::metrics::Metrics;
@@ -49,10 +49,12 @@ pub(crate) struct Context {
     pub(crate) board: Board,
     /// What the judge remembers from look to look.
     pub(crate) desk: Desk,
+    /// The questions that are asked together.
+    pub(crate) joint: Arc<Joint>,
     /// Where in their intervals conditions are looked at.
     pub(crate) places: Places,
-    /// Held while a reservation is decided and recorded: one at a time in this process.
-    pub(crate) reserving: tokio::sync::Mutex<()>,
+    /// Who is being reserved right now.
+    pub(crate) claims: Claims,
     /// Which refused effects wait before they are tried again.
     pub(crate) patience: Patience,
     /// How the two reconcilers wake each other.
@@ -73,9 +75,8 @@ pub(crate) struct Wakers {
 
 impl Context {
     /// Wakes the executor for every action that the decision has news about.
-    pub(crate) fn executor_wake(&self, policy: &PolicyKey, decision: &Decision) {
-        let in_flight = self.book.ledger(&policy.namespace);
-        for record in in_flight.of(policy).filter(|record| record.in_flight()) {
+    pub(crate) fn executor_wake(&self, policy: &PolicyKey, ledger: &Ledger, decision: &Decision) {
+        for record in ledger.of(policy).filter(|record| record.in_flight()) {
             let verdict = decision.verdicts.iter().any(|verdict| verdict.action == record.name);
             if verdict || record.state == State::Pending {
                 // The receiver is gone only while shutting down.

@@ -2,9 +2,15 @@
 //!
 //! It never touches a workload. What it wants done it creates as a
 //! `HealingAction`; what it sees of running actions it hands over as verdicts.
+//!
+//! Nearly all passes find nobody sick and write nothing. A pass is moved about as a whole
+//! before it runs, so what it seldom does, like writing, is boxed: else each look would
+//! take room for all of it.
 
+mod claims;
 mod collect;
 mod compile;
+mod joint;
 mod observe;
 mod pace;
 mod places;
@@ -18,15 +24,17 @@ mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use futures::future::join;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Requeue;
 use prunella_api::HealingPolicy;
 use prunella_core::decide::{Decision, Inputs, Memory, Phase};
+use prunella_core::ledger::Ledger;
 use prunella_core::observation::{Answer, Observation};
 use prunella_core::policy::{PolicyKey, SubjectCap};
 use prunella_core::{decide, time};
@@ -35,12 +43,16 @@ use tracing::{debug, error, warn};
 use crate::board::Posting;
 use crate::context::Context;
 use crate::sources::Sources;
+pub(crate) use claims::Claims;
 pub(crate) use collect::COUNTED_AT_MOST;
 use compile::CompileError;
 pub(crate) use compile::Compiled;
+pub(crate) use joint::Joint;
+use observe::Manner;
 use pace::Pace;
 pub(crate) use places::Places;
-use record::Urgency;
+use record::{Quiet, Urgency};
+use scene::Scene;
 
 /// How often a decision may ask on: evidence, then history, then freshness. What is
 /// open after that stays refused until the next look.
@@ -59,9 +71,12 @@ const STALLED_AGAIN: Duration = Duration::from_mins(10);
 /// What the judge remembers of its policies from look to look.
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
-    /// Boxed: half the places of a map are empty.
-    standings: Mutex<HashMap<PolicyKey, Box<Standing>>>,
+    standings: Mutex<HashMap<PolicyKey, Arc<Slot>>>,
 }
+
+/// Where a policy's standing lies between its passes; one object is never reconciled twice
+/// at once. Empty while a pass has it, and after one that panicked.
+type Slot = Mutex<Option<Box<Standing>>>;
 
 /// What is remembered of one policy.
 #[derive(Debug, Default)]
@@ -80,8 +95,11 @@ struct Standing {
     /// When the source is to be asked again.
     due: Option<Timestamp>,
     /// The status as last written, so that a quiet policy makes no write even while
-    /// the watch lags behind.
-    written: Option<prunella_api::HealingPolicyStatus>,
+    /// the watch lags behind. Boxed: it seldom does.
+    written: Option<Box<prunella_api::HealingPolicyStatus>>,
+    /// What the status says, should that be next to nothing. Of the object as it was compiled
+    /// last.
+    quiet: Option<Quiet>,
     /// How many writes of the status are due to this policy; `None` before the first.
     pace: Option<Pace>,
     /// How long a status that is not written yet has to wait.
@@ -107,35 +125,45 @@ impl Standing {
     ) -> Result<Arc<Compiled>, CompileError> {
         let source = policy.spec.condition.promql.as_ref().map(|promql| promql.source.name.as_str());
         let lookback = source.and_then(|source| sources.lookback(source));
-        let resource_version = policy.resource_version();
+        let resource_version = &policy.metadata.resource_version;
         let same = |kept: &&Kept| {
-            resource_version.is_some() && kept.resource_version == resource_version && kept.lookback == lookback
+            resource_version.is_some() && kept.resource_version == *resource_version && kept.lookback == lookback
         };
         if let Some(kept) = self.compiled.as_ref().filter(same) {
             return Ok(Arc::clone(&kept.compiled));
         }
         // Kept until then: with the last who asks a question its place would be forgotten.
         let _earlier = self.compiled.take();
+        self.quiet = None;
         let compiled = Arc::new(compile::compile(policy, sources, places, subject_cap)?);
+        let resource_version = resource_version.clone();
         self.compiled = Some(Kept { resource_version, lookback, compiled: Arc::clone(&compiled) });
         Ok(compiled)
     }
 }
 
 impl Desk {
-    /// Takes a policy's standing out; one object is never reconciled twice at once.
-    fn take(&self, key: &PolicyKey) -> Box<Standing> {
-        self.standings.lock().unwrap_or_else(PoisonError::into_inner).remove(key).unwrap_or_default()
-    }
-
-    fn put(&self, key: &PolicyKey, standing: Box<Standing>) {
-        self.standings.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), standing);
+    fn slot(&self, key: &PolicyKey) -> Arc<Slot> {
+        let mut standings = self.standings();
+        match standings.get(key) {
+            Some(slot) => Arc::clone(slot),
+            None => Arc::clone(standings.entry(key.clone()).or_default()),
+        }
     }
 
     /// Forgets a policy that is gone.
     pub(crate) fn forget(&self, key: &PolicyKey) {
-        self.standings.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.standings().remove(key);
     }
+
+    fn standings(&self) -> MutexGuard<'_, HashMap<PolicyKey, Arc<Slot>>> {
+        lock(&self.standings)
+    }
+}
+
+// Nothing can be half done under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One pass over one policy.
@@ -157,9 +185,10 @@ pub(crate) async fn reconcile(policy: Arc<GuardedPolicy>, context: Arc<Context>)
         context.forget_policy(&key);
         return Ok(Requeue::await_change());
     }
-    let mut standing = context.desk.take(&key);
+    let slot = context.desk.slot(&key);
+    let mut standing = lock(&slot).take().unwrap_or_default();
     let next = judge(policy, &key, &mut standing, &context).await;
-    context.desk.put(&key, standing);
+    *lock(&slot) = Some(standing);
     Ok(next.unwrap_or_else(|error| {
         context.metrics.failed("policy");
         warn!(policy = %key, %error, "cannot write what was decided, trying again");
@@ -187,12 +216,13 @@ async fn judge(
         Err(error) => {
             context.board.forget(key);
             context.metrics.forget(key);
-            record::stalled(policy, standing, &error, context).await.map_err(JudgeError::Record)?;
+            Box::pin(record::stalled(policy, standing, &error, context)).await.map_err(JudgeError::Record)?;
             return Ok(Requeue::requeue(STALLED_AGAIN));
         }
     };
-    let identity = (policy.uid().unwrap_or_default(), compiled.hash.clone());
-    if standing.identity != identity {
+    let uid = policy.metadata.uid.as_deref().unwrap_or_default();
+    if standing.identity.0 != uid || standing.identity.1 != compiled.hash {
+        let identity = (uid.to_owned(), compiled.hash.clone());
         // Another object of the same name has a status of its own.
         let written = standing.written.take().filter(|_| standing.identity.0 == identity.0);
         let memory =
@@ -208,7 +238,11 @@ async fn judge(
     let asked_now = standing.observation.is_none() || standing.due.is_none_or(|due| now >= due);
     let observation = match standing.observation.take() {
         Some(observation) if !asked_now => observation,
-        _ => observe::breach(&compiled, standing.due, context).await,
+        _ => {
+            // What is decided about the sick rests on answers of their own.
+            let manner = if is_quiet(&standing.memory) { Manner::Jointly } else { Manner::Alone };
+            observe::breach(&compiled, standing.due, manner, context).await
+        }
     };
     let is_of_now = asked_now && observation.at >= now;
     let (observation, decision) = decide_fully(&compiled, standing, observation, is_of_now, context).await;
@@ -220,18 +254,23 @@ async fn judge(
         debug!(policy = %key, why, "nothing is reserved");
         Decision { reservations: Vec::new(), ..decision }
     } else {
-        // That a target fires is there to see before anything is begun because of it.
-        // That it cannot be shown must not keep the sick from being healed.
-        if let Err(error) =
-            record::record(policy, &compiled, &observation, &decision, Urgency::Now, standing, context).await
-        {
-            warn!(policy = %key, %error, "cannot write the status before a reservation");
-        }
         // What is known stays known even when nothing can be reserved: running actions
         // wait for their verdicts, and what was told is not told again.
         context.board.post(key, posting(&compiled, policy, &observation, &decision));
         standing.memory = decision.memory.clone();
-        match reserve::reserve(policy, &compiled, &standing.memory, &observation, context).await {
+        let ledger = context.book.ledger(&key.namespace);
+        let scene = scene(policy, &compiled, &observation, &decision, &ledger, context);
+        // That a target fires is told while it is reserved, not before: it is a request's time
+        // less in which it stays sick. Should that be all that is ever known of it, nothing is
+        // lost: nothing is begun that this process does not see firing.
+        let told = record::record(&scene, Urgency::Now, standing, context);
+        let reserved = reserve::reserve(policy, &compiled, &decision, &observation, context);
+        let (told, reserved) = Box::pin(join(told, reserved)).await;
+        // That it cannot be shown must not keep the sick from being healed.
+        if let Err(error) = told {
+            warn!(policy = %key, %error, "cannot write the status beside a reservation");
+        }
+        match reserved {
             Ok(decision) => decision,
             Err(error) => {
                 standing.observation = Some(observation);
@@ -241,20 +280,20 @@ async fn judge(
         }
     };
     context.board.post(key, posting(&compiled, policy, &observation, &decision));
-    context.executor_wake(key, &decision);
+    let ledger = context.book.ledger(&key.namespace);
+    context.executor_wake(key, &ledger, &decision);
 
     standing.memory = decision.memory.clone();
     let due = next_due(asked_now, standing.due, time::after(decision.at, decision.next_check));
     standing.due = Some(due);
-    let urgency = Urgency::InItsTurn;
-    record::record(policy, &compiled, &observation, &decision, urgency, standing, context)
-        .await
-        .map_err(JudgeError::Record)?;
-    collect::collect(policy, &compiled, &standing.memory, context).await;
+    let scene = scene(policy, &compiled, &observation, &decision, &ledger, context);
+    record::record(&scene, Urgency::InItsTurn, standing, context).await.map_err(JudgeError::Record)?;
+    collect::collect(policy, &compiled, &standing.memory, &ledger, context).await;
+    drop(ledger);
     let answered = matches!(observation.breach, Answer::Answered(_));
     standing.observation = Some(remembered(observation, &standing.memory));
-    if asked_now && answered && decision.reservations.is_empty() {
-        observe::ages(&compiled, context).await;
+    if asked_now && answered && decision.reservations.is_empty() && compiled.place.is_due(Instant::now()) {
+        Box::pin(observe::ages(&compiled, context)).await;
     }
     let next = unsigned(time::elapsed(context.now(), due)).max(NOT_AT_ONCE);
     Ok(Requeue::requeue(standing.unwritten.map_or(next, |unwritten| next.min(unwritten))))
@@ -263,10 +302,15 @@ async fn judge(
 /// What of an observation is of use until the next look. Where nobody is sick that is not the
 /// proof that there is data, which is all labels of as many series as there are pods.
 fn remembered(mut observation: Observation, memory: &Memory) -> Observation {
-    if memory.timers.is_empty() && memory.verifications.is_empty() {
+    if is_quiet(memory) {
         observation = Observation { evidence: None, history: None, freshness: BTreeMap::new(), ..observation };
     }
     observation
+}
+
+/// Whether nobody is sick and nothing is being verified.
+fn is_quiet(memory: &Memory) -> bool {
+    memory.timers.is_empty() && memory.verifications.is_empty()
 }
 
 /// When the source is to be asked next. A pass that did not ask may bring that forward
@@ -279,8 +323,7 @@ fn next_due(asked: bool, due: Option<Timestamp>, next: Timestamp) -> Timestamp {
     }
 }
 
-/// Decides, asking what the decision needs. What is asked later is asked together
-/// with the condition anew, so that all answers tell of the same instant.
+/// Decides, asking what the decision needs.
 async fn decide_fully(
     compiled: &Compiled,
     standing: &Standing,
@@ -292,8 +335,25 @@ async fn decide_fully(
     if first.questions.is_empty() {
         return (observation, first);
     }
-    let mut observation = if is_of_now { observation } else { observe::breach(compiled, None, context).await };
-    let mut decision = decide_once(compiled, &standing.memory, &observation, context);
+    Box::pin(ask_on(compiled, &standing.memory, is_of_now.then_some((observation, first)), context)).await
+}
+
+/// Asks what a decision needs, which goes on from `known` if that is of now. What is asked
+/// later is asked together with the condition anew, so that all answers tell of the same
+/// instant.
+async fn ask_on(
+    compiled: &Compiled,
+    memory: &Memory,
+    known: Option<(Observation, Decision)>,
+    context: &Context,
+) -> (Observation, Decision) {
+    let (mut observation, mut decision) = if let Some(known) = known {
+        known
+    } else {
+        let observation = observe::breach(compiled, None, Manner::Alone, context).await;
+        let decision = decide_once(compiled, memory, &observation, context);
+        (observation, decision)
+    };
     for _ in 0..ROUNDS {
         if decision.questions.is_empty() {
             break;
@@ -301,7 +361,7 @@ async fn decide_fully(
         for question in std::mem::take(&mut decision.questions) {
             observe::answer(compiled, question, &mut observation, context).await;
         }
-        decision = decide_once(compiled, &standing.memory, &observation, context);
+        decision = decide_once(compiled, memory, &observation, context);
     }
     (observation, decision)
 }
@@ -318,6 +378,18 @@ fn decide_once(compiled: &Compiled, memory: &Memory, observation: &Observation, 
         phase: compiled.place.phase(),
         now: context.now(),
     })
+}
+
+/// What is told of a decision, and from what.
+fn scene<'a>(
+    policy: &'a HealingPolicy,
+    compiled: &'a Compiled,
+    observation: &'a Observation,
+    decision: &'a Decision,
+    ledger: &'a Ledger,
+    context: &Context,
+) -> Scene<'a> {
+    Scene { policy, compiled, observation, decision, ledger, hold: context.hold(&compiled.policy.key.namespace) }
 }
 
 fn posting(compiled: &Compiled, policy: &HealingPolicy, observation: &Observation, decision: &Decision) -> Posting {

@@ -46,7 +46,9 @@ fn run(options: RunOptions) -> ExitCode {
         error!("another TLS provider is installed already: this build is broken");
         return ExitCode::FAILURE;
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    // One thread: the controller waits far more than it computes, and two that share the heap
+    // wait for each other instead. A worker for each core would be as many as the node has.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             error!(%error, "cannot start the async runtime");

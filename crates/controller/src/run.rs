@@ -33,7 +33,7 @@ use crate::args::{LeadershipOptions, RunOptions};
 use crate::board::Board;
 use crate::clock::{Clock, Observing};
 use crate::context::{Context, Wakers};
-use crate::judge::{Desk, Places};
+use crate::judge::{Claims, Desk, Places};
 use crate::leadership::{Campaign, Leadership, Timing, identity};
 use crate::ledger::Book;
 use crate::metrics::Metrics;
@@ -45,9 +45,9 @@ use crate::{admin, executor, judge, sources};
 /// minute that Kubernetes gives a pod.
 const FINISH: Duration = Duration::from_secs(20);
 
-/// How many objects a list gives at once: while a page is read, all that is dropped of its
-/// objects takes its place in memory between what is kept.
-const PAGE: u32 = 50;
+/// How many policies are judged at once where one action is carried out.
+const LOOKS_FOR_AN_ACTION: u16 = 4;
+
 /// Where kubectl keeps a second copy of what was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The status of what is not served.
@@ -87,9 +87,10 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
         sources: Arc::new(Sources::new()),
         board: Board::default(),
         desk: Desk::default(),
+        joint: Arc::default(),
         places: Places::default(),
         patience: executor::Patience::default(),
-        reserving: tokio::sync::Mutex::new(()),
+        claims: Claims::default(),
         wakers: Wakers { judge: judge_waker, executor: executor_waker },
         metrics,
     });
@@ -192,6 +193,8 @@ async fn work(
         () = stopped(stop.clone()) => return,
     }
     let config = controller::Config::default().concurrency(concurrency);
+    // A look mostly waits for its answer, and those that wait together are asked together.
+    let looks = controller::Config::default().concurrency(concurrency.saturating_mul(LOOKS_FOR_AN_ACTION));
     let sources = watched(Api::<sources::GuardedSource>::all(context.reads.clone()))
         .with_config(config.clone())
         .graceful_shutdown_on(stopped(stop.clone()))
@@ -215,7 +218,7 @@ async fn work(
         }
         info!("the world is listed, judging begins");
         let judge = watched(Api::<judge::GuardedPolicy>::all(context.reads.clone()))
-            .with_config(config.clone())
+            .with_config(looks)
             .reconcile_on(woken(judge_woken))
             .graceful_shutdown_on(stopped(stop.clone()))
             .run(
@@ -258,15 +261,14 @@ where
     let writer = Writer::<K>::default();
     let reader = writer.as_reader();
     let (listed, lists) = mpsc::unbounded_channel();
-    let objects = watcher(api, watch_config().page_size(PAGE))
-        .modify(|object| slim(object.meta_mut()))
-        .reflect(writer)
-        .inspect_ok(move |event| {
+    let objects = watcher(api, watch_config()).modify(|object| slim(object.meta_mut())).reflect(writer).inspect_ok(
+        move |event| {
             if matches!(event, watcher::Event::InitDone) {
                 // The receiver is gone only while shutting down.
                 let _ = listed.send(());
             }
-        });
+        },
+    );
     // What a new list shows is in the store when the list is whole, and not when it is
     // shown: who was looked for in vain before is looked for again.
     Controller::for_stream(objects.applied_objects(), reader).reconcile_all_on(received(lists))

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Requeue;
 use kube::{Api, ResourceExt};
@@ -24,7 +23,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::context::Context;
-use crate::writes::apply_status;
+use crate::writes::{apply_status, stamp};
 use token::Token;
 
 /// A source as the watch hands it over.
@@ -270,7 +269,7 @@ async fn write(source: &ClusterPrometheusSource, standing: Standing, context: &C
     let Standing { ready, reason, message } = standing;
     let mut status = source.status.clone().unwrap_or_default();
     let generation = source.metadata.generation;
-    let now: Time = context.now().into();
+    let now = stamp(context.now());
     set_condition(&mut status.conditions, ConditionType::Ready, Some(ready), reason, message, generation, &now);
     let status = ClusterPrometheusSourceStatus { observed_generation: generation, conditions: status.conditions };
     if source.status.as_ref() == Some(&status) {

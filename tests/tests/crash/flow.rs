@@ -9,7 +9,7 @@ pub(crate) enum Write {
     TellWell,
     /// The policy tells that its target is breached, not yet for long enough.
     TellPending,
-    /// The policy tells that its target is sick, before anything is done about it.
+    /// The policy tells that its target is sick, while something is reserved about it.
     TellFiring,
     /// The action is created: its budget is spent.
     Reserve,
@@ -38,7 +38,7 @@ pub(crate) enum Write {
 }
 
 impl Write {
-    /// In the order in which they go out.
+    /// In the order in which they go out, but that `TellFiring` and `Reserve` go out together.
     pub(crate) const ALL: [Self; 15] = [
         Self::TellWell,
         Self::TellPending,

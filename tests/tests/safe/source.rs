@@ -72,6 +72,7 @@ struct Shared {
     http: reqwest::Client,
     lie: Mutex<Lie>,
     asked: Mutex<BTreeMap<String, usize>>,
+    requests: Mutex<usize>,
 }
 
 impl Source {
@@ -117,6 +118,7 @@ impl Source {
             http: reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(PATIENCE).build()?,
             lie: Mutex::new(Lie::Honest),
             asked: Mutex::default(),
+            requests: Mutex::default(),
         });
         let mut delete = testbed.kubectl_command();
         delete.args(["delete", "clusterprometheussource", "--wait=false", "--ignore-not-found", &name]);
@@ -139,7 +141,12 @@ impl Source {
         *lock(&self.shared.lie) = lie;
     }
 
-    /// How often this very query was put.
+    /// How many requests for an instant's answer there were, of one query or of several.
+    pub(crate) fn requests(&self) -> usize {
+        *lock(&self.shared.requests)
+    }
+
+    /// How often this very query was put, alone or among others.
     pub(crate) fn asked(&self, query: &str) -> usize {
         lock(&self.shared.asked).get(query).copied().unwrap_or_default()
     }
@@ -191,6 +198,13 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
+/// The queries that are asked in one.
+fn questions(query: &str) -> Vec<&str> {
+    let joint: Vec<&str> =
+        query.split("label_replace((\n").skip(1).filter_map(|one| Some(one.split_once("\n), ")?.0)).collect();
+    if joint.is_empty() { vec![query] } else { joint }
+}
+
 /// One request, one answer.
 async fn converse(mut connection: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> Result<()> {
     let (head, body) = read(&mut connection).await?;
@@ -198,7 +212,10 @@ async fn converse(mut connection: impl AsyncRead + AsyncWrite + Unpin, shared: &
     let path = head.split_whitespace().nth(1).context("no path")?.to_owned();
     let query = query_of(&body);
     if path.ends_with("/query") {
-        *lock(&shared.asked).entry(query.clone()).or_default() += 1;
+        *lock(&shared.requests) += 1;
+        for one in questions(&query) {
+            *lock(&shared.asked).entry(one.to_owned()).or_default() += 1;
+        }
     }
     let lie = *lock(&shared.lie);
     let wanted = shared.guard.as_ref().map(|guard| format!("authorization: bearer {}", guard.token));

@@ -17,7 +17,7 @@ use tracing::{debug, info};
 use crate::announce::{self, News};
 use crate::context::Context;
 use crate::ledger::{self, DISRUPTION_BUDGET, FORBIDDEN};
-use crate::writes::DEADLINE;
+use crate::writes::{DEADLINE, stamp};
 
 /// The most characters of the API server's words that are kept.
 const MAX_QUOTED: usize = 512;
@@ -29,7 +29,7 @@ pub(super) async fn transition(
     transition: Transition,
     context: &Context,
 ) -> Result<Option<HealingAction>, ClusterError> {
-    let now: Time = context.now().into();
+    let now = stamp(context.now());
     let mut status = action.status.clone().unwrap_or_default();
     status.blocked_by = None;
     let message = apply(&mut status, action, facts, transition, &now);
@@ -84,7 +84,7 @@ async fn held_up(action: &HealingAction, by: &str, message: String, context: &Co
     }
     status.blocked_by = Some(by.to_owned());
     status.message = Some(message.clone());
-    let now: Time = context.now().into();
+    let now = stamp(context.now());
     set_condition(
         &mut status.conditions,
         ConditionType::Progressing,

@@ -9,6 +9,7 @@ use prunella_api::{HealingAction, HealingPolicy};
 use prunella_cluster::{ClusterError, within};
 use prunella_core::decide::Memory;
 use prunella_core::ledger::{Ledger, Record};
+use prunella_core::policy::PolicyKey;
 use prunella_core::time::elapsed;
 use tracing::{debug, warn};
 
@@ -23,14 +24,23 @@ pub(crate) const COUNTED_AT_MOST: SignedDuration = SignedDuration::from_hours(24
 const TOLD_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// Deletes what neither the history limit nor a brake wants kept.
-pub(super) async fn collect(policy: &HealingPolicy, compiled: &Compiled, memory: &Memory, context: &Context) {
+pub(super) async fn collect(
+    policy: &HealingPolicy,
+    compiled: &Compiled,
+    memory: &Memory,
+    ledger: &Ledger,
+    context: &Context,
+) {
     let key = &compiled.policy.key;
-    let ledger = context.book.ledger(&key.namespace);
     let limit = usize::try_from(policy.spec.history_limit).unwrap_or(usize::MAX);
-    let surplus = surplus(&ledger, compiled, memory, limit, context);
+    let surplus = surplus(ledger, compiled, memory, limit, context);
     if surplus.is_empty() || context.may_act().is_err() {
         return;
     }
+    Box::pin(delete(&surplus, key, context)).await;
+}
+
+async fn delete(surplus: &[&Record], key: &PolicyKey, context: &Context) {
     let api: Api<HealingAction> = Api::namespaced(context.writes.clone(), &key.namespace);
     for record in surplus {
         match within(DEADLINE, api.delete(&record.name, &DeleteParams::default())).await {

@@ -13,6 +13,7 @@ use prunella_core::observation::{Answer, Freshness, History, Labels, Observation
 use prunella_signals::Prometheus;
 use tracing::debug;
 
+use super::joint::{Company, Joint};
 use super::together::Together;
 use super::{Compiled, places};
 use crate::context::Context;
@@ -23,8 +24,9 @@ const NOT_READ: &str = "the answer could not be read: this is a bug, please repo
 /// The longest time one query may take.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The newest question of those that ask the same: the query, and which source was asked it.
-pub(super) type Newest = Together<(Source, String)>;
+/// The newest question of those that ask the same: the query, and which source was asked it
+/// in which manner.
+pub(super) type Newest = Together<(Source, Arc<str>, Manner)>;
 
 /// A source, to be told from its successor after a change.
 #[derive(Debug)]
@@ -36,19 +38,37 @@ impl PartialEq for Source {
     }
 }
 
+/// Whether other conditions may be asked in the same request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    Jointly,
+    Alone,
+}
+
 /// Asks for whom the condition is breached, now or, on behalf of this one as well, since `due`.
-pub(super) async fn breach(compiled: &Compiled, due: Option<Timestamp>, context: &Context) -> Observation {
+pub(super) async fn breach(
+    compiled: &Compiled,
+    due: Option<Timestamp>,
+    manner: Manner,
+    context: &Context,
+) -> Observation {
     let begun = Instant::now();
     // The instant before asking. The server evaluates later, so nothing is taken for longer
     // than it was.
     let now = context.now();
     let (at, breach) = match context.sources.get(&compiled.source) {
         Ok(source) => {
-            let (query, deadline) = (compiled.query.text().to_owned(), deadline(compiled));
+            let (query, deadline) = (compiled.query.shared_text(), deadline(compiled));
             let place = &compiled.place;
-            let question = (Source(Arc::downgrade(&source)), query.clone());
-            let ask = || ask_for_all(source, query, deadline);
-            place.newest.ask(question, due.unwrap_or(now), now, place.is_shared(), ask).await
+            let jointly = manner == Manner::Jointly && compiled.query.may_join();
+            let others = jointly.then(|| (Arc::clone(&context.joint), Arc::clone(&place.company)));
+            if place.is_shared() {
+                let question = (Source(Arc::downgrade(&source)), Arc::clone(&query), manner);
+                let ask = || ask_for_all(source, query, deadline, others);
+                place.newest.ask(question, due.unwrap_or(now), now, ask).await
+            } else {
+                (now, ask_for_all(source, query, deadline, others).await)
+            }
         }
         Err(message) => (now, Answer::unknown(UnknownReason::SourceNotReady, message)),
     };
@@ -57,8 +77,19 @@ pub(super) async fn breach(compiled: &Compiled, due: Option<Timestamp>, context:
 }
 
 /// Asks on behalf of all that ask the same.
-async fn ask_for_all(source: Arc<Prometheus>, query: String, deadline: Duration) -> Answer {
-    let answer = AssertUnwindSafe(source.instant(&query, deadline)).catch_unwind().await;
+async fn ask_for_all(
+    source: Arc<Prometheus>,
+    query: Arc<str>,
+    deadline: Duration,
+    others: Option<(Arc<Joint>, Arc<Company>)>,
+) -> Answer {
+    let asked = async {
+        match &others {
+            Some((joint, company)) => joint.ask(&source, &query, deadline, company).await,
+            None => source.instant(&query, deadline).await,
+        }
+    };
+    let answer = AssertUnwindSafe(asked).catch_unwind().await;
     // A panic is nobody else's: whoever joined must not fall with it.
     answer.unwrap_or_else(|_| Answer::unknown(UnknownReason::Malformed, NOT_READ))
 }
@@ -101,12 +132,9 @@ async fn freshness(compiled: &Compiled, pins: &Labels, context: &Context) -> Fre
     Freshness::Fresh
 }
 
-/// Asks, when it is time to, how old the samples are at this place of the interval, and goes
-/// where they are younger.
+/// Asks how old the samples are at this place of the interval, and goes where they are
+/// younger.
 pub(super) async fn ages(compiled: &Compiled, context: &Context) {
-    if !compiled.place.is_due(Instant::now()) {
-        return;
-    }
     let interval = Duration::try_from(compiled.policy.interval).unwrap_or(LONGEST);
     let Some(query) = compiled.query.ages(interval, places::PARTS) else { return };
     let Ok(source) = context.sources.get(&compiled.source) else { return };

@@ -15,6 +15,7 @@ use prunella_core::observation::Series;
 use prunella_signals::query::AGE;
 
 use super::compile::digest;
+use super::joint::Company;
 use super::observe::Newest;
 
 /// How many places there are in an interval.
@@ -63,11 +64,15 @@ pub(crate) struct Place {
     state: Mutex<State>,
     /// What was asked there last.
     pub(super) newest: Newest,
+    /// Whether that is asked together with other conditions.
+    pub(super) company: Arc<Company>,
 }
 
 #[derive(Debug)]
 struct State {
     place: u8,
+    /// The same as a time: read at every look, and told by a division.
+    phase: SignedDuration,
     /// When the ages are to be asked for; `None`: at once.
     due: Option<Instant>,
 }
@@ -75,12 +80,13 @@ struct State {
 impl Place {
     fn new(asked: u64, interval: SignedDuration) -> Self {
         let place = u8::try_from(asked % u64::from(PLACES)).unwrap_or_default();
-        Self { interval, state: Mutex::new(State { place, due: None }), newest: Newest::default() }
+        let state = Mutex::new(State { place, phase: phase(interval, place), due: None });
+        Self { interval, state, newest: Newest::default(), company: Arc::default() }
     }
 
     /// As a time, less than the interval.
     pub(super) fn phase(&self) -> SignedDuration {
-        self.interval * i32::from(self.state().place) / i32::from(PLACES)
+        self.state().phase
     }
 
     /// Whether several policies ask the same there.
@@ -121,6 +127,7 @@ impl Place {
         let best = best(state.place, &there);
         let moved = best != state.place;
         state.place = best;
+        state.phase = phase(self.interval, best);
         moved
     }
 
@@ -128,6 +135,10 @@ impl Place {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn phase(interval: SignedDuration, place: u8) -> SignedDuration {
+    interval * i32::from(place) / i32::from(PLACES)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a place in an interval, to a few digits")]
@@ -160,7 +171,7 @@ mod tests {
     const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 
     fn place(place: u8) -> Place {
-        Place { state: Mutex::new(State { place, due: None }), ..Place::new(0, INTERVAL) }
+        Place::new(u64::from(place), INTERVAL)
     }
 
     /// The answer of a source at `at` whose samples are of these ages, in seconds.

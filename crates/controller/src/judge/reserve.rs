@@ -9,7 +9,7 @@ use prunella_api::{
     PolicyReference, SkippedStep,
 };
 use prunella_cluster::{ClusterError, within};
-use prunella_core::decide::{Decision, Memory, Reservation, Skipped};
+use prunella_core::decide::{Decision, Reservation, Skipped};
 use prunella_core::observation::{Labels, Observation};
 use sha2::{Digest, Sha256};
 use tracing::{debug, info, warn};
@@ -22,28 +22,32 @@ use crate::writes::DEADLINE;
 /// The most labels of a series that a record keeps, and of each the most characters.
 const LABELS_AT_MOST: usize = 64;
 const LABEL_CHARACTERS: usize = 256;
+/// How soon to decide again when somebody else had the number.
+const DECIDE_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
-/// Decides again with all other reservations of this process held off, and records
-/// what that decision wants. Returns that decision.
-///
-/// Without the lock two policies could both see a target free: between a decision
-/// and the answer to its POST the record is not yet in the book.
+/// Records what `decided` wants, once nobody else is reserving the same, by a decision of
+/// then. Returns that decision.
 pub(super) async fn reserve(
     policy: &HealingPolicy,
     compiled: &Compiled,
-    memory: &Memory,
+    decided: &Decision,
     observation: &Observation,
     context: &Context,
 ) -> Result<Decision, ClusterError> {
-    let _held = context.reserving.lock().await;
-    let mut decision = decide_once(compiled, memory, observation, context);
+    let mut claimed = context.claims.take(&decided.reservations).await;
+    let mut decision = decide_once(compiled, &decided.memory, observation, context);
+    // Others may be wanted by then: what is decided with them claimed is what counts.
+    while !decision.reservations.iter().all(|one| claimed.covers(one)) {
+        drop(claimed);
+        claimed = context.claims.take(&decision.reservations).await;
+        decision = decide_once(compiled, &decided.memory, observation, context);
+    }
     let api: Api<HealingAction> = Api::namespaced(context.writes.clone(), &compiled.policy.key.namespace);
-    let wanted = decision.reservations.len();
-    let mut recorded = Vec::with_capacity(wanted);
+    let mut recorded = Vec::with_capacity(decision.reservations.len());
     for reservation in &decision.reservations {
         // The judgement names rungs of this very policy only.
         let Some(action) = object(policy, compiled, reservation) else { continue };
-        // Asked again for each: the wait for the lock, or the write before, took its time.
+        // Asked again for each: the wait for the claims, or the write before, took its time.
         if let Err(why) = context.may_act() {
             debug!(policy = %compiled.policy.key, why, "nothing is reserved");
             break;
@@ -61,7 +65,7 @@ pub(super) async fn reserve(
             // show it, and the next pass decides with it on record.
             Err(ClusterError::Kube(kube::Error::Api(status))) if status.is_already_exists() => {
                 warn!(policy = %compiled.policy.key, action = action.name_any(), "reserved by somebody else, deciding again");
-                decision.next_check = SignedDuration::from_secs(1);
+                decision.next_check = DECIDE_AGAIN;
                 break;
             }
             Err(error) => return Err(error),

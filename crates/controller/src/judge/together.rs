@@ -37,14 +37,12 @@ impl<Q: PartialEq> Asked<Q> {
 
 impl<Q: PartialEq> Together<Q> {
     /// An answer to `question` that somebody has asked for since `due`, or is asking for, else
-    /// that of `ask`, with the instant before it was asked for. It is kept for who comes later
-    /// if `is_shared`.
+    /// that of `ask`, with the instant before it was asked for. It is kept for who comes later.
     pub(super) async fn ask<F>(
         &self,
         question: Q,
         due: Timestamp,
         now: Timestamp,
-        is_shared: bool,
         ask: impl FnOnce() -> F,
     ) -> (Timestamp, Answer)
     where
@@ -57,7 +55,7 @@ impl<Q: PartialEq> Together<Q> {
                 (asked.at, asked.answer.clone())
             } else {
                 let answer = ask().boxed().shared();
-                *newest = is_shared.then(|| Asked { question, at: now, answer: answer.clone() });
+                *newest = Some(Asked { question, at: now, answer: answer.clone() });
                 (now, answer)
             }
         };
@@ -94,8 +92,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_for_all_whose_look_was_due_when_it_was_asked_for() {
         let together: Together<&str> = Together::default();
-        let ask =
-            |due, now, value| together.ask("up", milli(due), milli(now), true, move || async move { answer(value) });
+        let ask = |due, now, value| together.ask("up", milli(due), milli(now), move || async move { answer(value) });
         assert_eq!(ask(5000, 5010, 1.0).await, (milli(5010), answer(1.0)));
         assert_eq!(ask(5000, 5700, 2.0).await, (milli(5010), answer(1.0)), "its look was due, and is late");
         assert_eq!(ask(5010, 5011, 3.0).await, (milli(5010), answer(1.0)));
@@ -105,32 +102,29 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_an_answer_to_the_same_question_is_shared_and_only_where_somebody_shares_it() {
+    async fn only_an_answer_to_the_same_question_is_shared() {
         let together: Together<&str> = Together::default();
-        let ask = |question, is_shared, value| {
-            together.ask(question, milli(5), milli(5), is_shared, move || async move { answer(value) })
-        };
-        assert_eq!(ask("up", true, 1.0).await.1, answer(1.0));
-        assert_eq!(ask("down", true, 2.0).await.1, answer(2.0));
-        assert_eq!(ask("up", false, 3.0).await.1, answer(3.0));
-        assert_eq!(ask("up", true, 4.0).await.1, answer(4.0));
+        let ask = |question, value| together.ask(question, milli(5), milli(5), move || async move { answer(value) });
+        assert_eq!(ask("up", 1.0).await.1, answer(1.0));
+        assert_eq!(ask("down", 2.0).await.1, answer(2.0));
+        assert_eq!(ask("up", 3.0).await.1, answer(3.0));
     }
 
     #[tokio::test]
     async fn that_one_got_no_answer_keeps_nobody_else_from_asking() {
         let together: Together<&str> = Together::default();
         let none = || Answer::unknown(UnknownReason::Unreachable, "connection reset");
-        assert_eq!(together.ask("up", milli(5), milli(5), true, || async move { none() }).await.1, none());
-        assert_eq!(together.ask("up", milli(5), milli(6), true, || async { answer(1.0) }).await.1, answer(1.0));
+        assert_eq!(together.ask("up", milli(5), milli(5), || async move { none() }).await.1, none());
+        assert_eq!(together.ask("up", milli(5), milli(6), || async { answer(1.0) }).await.1, answer(1.0));
     }
 
     #[tokio::test]
     async fn what_is_being_asked_is_asked_once_and_who_asked_first_may_go() {
         let together: Together<&str> = Together::default();
         let (tell, told) = oneshot::channel();
-        let mut first = Box::pin(together.ask("up", milli(5), milli(5), true, || async { told.await.unwrap() }));
+        let mut first = Box::pin(together.ask("up", milli(5), milli(5), || async { told.await.unwrap() }));
         assert!(first.as_mut().now_or_never().is_none());
-        let mut second = Box::pin(together.ask("up", milli(4), milli(6), true, || async { answer(0.0) }));
+        let mut second = Box::pin(together.ask("up", milli(4), milli(6), || async { answer(0.0) }));
         assert!(second.as_mut().now_or_never().is_none());
         drop(first);
         tell.send(answer(7.0)).unwrap();

@@ -149,7 +149,7 @@ pub(crate) const EVALUATION_SECONDS: Entry = Entry {
     kind: Kind::Histogram,
     help: "How long a source took to answer",
     labels: &[],
-    tells: "From asking to the last byte; an answer that several policies share counts once. A question that outlasts the policy's interval or 10 s is given up.",
+    tells: "From asking to the last byte; an answer that several policies share counts once, one that answers several questions for each of them. A question that outlasts the policy's interval or 10 s is given up.",
     example: "histogram_quantile(0.99, sum by (le) (rate(prunella_evaluation_duration_seconds_bucket[5m]))) > 5",
 };
 pub(crate) const RECONCILE_ERRORS: Entry = Entry {
