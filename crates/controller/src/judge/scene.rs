@@ -157,7 +157,9 @@ impl Scene<'_> {
             None => set(Healing, Some(false), "NoActionInFlight", "no action is in flight".to_owned()),
         }
         match blocked.iter().next() {
-            Some((reason, _)) => set(Blocked, Some(true), reason.as_str(), self.why(*reason)),
+            Some((reason, _)) => {
+                set(Blocked, Some(true), reason.as_str(), format!("{}{}", self.why(*reason), and_others(blocked)));
+            }
             None => set(Blocked, Some(false), "NotBlocked", "no sick target is held back".to_owned()),
         }
         conditions
@@ -361,6 +363,13 @@ fn by_word(blocked: &BTreeMap<Reason, usize>) -> Vec<RefusalCount> {
     words
 }
 
+/// How many are held back by other brakes than the first.
+fn and_others(blocked: &BTreeMap<Reason, usize>) -> String {
+    let others = by_word(blocked).into_iter().skip(1);
+    let told: Vec<String> = others.map(|other| format!("{} {}", other.count, other.reason)).collect();
+    if told.is_empty() { String::new() } else { format!("; besides: {}", told.join(", ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,5 +384,7 @@ mod tests {
         ]);
         let words: Vec<(String, i32)> = by_word(&blocked).into_iter().map(|one| (one.reason, one.count)).collect();
         assert_eq!(words, [("NotHealable".to_owned(), 3), ("Cooldown".to_owned(), 4)]);
+        assert_eq!(and_others(&blocked), "; besides: 4 Cooldown");
+        assert_eq!(and_others(&BTreeMap::from([(Reason::Cooldown, 4)])), "");
     }
 }
