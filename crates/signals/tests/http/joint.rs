@@ -80,6 +80,7 @@ fn what_could_reach_out_of_its_brackets_may_not_join() {
         assert!(join(&query), "{query}");
     }
     for query in [
+        "up == 0 # all that comes behind it",
         "up == 0 # ) or vector(1",
         "up{pod=\"\\\"\"} == 0",
         "up{pod=`web`} == 0",
