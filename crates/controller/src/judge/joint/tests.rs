@@ -14,7 +14,7 @@ use super::*;
 
 const AMPLE: Duration = Duration::from_secs(10);
 /// What is slow here, for machines are slow and shared.
-const LONG: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(2);
 /// What joins two questions, by the words around it.
 const OPEN: &str = "label_replace((\n";
 const CLOSE: &str = "\n), ";
@@ -53,7 +53,7 @@ async fn answer(body: &str, log: &Mutex<Vec<usize>>) -> Response {
         return (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()).into_response();
     }
     if query.contains(SLOWEST) {
-        tokio::time::sleep(LONG * 3 / 2).await;
+        tokio::time::sleep(LONG * 5 / 4).await;
     }
     let in_company = joined.iter().enumerate().filter(|(_, asked)| **asked == BREACHED);
     let in_company = in_company.map(
@@ -134,7 +134,7 @@ async fn one_that_takes_long_stays_away_longer_and_longer_and_the_others_do_not(
     let (source, joint) = (source().await, patient());
     let all = conditions(SLOWEST);
     // Late, alone, and from then on without it.
-    for expected in [vec![8], vec![1; 8], vec![1, 7], vec![1, 7], vec![1, 7]] {
+    for expected in [vec![8], vec![1; 8], vec![1, 7], vec![1, 7]] {
         assert_eq!(ask(&joint, &source, &all).await, expected);
     }
 }
