@@ -1,4 +1,4 @@
-//! The sample app in a test's namespace, healthy until it is told otherwise.
+//! The sample app in a test's namespace. It is healthy until a test simulates a fault.
 
 use std::fs;
 
@@ -15,16 +15,16 @@ use crate::wait::{PATIENCE, eventually};
 const APP: &str = "app=sample-app";
 
 impl Room<'_> {
-    /// The Deployment of `examples/sample-app` with so many copies; its pods when all
-    /// are ready.
+    /// Creates the Deployment of `examples/sample-app` with this number of replicas. Returns its
+    /// pods when all are ready.
     ///
     /// # Errors
     /// When they do not become ready.
-    pub async fn deploy(&self, copies: usize) -> Result<Vec<Pod>> {
+    pub async fn deploy(&self, replicas: usize) -> Result<Vec<Pod>> {
         let mut deployment = self.example("sample-app/deployment.yaml")?;
-        deployment["spec"]["replicas"] = copies.into();
+        deployment["spec"]["replicas"] = replicas.into();
         self.apply(&deployment).await?;
-        self.ready_pods(copies).await
+        self.ready_pods(replicas).await
     }
 
     /// A manifest of `examples`.
@@ -34,10 +34,10 @@ impl Room<'_> {
     pub fn example(&self, path: &str) -> Result<Value> {
         let path = repository("examples").join(path);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_yaml::from_str(&text).with_context(|| format!("{} is no YAML", path.display()))
+        serde_yaml::from_str(&text).with_context(|| format!("{} is not YAML", path.display()))
     }
 
-    /// The app's pods that are not on their way out, by name.
+    /// The app's pods that are not terminating, by name.
     ///
     /// # Errors
     /// When the API server does not answer.
@@ -48,24 +48,24 @@ impl Room<'_> {
         Ok(pods)
     }
 
-    /// Waits until the app has so many pods and all are ready.
+    /// Waits until the app has this number of pods and all are ready.
     ///
     /// # Errors
-    /// When that does not come.
+    /// When that takes too long.
     pub async fn ready_pods(&self, count: usize) -> Result<Vec<Pod>> {
         eventually(PATIENCE, &format!("{count} ready pods of the app"), async || {
             let pods = self.pods().await?;
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            ensure!(ready == count && pods.len() == count, "{ready} of {} are ready", pods.len());
+            ensure!(ready == count && pods.len() == count, "{ready} of {} pods are ready", pods.len());
             Ok(pods)
         })
         .await
     }
 
-    /// Orders a fault, such as `gauge?value=10` or `memory-leak?rate=50Mi`.
+    /// Simulates a fault, for example `gauge?value=10` or `memory-leak?rate=50Mi`.
     ///
     /// # Errors
-    /// When the pod cannot be reached or refuses it.
+    /// When the pod cannot be reached or refuses the request.
     pub async fn simulate(&self, pod: &Pod, fault: &str) -> Result<()> {
         let answer = self.ground.http.post(address(pod, &format!("/simulate/{fault}"))?).send().await?;
         let status = answer.status();
@@ -73,7 +73,7 @@ impl Room<'_> {
         Ok(())
     }
 
-    /// What a pod of the app says of itself: its metrics, as text.
+    /// The metrics of a pod of the app, as text.
     ///
     /// # Errors
     /// When the pod cannot be reached.
@@ -104,7 +104,7 @@ pub fn uid_of(pod: &Pod) -> String {
     pod.uid().unwrap_or_default()
 }
 
-/// How often the pod's containers were restarted.
+/// How often the containers of the pod were restarted.
 #[must_use]
 pub fn restarts(pod: &Pod) -> i32 {
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());

@@ -1,5 +1,4 @@
-//! What was asked of the API server in a test's namespace: what is not in the
-//! request log was not done.
+//! The requests that the API server received about a test's namespace, from its request log.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -10,15 +9,14 @@ use testbed::audit::Event;
 
 use crate::room::Room;
 
-/// The controller as the API server knows it.
+/// The controller's user name.
 pub const CONTROLLER: &str = "system:serviceaccount:prunella-system:prunella";
 
-/// Groups of the controller's own records: everything else it writes to is somebody's
-/// workload.
+/// API groups of the controller's own records. Everything else that it writes is a workload.
 const OWN_RECORDS: [&str; 2] = ["prunella.dev", "events.k8s.io"];
 
 impl Room<'_> {
-    /// Every request that named the namespace, oldest first.
+    /// Every request about an object of the namespace, oldest first.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -26,12 +24,13 @@ impl Room<'_> {
         let path = self.ground.testbed.layout().audit_log();
         let file = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let lines = BufReader::new(file).lines().map_while(Result::ok);
-        // Few lines of a long log are meant, and parsing is slow.
-        let meant = lines.filter(|line| line.contains(self.name())).filter_map(|line| serde_json::from_str(&line).ok());
-        Ok(meant.filter(|event: &Event| event.object_ref.namespace == self.name()).collect())
+        // Filtered before parsing: parsing is slow, and few lines of the long log match.
+        let matching =
+            lines.filter(|line| line.contains(self.name())).filter_map(|line| serde_json::from_str(&line).ok());
+        Ok(matching.filter(|event: &Event| event.object_ref.namespace == self.name()).collect())
     }
 
-    /// Every change that the controller asked for, its own records included.
+    /// Every write request of the controller, including those for its own records.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -41,8 +40,7 @@ impl Room<'_> {
         Ok(requests)
     }
 
-    /// Every change to somebody's workload that the controller asked for, granted or
-    /// not.
+    /// Every write request of the controller for a workload, successful or not.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -53,10 +51,10 @@ impl Room<'_> {
     }
 }
 
-/// When a request came.
+/// When the API server received a request.
 ///
 /// # Errors
-/// When the log has no such time.
+/// When the log has no time for it.
 pub fn instant(event: &Event) -> Result<Timestamp> {
     event.request_received_timestamp.parse().context("the request log has no time")
 }

@@ -1,4 +1,4 @@
-//! What people are told: the Events on an object.
+//! The controller's Events on an object.
 
 use anyhow::Result;
 use k8s_openapi::api::events::v1::Event;
@@ -7,37 +7,37 @@ use prunella_api::REPORTING_CONTROLLER;
 
 use crate::room::Room;
 
-/// One thing told.
+/// One Event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// In one word.
+pub struct ReportedEvent {
+    /// The reason, one word.
     pub reason: String,
-    /// In a sentence.
+    /// The message.
     pub note: String,
-    /// Whether somebody should look.
+    /// Whether its type is Warning.
     pub warning: bool,
-    /// How often.
+    /// How often it was written.
     pub times: i32,
 }
 
 impl Room<'_> {
-    /// What the controller told on the object with this uid, oldest first.
+    /// The controller's Events on the object with this uid, oldest first.
     ///
     /// # Errors
     /// When the API server does not answer.
-    pub async fn told(&self, uid: &str) -> Result<Vec<Told>> {
+    pub async fn events_on(&self, uid: &str) -> Result<Vec<ReportedEvent>> {
         let mut events = self.api::<Event>().list(&ListParams::default()).await?.items;
         events.retain(|event| {
             event.reporting_controller.as_deref() == Some(REPORTING_CONTROLLER)
                 && event.regarding.as_ref().is_some_and(|object| object.uid.as_deref() == Some(uid))
         });
         events.sort_by_key(|event| event.event_time.as_ref().map(|time| time.0));
-        let told = events.into_iter().map(|event| Told {
+        let reported = events.into_iter().map(|event| ReportedEvent {
             reason: event.reason.unwrap_or_default(),
             note: event.note.unwrap_or_default(),
             warning: event.type_.as_deref() == Some("Warning"),
             times: event.series.map_or(1, |series| series.count),
         });
-        Ok(told.collect())
+        Ok(reported.collect())
     }
 }

@@ -1,4 +1,4 @@
-//! One testbed with the controller on it, in the hands of a test.
+//! A testbed with the controller installed, as long as a test uses it.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use crate::install;
 use crate::lock::{self, Hold, Use};
 
-/// Conditions in tests hold for seconds: scrapes must not be what is waited for.
+/// Short, because the times in the tests' policies are a few seconds.
 const SCRAPE_INTERVAL: &str = "2s";
 
 /// The testbed as long as a test uses it.
@@ -20,21 +20,21 @@ pub struct Ground {
     pub testbed: &'static Testbed,
     /// A client with the administrator's rights.
     pub client: Client,
-    /// For Prometheus and for pods, which are reached from the host.
+    /// For Prometheus and for pods, which the host reaches directly.
     pub(crate) http: reqwest::Client,
     _hold: Hold,
 }
 
 impl Ground {
-    /// Beside other tests.
+    /// Together with other tests.
     ///
     /// # Errors
-    /// When the testbed does not come up or the controller cannot be installed.
+    /// When the testbed does not start, or the controller cannot be installed.
     pub async fn shared() -> Result<Self> {
         Self::hold(Use::Shared).await
     }
 
-    /// With no other test beside: for those that break what all stand on.
+    /// With no other test at the same time: for tests that break the cluster.
     ///
     /// # Errors
     /// Those of [`Ground::shared`].
@@ -42,16 +42,16 @@ impl Ground {
         Self::hold(Use::Alone).await
     }
 
-    /// Installs the controller anew, after a test that has taken something of it away.
+    /// Installs the controller again, after a test that has removed a part of it.
     ///
     /// # Errors
-    /// When it does not run in the end.
+    /// When it does not run afterwards.
     pub async fn install(&self) -> Result<()> {
         install::install(self.testbed).await
     }
 
     async fn hold(how: Use) -> Result<Self> {
-        // Fails when another test of this process has done it already.
+        // Fails only if another test of this process has already done it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let name = std::env::var("TESTBED_NAME").unwrap_or_else(|_| "e2e".into());
         let hold = lock::hold(&name, how).await?;
@@ -60,8 +60,8 @@ impl Ground {
     }
 }
 
-/// The testbed, up and with the controller installed: looked after once in each
-/// process, for the binaries may have changed since another one did.
+/// The testbed, running and with the controller installed. Every process checks this once,
+/// because the binaries may have changed since another process did.
 async fn ready(name: &str) -> Result<&'static Testbed> {
     static READY: OnceCell<&'static Testbed> = OnceCell::const_new();
     READY

@@ -1,5 +1,5 @@
-//! The controller on the testbed, installed as a reader would: a kustomize overlay
-//! that chooses the image, and the example source.
+//! Installs the controller on the testbed as a user would: a kustomize overlay that sets the
+//! image, and the example source.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,19 +12,18 @@ use crate::binaries::{digest, folder, program};
 use crate::ground::repository;
 use crate::wait::{PATIENCE, eventually};
 
-/// Where the controller is.
+/// The controller's namespace.
 pub const NAMESPACE: &str = "prunella-system";
-/// The controller, for kubectl.
+/// The controller's Deployment, for kubectl.
 pub const DEPLOYMENT: &str = "deployment/prunella";
 
 const PODS: &str = "app.kubernetes.io/component=controller";
 const IMAGE: &str = "localhost/prunella";
 
-/// Makes the testbed run this very controller, and nothing else. A second time it
-/// changes nothing.
+/// Makes the testbed run the controller of this workspace. Repeated, it changes nothing.
 pub(crate) async fn install(testbed: &Testbed) -> Result<()> {
     let (prunella, sample_app) = (program("prunella")?, program("sample-app")?);
-    // The tag is the content's: a pod with it runs this file, whenever it was loaded.
+    // The tag is a digest of the content: a pod with this tag runs exactly this file.
     let tag = format!("e2e-{}", digest(&prunella)?);
     let image = format!("{IMAGE}:{tag}");
     if running(testbed).await.ok().as_ref() != Some(&image) {
@@ -35,8 +34,8 @@ pub(crate) async fn install(testbed: &Testbed) -> Result<()> {
     let overlay = overlay(testbed, &tag)?;
     let applied = testbed.kubectl(&["apply", "--kustomize", &overlay.display().to_string()]).await?;
     if applied.lines().any(|line| line.starts_with("clusterrole") && line.ends_with("configured")) {
-        // A watch that was refused is tried again after up to half a minute: the
-        // tests would begin with a controller that sees half the world.
+        // A watch that was refused is retried after up to 30 s. Until then the controller
+        // would not see all objects.
         testbed.kubectl(&["rollout", "restart", DEPLOYMENT, "--namespace", NAMESPACE]).await?;
         testbed.kubectl(&["rollout", "status", DEPLOYMENT, "--namespace", NAMESPACE, "--timeout=2m"]).await?;
     }
@@ -47,7 +46,7 @@ pub(crate) async fn install(testbed: &Testbed) -> Result<()> {
     .await?;
     eventually(PATIENCE, "the controller to run", async || {
         let running = running(testbed).await?;
-        ensure!(running == image, "{running} runs, not {image}");
+        ensure!(running == image, "{running} is running, expected {image}");
         Ok(())
     })
     .await?;
@@ -60,36 +59,40 @@ pub(crate) async fn install(testbed: &Testbed) -> Result<()> {
     .await
 }
 
-/// The image of the one controller there is, if it is ready.
+/// The image of the only controller, if it is ready.
 async fn running(testbed: &Testbed) -> Result<String> {
     let pods = testbed.kubectl(&["get", "pods", "--namespace", NAMESPACE, "--selector", PODS, "--output", "json"]);
-    let pods: Value = serde_json::from_str(&pods.await?).context("kubectl gave no JSON")?;
+    let pods: Value = serde_json::from_str(&pods.await?).context("the output of kubectl is not JSON")?;
     let pods = pods["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     let [pod] = pods else { bail!("there are {} controllers", pods.len()) };
     let conditions = pod["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
-    let going = !pod["metadata"]["deletionTimestamp"].is_null();
-    ensure!(ready && !going, "its pod has the phase {}, ready: {ready}, going: {going}", pod["status"]["phase"]);
+    let terminating = !pod["metadata"]["deletionTimestamp"].is_null();
+    ensure!(
+        ready && !terminating,
+        "its pod has the phase {}, ready: {ready}, terminating: {terminating}",
+        pod["status"]["phase"]
+    );
     pod["spec"]["containers"][0]["image"].as_str().map(str::to_owned).context("its pod has no image")
 }
 
-/// The image that the examples name.
+/// The image in the examples.
 fn sample_app_image() -> Result<String> {
     let path = repository("examples/sample-app/deployment.yaml");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: Value = serde_yaml::from_str(&text).with_context(|| format!("{} is no YAML", path.display()))?;
+    let manifest: Value = serde_yaml::from_str(&text).with_context(|| format!("{} is not YAML", path.display()))?;
     let image = manifest.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str);
-    image.map(str::to_owned).with_context(|| format!("{} names no image", path.display()))
+    image.map(str::to_owned).with_context(|| format!("{} has no image", path.display()))
 }
 
-/// A folder for `kubectl apply -k`, in the target folder: `deploy/kustomize/base`
-/// with this tag.
+/// A folder for `kubectl apply -k`, in the target folder: `deploy/kustomize/base` with this
+/// image tag.
 fn overlay(testbed: &Testbed, tag: &str) -> Result<PathBuf> {
     let overlay = folder()?.join("e2e").join(&testbed.layout().name);
-    fs::create_dir_all(&overlay).with_context(|| format!("cannot make {}", overlay.display()))?;
+    fs::create_dir_all(&overlay).with_context(|| format!("cannot create {}", overlay.display()))?;
     let overlay = overlay.canonicalize()?;
-    let base = repository("deploy/kustomize/base").canonicalize().context("deploy/kustomize/base is not there")?;
-    // kustomize takes relative paths only: up to the root and down again.
+    let base = repository("deploy/kustomize/base").canonicalize().context("deploy/kustomize/base does not exist")?;
+    // kustomize accepts relative paths only: up to the root, then down again.
     let up = "../".repeat(overlay.components().count() - 1);
     let base = format!("{up}{}", base.strip_prefix("/")?.display());
     let text = format!(

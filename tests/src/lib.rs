@@ -1,6 +1,5 @@
-//! The ground on which the end-to-end tests stand: one testbed, the controller
-//! installed on it as a reader would install it, and for each test a namespace
-//! with what is done and seen there.
+//! The base of the end-to-end tests: one testbed with the controller installed as a user would
+//! install it, and for each test a namespace of its own.
 //!
 //! ```no_run
 //! # async fn test() -> anyhow::Result<()> {
@@ -15,17 +14,17 @@
 //! ```
 //!
 //! # Guarantees
-//! - The controller that runs is the `prunella` beside the test binary: its image's
-//!   tag is the digest of that file, and a file older than its sources is refused.
-//! - Tests that break the cluster as a whole ([`alone`]) never run beside others, in
-//!   whatever process.
-//! - Every wait has a deadline, and says in its failure what was seen last.
+//! - The controller that runs is the `prunella` of this build: its image tag is the digest of
+//!   that file, and a file older than its sources is refused.
+//! - Tests that break the whole cluster ([`alone`]) never run together with others, in any
+//!   process.
+//! - Every wait has a deadline. Its error says what was observed last.
 //!
 //! # Assumptions
-//! - Root, as the testbed needs it, and a workspace that was built:
+//! - Root, which the testbed needs, and a workspace that was built with
 //!   `cargo build --workspace`.
-//! - The testbed is that of `TESTBED_NAME`, `e2e` if not set. It is brought up when it
-//!   does not run and stays up for the next run: `testbed down --name e2e` ends it.
+//! - The testbed is named by `TESTBED_NAME`. Default: `e2e`. It is started if it does not run,
+//!   and keeps running for the next run. `testbed down --name e2e` removes it.
 
 mod app;
 mod audit;
@@ -45,10 +44,10 @@ mod wait;
 pub use crate::app::{name_of, restarts, uid_of};
 pub use crate::audit::{CONTROLLER, instant, what};
 pub use crate::binaries::program;
-pub use crate::events::Told;
+pub use crate::events::ReportedEvent;
 pub use crate::ground::{Ground, repository};
 pub use crate::install::{DEPLOYMENT, NAMESPACE};
-pub use crate::policy::{condition, state};
+pub use crate::policy::{STEP, condition, state};
 pub use crate::prometheus::Series;
 pub use crate::room::{Room, alone, in_room};
 pub use crate::stand_in::{Place, Process, StandIn, in_its_place};

@@ -1,11 +1,11 @@
-//! Who may use the cluster: many tests beside each other, or one alone, over all
-//! processes of a run. File locks, so that a killed test holds nothing.
+//! Locks for the cluster: many tests share it, or one test has it alone, across all processes.
+//! They are file locks, so that a killed test holds none.
 
 use std::fs::File;
 
 use anyhow::{Context as _, Result};
 
-/// Held by a test as long as it uses the cluster.
+/// A test holds this as long as it uses the cluster.
 #[derive(Debug)]
 pub(crate) struct Hold {
     _file: File,
@@ -13,18 +13,18 @@ pub(crate) struct Hold {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Use {
-    /// Others may too.
+    /// Together with others.
     Shared,
-    /// Nobody else.
+    /// Alone.
     Alone,
 }
 
-/// Waits until the testbed may be used so.
+/// Waits until the testbed can be used this way.
 pub(crate) async fn hold(testbed: &str, how: Use) -> Result<Hold> {
     let (turn, cluster) = (path(testbed, "turn"), path(testbed, "cluster"));
     locking(move || {
-        // Whoever waits holds the turn: a test that wants to be alone is not
-        // overtaken forever by those that come after it and share.
+        // A waiting test holds the turn, so that tests that share the cluster cannot overtake
+        // a test that needs it alone.
         let turn = File::create(turn)?;
         turn.lock()?;
         let file = File::create(cluster)?;
@@ -37,7 +37,7 @@ pub(crate) async fn hold(testbed: &str, how: Use) -> Result<Hold> {
     .await
 }
 
-/// Waits until nobody else installs anything on the testbed.
+/// Waits until no other process installs anything on the testbed.
 pub(crate) async fn installing(testbed: &str) -> Result<Hold> {
     let path = path(testbed, "install");
     locking(move || {

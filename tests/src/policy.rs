@@ -10,9 +10,12 @@ use serde_json::{Value, json};
 use crate::room::Room;
 use crate::wait::{PATIENCE, eventually};
 
+/// The name of the only step of [`Room::policy`].
+pub const STEP: &str = "evict-pod";
+
 impl Room<'_> {
-    /// A policy for the app that acts on what the query returns: quick, with no
-    /// cooldown, one action at a time. To be changed before it is applied.
+    /// A policy for the app that evicts a pod that the query returns: with short times, no
+    /// cooldown, and one action at a time. Tests change it before they apply it.
     #[must_use]
     pub fn policy(&self, name: &str, query: &str) -> Value {
         json!({
@@ -23,53 +26,58 @@ impl Room<'_> {
                 "mode": "Enforce",
                 "interval": "1s",
                 "condition": {"promql": {"query": query}, "for": "2s", "clearFor": "2s"},
-                // Pods are young here, and all of them may be sick: youth and storms have
-                // tests of their own.
+                // Pods are young here, and all of them may be unhealthy. minAge and storms have
+                // their own tests.
                 "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "sample-app"}}, "minAge": "0s"},
-                "steps": [{"action": {"deletePod": {"disruption": "Evict"}}, "verify": {"within": "2m"}}],
+                "steps": [{"name": STEP, "action": {"deletePod": {"disruption": "Evict"}}, "verify": {"within": "2m"}}],
                 "limits": {"cooldown": "0s", "maxActions": {"count": 3, "per": "1h"}, "maxConcurrent": 1, "maxUnhealthy": "100%"},
             },
         })
     }
 
-    /// A query for the app's pods here whose gauge is above the bound. The gauge of a
-    /// new pod is 0.
+    /// A query for the app's pods in this namespace whose gauge is above the limit. The gauge
+    /// of a new pod is 0.
     #[must_use]
-    pub fn gauge_over(&self, bound: i32) -> String {
-        format!(r#"sample_app_gauge{{namespace="{}"}} > {bound}"#, self.name())
+    pub fn gauge_over(&self, limit: i32) -> String {
+        format!(r#"sample_app_gauge{{namespace="{}"}} > {limit}"#, self.name())
     }
 
-    /// A policy as it stands.
+    /// The present state of a policy.
     ///
     /// # Errors
-    /// When there is none of this name.
+    /// When there is no policy of this name.
     pub async fn policy_now(&self, name: &str) -> Result<HealingPolicy> {
         self.api::<HealingPolicy>().get(name).await.with_context(|| format!("cannot get the policy {name}"))
     }
 
-    /// Waits until a condition has this status for this reason, of the policy's newest
-    /// spec.
+    /// Waits until a condition has this status and reason for the policy's newest spec.
     ///
     /// # Errors
-    /// When that does not come.
+    /// When that takes too long.
     pub async fn until_condition(&self, policy: &str, kind: &str, status: &str, reason: &str) -> Result<Condition> {
         eventually(PATIENCE, &format!("{kind}={status} {reason} on the policy {policy}"), async || {
             let policy = self.policy_now(policy).await?;
             let found = condition(&policy, kind).with_context(|| format!("no condition {kind}"))?;
-            let new = found.observed_generation == policy.metadata.generation;
-            let wanted = new && found.status == status && found.reason == reason;
-            ensure!(wanted, "{kind}={} {}: {} (of the newest spec: {new})", found.status, found.reason, found.message);
+            let newest = found.observed_generation == policy.metadata.generation;
+            let wanted = newest && found.status == status && found.reason == reason;
+            ensure!(
+                wanted,
+                "{kind}={} {}: {} (for the newest spec: {newest})",
+                found.status,
+                found.reason,
+                found.message
+            );
             Ok(found)
         })
         .await
     }
 
-    /// Waits until the policy judges and has an answer to judge by.
+    /// Waits until the policy is evaluated with an answer of its source.
     ///
     /// # Errors
-    /// When that does not come.
-    pub async fn until_judged(&self, policy: &str) -> Result<HealingPolicy> {
-        eventually(PATIENCE, &format!("the policy {policy} to be judged"), async || {
+    /// When that takes too long.
+    pub async fn until_evaluated(&self, policy: &str) -> Result<HealingPolicy> {
+        eventually(PATIENCE, &format!("the policy {policy} to be evaluated"), async || {
             let policy = self.policy_now(policy).await?;
             for kind in ["Ready", "Observed"] {
                 let found = condition(&policy, kind).with_context(|| format!("no condition {kind}"))?;
@@ -80,7 +88,7 @@ impl Room<'_> {
         .await
     }
 
-    /// The actions of a policy, in their order.
+    /// The actions of a policy, by sequence.
     ///
     /// # Errors
     /// When the API server does not answer.
@@ -91,11 +99,11 @@ impl Room<'_> {
         Ok(actions)
     }
 
-    /// Waits until the policy's action of this number has ended so, and is written no more:
-    /// the controller lets go of a record in a write after that of its outcome.
+    /// Waits until the policy's action of this number has ended with this outcome, and its
+    /// finalizer is removed. That is a write of its own, after the outcome.
     ///
     /// # Errors
-    /// When that does not come.
+    /// When that takes too long.
     pub async fn until_outcome(&self, policy: &str, sequence: usize, outcome: &str) -> Result<HealingAction> {
         eventually(PATIENCE, &format!("action {sequence} of the policy {policy} to end as {outcome}"), async || {
             let mut actions = self.actions(policy).await?;
@@ -104,7 +112,7 @@ impl Room<'_> {
             let ended = action.status.as_ref().and_then(|status| status.outcome.as_deref());
             ensure!(ended == Some(outcome), "{} is {}", action.name_any(), state(&action));
             let held = action.finalizers().iter().any(|one| one == FINALIZER);
-            ensure!(!held, "{} is {outcome}, and still held", action.name_any());
+            ensure!(!held, "{} is {outcome}, but still has its finalizer", action.name_any());
             Ok(action)
         })
         .await
@@ -117,7 +125,7 @@ pub fn condition(policy: &HealingPolicy, kind: &str) -> Option<Condition> {
     policy.status.as_ref()?.conditions.iter().find(|one| one.type_ == kind).cloned()
 }
 
-/// How far an action has come: `Pending` until its executor says otherwise.
+/// The state of an action. `Pending` while it has no status.
 #[must_use]
 pub fn state(action: &HealingAction) -> String {
     let conditions = action.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What Prometheus knows.
+//! Queries to Prometheus.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::ground::Ground;
 
-/// One series of an instant answer.
+/// One series of an instant vector.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     /// Its labels.
@@ -17,7 +17,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// The value of a label, empty when there is none.
+    /// The value of a label. Empty if the series does not have it.
     #[must_use]
     pub fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
@@ -45,7 +45,7 @@ struct Sample {
 }
 
 impl Ground {
-    /// Asks for an instant vector.
+    /// Sends an instant query.
     ///
     /// # Errors
     /// When Prometheus does not answer or refuses the query.
@@ -54,7 +54,7 @@ impl Ground {
         let answer: Answer = self.http.get(url).query(&[("query", query)]).send().await?.json().await?;
         ensure!(answer.status == "success", "Prometheus refused {query}: {}", answer.error);
         let series = answer.data.result.into_iter().map(|sample| {
-            let value = sample.value.1.parse().with_context(|| format!("{:?} is no number", sample.value.1))?;
+            let value = sample.value.1.parse().with_context(|| format!("{:?} is not a number", sample.value.1))?;
             Ok(Series { labels: sample.metric, value })
         });
         series.collect()

@@ -1,4 +1,4 @@
-//! A test's namespace, with what can be done and seen in it.
+//! A test's namespace, and the operations in it.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::NamespaceResourceScope;
@@ -9,23 +9,23 @@ use testbed::Namespace;
 use crate::ground::Ground;
 use crate::install;
 
-/// A test's namespace, gone when it is over.
+/// A test's namespace. It is deleted when the test ends.
 pub struct Room<'a> {
-    /// What it stands on.
+    /// The testbed.
     pub ground: &'a Ground,
     namespace: Namespace,
 }
 
-/// Runs a test in a namespace of its own, beside other tests.
+/// Runs a test in its own namespace, together with other tests.
 ///
 /// # Errors
-/// The test's, after telling what the namespace looked like.
+/// The test's error. Before that, the state of the namespace is printed.
 pub async fn in_room(test: &str, body: impl AsyncFnOnce(&Room<'_>) -> Result<()>) -> Result<()> {
     let ground = Ground::shared().await?;
     enter(&ground, test, body).await
 }
 
-/// Runs a test in a namespace of its own while no other test runs.
+/// Runs a test in its own namespace while no other test runs.
 ///
 /// # Errors
 /// Those of [`in_room`].
@@ -38,7 +38,7 @@ async fn enter(ground: &Ground, test: &str, body: impl AsyncFnOnce(&Room<'_>) ->
     let room = Room { ground, namespace: ground.testbed.namespace(test).await? };
     let outcome = body(&room).await;
     if outcome.is_err() {
-        room.tell().await;
+        room.print_state().await;
     }
     outcome
 }
@@ -50,10 +50,10 @@ impl Room<'_> {
         self.namespace.name()
     }
 
-    /// Runs kubectl in the namespace and gives its output.
+    /// Runs kubectl in the namespace and returns its output.
     ///
     /// # Errors
-    /// When kubectl fails, with what it said.
+    /// When kubectl fails, with its error output.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.namespace.kubectl(args).await
     }
@@ -77,16 +77,16 @@ impl Room<'_> {
         Api::namespaced(self.ground.client.clone(), self.name())
     }
 
-    /// Tells what there is, when a test has failed: the namespace goes with it.
-    async fn tell(&self) {
-        let looks: [&[&str]; 3] = [
+    /// Prints the state of the namespace after a failure, because it is deleted afterwards.
+    async fn print_state(&self) {
+        let commands: [&[&str]; 3] = [
             &["get", "pods", "--output=wide"],
             &["get", "healingpolicies,healingactions", "--output=yaml"],
             &["get", "events"],
         ];
-        for look in looks {
-            let text = self.kubectl(look).await.unwrap_or_else(|error| format!("{error:#}"));
-            eprintln!("--- {}: kubectl {}\n{text}", self.name(), look.join(" "));
+        for command in commands {
+            let text = self.kubectl(command).await.unwrap_or_else(|error| format!("{error:#}"));
+            eprintln!("--- {}: kubectl {}\n{text}", self.name(), command.join(" "));
         }
         match self.controller_log().await {
             Ok(log) => eprintln!("--- the controller on {}:\n{log}", self.name()),
@@ -94,7 +94,7 @@ impl Room<'_> {
         }
     }
 
-    /// What the controller said of the namespace.
+    /// The lines of the controller's log about the namespace.
     async fn controller_log(&self) -> Result<String> {
         let args = ["logs", "--namespace", install::NAMESPACE, install::DEPLOYMENT, "--tail=2000"];
         let log = self.ground.testbed.kubectl(&args).await.context("cannot read the controller's log")?;

@@ -1,5 +1,5 @@
-//! Controllers that may be killed: bare pods in the place of the Deployment, each with
-//! the API server behind a proxy. A Deployment's pods would be restarted ever later.
+//! Controllers that tests may kill: bare pods instead of the Deployment, each with a proxy in
+//! front of the API server. The pods of a Deployment would be restarted with growing delays.
 
 use std::fs;
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::wait::{PATIENCE, eventually};
 
 const NAME: &str = "prunella";
 const LABEL: &str = "stand-in";
-/// A dead process is looked for that often: each killed controller is waited for.
+/// Short, because tests wait for the end of each killed controller.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Where controllers are started in the place of the installed one.
+/// Starts controllers in place of the installed one.
 pub struct Place<'a> {
     room: &'a Room<'a>,
     pods: Api<Pod>,
@@ -43,7 +43,7 @@ pub struct StandIn {
 pub struct Process(pub i32);
 
 impl Process {
-    /// Waits for its end, however long it lives.
+    /// Waits until the process has ended, without a deadline.
     pub async fn until_dead(self) {
         let stat = Path::new("/proc").join(self.0.to_string()).join("stat");
         while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
@@ -52,17 +52,16 @@ impl Process {
     }
 }
 
-/// Does something with the installed controller away, and brings it back whatever
-/// comes of it.
+/// Runs the body without the installed controller, and always starts that again.
 ///
 /// # Errors
-/// The body's, and that of bringing it back.
+/// Those of the body and of the restart.
 pub async fn in_its_place(room: &Room<'_>, body: impl AsyncFnOnce(&Place<'_>) -> Result<()>) -> Result<()> {
     let client = room.ground.client.clone();
     let deployment = Api::<Deployment>::namespaced(client.clone(), NAMESPACE).get(NAME).await?;
     let like = deployment.spec.and_then(|spec| spec.template.spec).context("the Deployment has no pods")?;
     let place = Place { room, pods: Api::namespaced(client, NAMESPACE), like };
-    // Of a run that was killed itself.
+    // Removes the pods of an earlier run that was killed.
     place.clear().await?;
     place.scale(0).await?;
     let outcome = body(&place).await;
@@ -72,13 +71,13 @@ pub async fn in_its_place(room: &Room<'_>, body: impl AsyncFnOnce(&Place<'_>) ->
     };
     match (outcome, cleared.await) {
         (outcome, Ok(())) => outcome,
-        (Ok(()), Err(error)) => Err(error.context("cannot bring the controller back")),
-        (Err(error), Err(more)) => Err(error.context(format!("and cannot bring the controller back: {more:#}"))),
+        (Ok(()), Err(error)) => Err(error.context("cannot start the controller again")),
+        (Err(error), Err(more)) => Err(error.context(format!("and cannot start the controller again: {more:#}"))),
     }
 }
 
 impl Place<'_> {
-    /// Ends all of them.
+    /// Deletes all controllers of this place.
     ///
     /// # Errors
     /// When the API server does not answer.
@@ -88,11 +87,11 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Starts a controller whose API server is the proxy. It has no rival, so that the
-    /// next one need not wait for a Lease to run out.
+    /// Starts a controller that talks to the proxy. It does not elect a leader, so that the next
+    /// one need not wait until a Lease expires.
     ///
     /// # Errors
-    /// When its process does not come up.
+    /// When its process does not start.
     pub async fn start(&self, proxy: &Proxy) -> Result<StandIn> {
         let mut spec = self.like.clone();
         spec.restart_policy = Some("Never".into());
@@ -119,20 +118,20 @@ impl Place<'_> {
         Ok(StandIn { pod: name, process: Process(pid) })
     }
 
-    /// All that a controller said.
-    pub async fn said(&self, controller: &StandIn) -> String {
+    /// The log of a controller.
+    pub async fn log(&self, controller: &StandIn) -> String {
         let log = self.pods.logs(&controller.pod, &LogParams::default()).await;
         log.unwrap_or_else(|error| format!("no log: {error:#}"))
     }
 
-    async fn scale(&self, copies: usize) -> Result<()> {
+    async fn scale(&self, replicas: usize) -> Result<()> {
         let (testbed, deployment) = (self.room.ground.testbed, install::DEPLOYMENT);
-        let replicas = format!("--replicas={copies}");
-        testbed.kubectl(&["scale", deployment, "--namespace", NAMESPACE, &replicas]).await?;
+        let number = format!("--replicas={replicas}");
+        testbed.kubectl(&["scale", deployment, "--namespace", NAMESPACE, &number]).await?;
         testbed.kubectl(&["rollout", "status", deployment, "--namespace", NAMESPACE, "--timeout=2m"]).await?;
-        eventually(PATIENCE, &format!("{copies} installed controllers"), async || {
+        eventually(PATIENCE, &format!("{replicas} installed controllers"), async || {
             let pods = self.pods.list(&ListParams::default()).await?.items;
-            ensure!(pods.len() == copies, "{} pods", pods.len());
+            ensure!(pods.len() == replicas, "{} pods", pods.len());
             Ok(())
         })
         .await

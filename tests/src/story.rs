@@ -1,5 +1,5 @@
-//! What happened in between: every version of the policies and actions of a test's
-//! namespace, as a watch saw them. A look now and then would miss what is short.
+//! Every version of the policies and actions of a test's namespace, from a watch. Polling would
+//! miss short states.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use crate::policy::state;
 use crate::room::Room;
 
-/// All that is seen from its beginning on.
+/// All versions since it was created.
 #[derive(Debug)]
 pub struct Story {
     policies: Versions<HealingPolicy>,
@@ -38,7 +38,7 @@ where
         let notes = Arc::clone(&seen);
         let stream = watcher(room.api::<K>(), watcher::Config::default()).default_backoff().applied_objects();
         let watching = tokio::spawn(stream.for_each(move |version| {
-            // The watch itself goes on after an error.
+            // The watch itself continues after an error.
             notes.lock().unwrap_or_else(PoisonError::into_inner).extend(version);
             std::future::ready(())
         }));
@@ -59,35 +59,35 @@ impl<K> Drop for Versions<K> {
 }
 
 impl Story {
-    /// Begins with what there is.
+    /// Starts with the present objects.
     #[must_use]
     pub fn of(room: &Room<'_>) -> Self {
         Self { policies: Versions::watch(room), actions: Versions::watch(room) }
     }
 
-    /// The states of one action, in their order.
+    /// The states of one action, in order.
     #[must_use]
     pub fn action_states(&self, action: &str) -> Vec<String> {
         changes(self.actions.so_far().iter().filter(|version| version.name_any() == action).map(state))
     }
 
-    /// The most actions of a policy that were under way at once.
+    /// The largest number of a policy's actions that were in flight at the same time.
     #[must_use]
     pub fn most_at_once(&self, policy: &str) -> usize {
-        let mut under_way = BTreeMap::new();
+        let mut in_flight = BTreeMap::new();
         let versions = self.actions.so_far();
         let counts = versions.iter().filter(|version| version.spec.policy.name == policy).map(|version| {
             let over = version.status.as_ref().is_some_and(|status| status.outcome.is_some());
-            under_way.insert(version.name_any(), !over);
-            under_way.values().filter(|under_way| **under_way).count()
+            in_flight.insert(version.name_any(), !over);
+            in_flight.values().filter(|in_flight| **in_flight).count()
         });
         counts.max().unwrap_or_default()
     }
 
-    /// What was seen of a policy's status, in its order and without repetitions.
+    /// A property of a policy over time, without repetitions.
     #[must_use]
-    pub fn policy(&self, policy: &str, look: impl Fn(&HealingPolicy) -> String) -> Vec<String> {
-        changes(self.policies.so_far().iter().filter(|version| version.name_any() == policy).map(look))
+    pub fn policy(&self, policy: &str, property: impl Fn(&HealingPolicy) -> String) -> Vec<String> {
+        changes(self.policies.so_far().iter().filter(|version| version.name_any() == policy).map(property))
     }
 }
 

@@ -1,8 +1,8 @@
-//! `kubectl get` as people read it.
+//! The output of `kubectl get`.
 
 use std::collections::BTreeMap;
 
-/// Rows by the names of their columns.
+/// A table. Cells are named by their columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// From left to right.
@@ -12,8 +12,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Reads what kubectl printed: a cell stands below its column's name, and may be
-    /// empty.
+    /// Parses the output of kubectl. A cell starts below its column's name, and may be empty.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut lines = text.lines();
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_stand_below_their_columns() {
+    fn cells_are_below_their_columns() {
         let table = Table::parse("NAME     OUTCOME   AGE\nmemory             5s\nerrors   Failed    2m\n");
         assert_eq!(table.columns, ["NAME", "OUTCOME", "AGE"]);
         assert_eq!(table.rows[0]["OUTCOME"], "");

@@ -1,7 +1,6 @@
-//! Least privilege, proved: what the manifests grant to the controller is what it has
-//! asked for over all suites that ran on this testbed, by the API server's request log.
-//! What was granted and never used is too much; what was used and not granted is missing.
-//! Runs last, in `make test-e2e`.
+//! Least privilege: the rights that the manifests grant to the controller are exactly those that it
+//! used in all suites on this testbed, by the API server's request log. A right that was never used
+//! is too much, and a right that was used but not granted is missing. Runs last in `make test-e2e`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,7 +13,7 @@ use serde_json::Value;
 use testbed::Testbed;
 use testbed::audit::Event;
 
-/// All that deploy/kustomize can grant.
+/// All manifests that grant rights.
 const MANIFESTS: [&str; 2] = ["deploy/kustomize/base", "deploy/kustomize/prometheus-token"];
 const ACCOUNT: &str = "prunella";
 
@@ -34,26 +33,26 @@ async fn what_is_granted_is_what_was_used() -> Result<()> {
         }
     }
     let granted = granted(&objects)?;
-    let [used, denied] = asked_for(&testbed)?;
-    ensure!(!used.is_empty(), "the controller has asked for nothing");
+    let [used, denied] = requested(&testbed)?;
+    ensure!(!used.is_empty(), "the controller has sent no request");
 
     let never_used: Vec<_> = granted.difference(&used).collect();
     let not_granted: Vec<_> = used.union(&denied).filter(|right| !granted.contains(*right)).collect();
     println!("{} rights are granted, {} were used", granted.len(), used.len());
     ensure!(
         never_used.is_empty() && not_granted.is_empty(),
-        "granted and never used: {never_used:#?}\nused or asked for and not granted: {not_granted:#?}"
+        "granted but never used: {never_used:#?}\nused but not granted: {not_granted:#?}"
     );
     Ok(())
 }
 
-/// What the roles say that are bound to the controller's account.
+/// The rights of all roles that are bound to the controller's account.
 fn granted(objects: &[Value]) -> Result<BTreeSet<Right>> {
     let identity = |object: &Value| (text(&object["kind"]), text(&object["metadata"]["name"]));
     let roles: BTreeMap<_, _> = objects.iter().map(|object| (identity(object), &object["rules"])).collect();
     let bindings = objects.iter().filter(|object| text(&object["kind"]).ends_with("RoleBinding"));
     let mut rights = BTreeSet::new();
-    for binding in bindings.filter(|binding| is_bound_to_it(binding)) {
+    for binding in bindings.filter(|binding| is_bound_to_controller(binding)) {
         let role = (text(&binding["roleRef"]["kind"]), text(&binding["roleRef"]["name"]));
         let bound = roles.get(&role).with_context(|| format!("there is no {role:?}"))?;
         for rule in list(bound) {
@@ -66,25 +65,25 @@ fn granted(objects: &[Value]) -> Result<BTreeSet<Right>> {
             }
         }
     }
-    let all = |right: &&Right| [&right.0, &right.1, &right.2].contains(&&"*".to_owned());
-    ensure!(!rights.iter().any(|right| all(&right)), "everything is granted: {:?}", rights.iter().find(all));
+    let wildcard = |right: &&Right| [&right.0, &right.1, &right.2].contains(&&"*".to_owned());
+    ensure!(!rights.iter().any(|right| wildcard(&right)), "a wildcard is granted: {:?}", rights.iter().find(wildcard));
     Ok(rights)
 }
 
-fn is_bound_to_it(binding: &Value) -> bool {
+fn is_bound_to_controller(binding: &Value) -> bool {
     list(&binding["subjects"]).iter().any(|subject| subject["name"] == ACCOUNT && subject["namespace"] == NAMESPACE)
 }
 
-/// What it has asked for and had the right to, and what it had not.
-fn asked_for(testbed: &Testbed) -> Result<[BTreeSet<Right>; 2]> {
+/// The rights that it used, and those that it was refused.
+fn requested(testbed: &Testbed) -> Result<[BTreeSet<Right>; 2]> {
     let path = testbed.layout().audit_log();
     let log = File::open(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let (mut used, mut denied) = (BTreeSet::new(), BTreeSet::new());
-    // Few lines of a long log are meant, and parsing is slow.
+    // Filtered before parsing: parsing is slow, and few lines of the long log match.
     for line in BufReader::new(log).lines().map_while(Result::ok).filter(|line| line.contains(CONTROLLER)) {
         let Ok(event) = serde_json::from_str::<Event>(&line) else { continue };
         let object = &event.object_ref;
-        // Paths that are no objects, such as /version, are open to everybody.
+        // Paths without objects, for example /version, need no right.
         if event.user.username != CONTROLLER || object.resource.is_empty() {
             continue;
         }

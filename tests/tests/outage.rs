@@ -1,5 +1,4 @@
-//! What breaks the cluster as a whole: each test has it for itself, and mends it
-//! whatever comes of the test.
+//! Tests that break the cluster. Each has the cluster alone, and always repairs it.
 
 use std::time::Duration;
 
@@ -13,22 +12,22 @@ const POLICY: &str = "gauge";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_silent_prometheus_is_neither_sick_nor_healthy() -> Result<()> {
+async fn a_silent_prometheus_is_neither_unhealthy_nor_healthy() -> Result<()> {
     alone("silence", async |room| {
         let pods = room.deploy(2).await?;
-        let sick = pods.first().context("no pod")?;
+        let unhealthy = pods.first().context("no pod")?;
         room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
 
         let testbed = room.ground.testbed;
         testbed.fault("prometheus", Fault::Kill).await?;
         let broken = async {
-            room.simulate(sick, "gauge?value=10").await?;
+            room.simulate(unhealthy, "gauge?value=10").await?;
             room.until_condition(POLICY, "Observed", "False", "Unreachable").await?;
-            steadily(Duration::from_secs(8), "the silence", async || {
+            steadily(Duration::from_secs(8), "the outage", async || {
                 ensure!(room.actions(POLICY).await?.is_empty(), "an action was reserved");
                 let ready = prunella_e2e::condition(&room.policy_now(POLICY).await?, "Ready").map(|one| one.status);
-                ensure!(ready.as_deref() == Some("True"), "the policy is blamed for it: Ready={ready:?}");
+                ensure!(ready.as_deref() == Some("True"), "the outage is attributed to the policy: Ready={ready:?}");
                 Ok(())
             })
             .await?;
@@ -36,12 +35,12 @@ async fn a_silent_prometheus_is_neither_sick_nor_healthy() -> Result<()> {
             Ok(())
         }
         .await;
-        mended(broken, testbed.start("prometheus").await)?;
+        repaired(broken, testbed.start("prometheus").await)?;
 
-        // By itself, and with what is seen from now on.
-        room.until_judged(POLICY).await?;
+        // It recovers by itself.
+        room.until_evaluated(POLICY).await?;
         let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
-        ensure!(action.spec.target.uid == uid_of(sick), "{:?}", action.spec.target);
+        ensure!(action.spec.target.uid == uid_of(unhealthy), "{:?}", action.spec.target);
         Ok(())
     })
     .await
@@ -49,34 +48,34 @@ async fn a_silent_prometheus_is_neither_sick_nor_healthy() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn without_the_controller_nobody_is_healed() -> Result<()> {
-    alone("nobody", async |room| {
+async fn without_the_controller_nothing_is_healed() -> Result<()> {
+    alone("no-controller", async |room| {
         let pods = room.deploy(1).await?;
-        let sick = pods.first().context("no pod")?;
+        let unhealthy = pods.first().context("no pod")?;
         room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
 
         scale(room.ground.testbed, 0).await?;
         let broken = async {
-            room.simulate(sick, "gauge?value=10").await?;
+            room.simulate(unhealthy, "gauge?value=10").await?;
             eventually(PATIENCE, "the breach in Prometheus", async || {
                 ensure!(!room.ground.ask(&room.gauge_over(5)).await?.is_empty(), "no series");
                 Ok(())
             })
             .await?;
-            // Twice as long as the controller would have taken.
-            steadily(Duration::from_secs(10), "the sickness", async || {
-                ensure!(room.pods().await?.iter().map(uid_of).eq([uid_of(sick)]), "the pod is gone");
+            // Twice as long as the controller would need.
+            steadily(Duration::from_secs(10), "the episode", async || {
+                ensure!(room.pods().await?.iter().map(uid_of).eq([uid_of(unhealthy)]), "the pod is gone");
                 Ok(())
             })
             .await
         }
         .await;
-        mended(broken, scale(room.ground.testbed, 1).await)?;
+        repaired(broken, scale(room.ground.testbed, 1).await)?;
 
-        // What was sick before it came is healed by it all the same.
+        // A pod that became unhealthy before the controller started is healed as well.
         let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
-        ensure!(action.spec.target.uid == uid_of(sick), "{:?}", action.spec.target);
+        ensure!(action.spec.target.uid == uid_of(unhealthy), "{:?}", action.spec.target);
         Ok(())
     })
     .await
@@ -90,27 +89,27 @@ async fn a_killed_node_is_not_ready_until_it_is_started() -> Result<()> {
         let testbed = room.ground.testbed;
         testbed.node_kill("node-2").await?;
         let broken = until_node(room, "Unknown").await;
-        mended(broken, testbed.node_start("node-2").await)?;
+        repaired(broken, testbed.node_start("node-2").await)?;
         until_node(room, "True").await
     })
     .await
 }
 
-/// What was seen while it was broken, or why it could not be mended, or both.
-fn mended(broken: Result<()>, mended: Result<()>) -> Result<()> {
-    match (broken, mended) {
+/// The result of the test, and of the repair.
+fn repaired(broken: Result<()>, repaired: Result<()>) -> Result<()> {
+    match (broken, repaired) {
         (broken, Ok(())) => broken,
-        (Ok(()), Err(error)) => Err(error.context("cannot mend what the test broke")),
-        (Err(error), Err(more)) => bail!("{error:#}; and cannot mend what the test broke: {more:#}"),
+        (Ok(()), Err(error)) => Err(error.context("cannot repair the cluster")),
+        (Err(error), Err(more)) => bail!("{error:#}; and cannot repair the cluster: {more:#}"),
     }
 }
 
-/// Waits until the controller runs so many times.
-async fn scale(testbed: &Testbed, copies: u8) -> Result<()> {
-    let copies = format!("--replicas={copies}");
-    testbed.kubectl(&["scale", DEPLOYMENT, "--namespace", NAMESPACE, &copies]).await?;
+/// Sets the number of the controller's pods and waits until it is reached.
+async fn scale(testbed: &Testbed, replicas: u8) -> Result<()> {
+    let number = format!("--replicas={replicas}");
+    testbed.kubectl(&["scale", DEPLOYMENT, "--namespace", NAMESPACE, &number]).await?;
     testbed.kubectl(&["rollout", "status", DEPLOYMENT, "--namespace", NAMESPACE, "--timeout=2m"]).await?;
-    if copies.ends_with("=0") {
+    if replicas == 0 {
         let pods = ["wait", "--for=delete", "pods", "--all", "--namespace", NAMESPACE, "--timeout=2m"];
         testbed.kubectl(&pods).await?;
     }

@@ -1,5 +1,4 @@
-//! The ground itself: what the healing tests take for granted of the testbed and of
-//! the sample app.
+//! The testbed and the sample app: what the other tests rely on.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ async fn the_app_runs_on_both_nodes_and_is_reached_by_its_service_name() -> Resu
         let pods = room.ready_pods(3).await?;
         let nodes: BTreeSet<_> = pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
         ensure!(nodes.len() == 2, "all on {nodes:?}");
-        // The load runs in a pod of its own and knows nothing but http://sample-app/.
+        // The load runs in another pod and uses http://sample-app/ only.
         for pod in &pods {
             served(room, pod).await?;
         }
@@ -46,7 +45,7 @@ async fn served(room: &Room<'_>, pod: &Pod) -> Result<()> {
     eventually(PATIENCE, &format!("{} to serve the load", name_of(pod)), async || {
         let metrics = room.metrics(pod).await?;
         let count = metrics.lines().find_map(|line| line.strip_prefix(counter));
-        let count: f64 = count.context("it does not count requests")?.parse()?;
+        let count: f64 = count.context("it has no request counter")?.parse()?;
         ensure!(count > 0.0, "it has served {count} requests");
         Ok(())
     })
@@ -69,7 +68,7 @@ async fn memory_is_in_prometheus(room: &Room<'_>, pods: &[Pod]) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_leak_past_the_limit_is_seen_as_oom_kill_and_restart() -> Result<()> {
+async fn a_leak_beyond_the_limit_shows_as_oom_kill_and_restart() -> Result<()> {
     in_room("oom", async |room| {
         let pods = room.deploy(1).await?;
         let pod = pods.first().context("no pod")?;
@@ -99,7 +98,7 @@ async fn a_leak_past_the_limit_is_seen_as_oom_kill_and_restart() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn the_request_log_tells_who_asked_for_what() -> Result<()> {
+async fn the_request_log_shows_every_request_with_its_user() -> Result<()> {
     in_room("audit", async |room| {
         let object = json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "marked"},
@@ -114,7 +113,7 @@ async fn the_request_log_tells_who_asked_for_what() -> Result<()> {
         });
         room.apply(&object).await?;
         room.kubectl(&["delete", "deployment", "marked"]).await?;
-        // A request is written down after it was answered.
+        // A request is logged after its response.
         eventually(Duration::from_secs(10), "both requests in the log", async || {
             let mut requests = room.requests()?;
             requests
@@ -133,7 +132,7 @@ async fn the_request_log_tells_who_asked_for_what() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn every_example_is_valid_to_the_letter() -> Result<()> {
+async fn every_example_passes_strict_validation() -> Result<()> {
     in_room("examples", async |room| {
         let files = manifests(&repository("examples"))?;
         ensure!(files.len() >= 8, "only {files:?}");
@@ -148,21 +147,21 @@ async fn every_example_is_valid_to_the_letter() -> Result<()> {
     .await
 }
 
-/// The table says what is derived from alerts as people write them. Some of them join
-/// what this Prometheus really has, so that a match that is not unique shows as well.
+/// The table lists queries that are derived from public alerts. Some of them join metrics that
+/// this Prometheus has, so that a match that is not unique is found as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn the_server_understands_whatever_is_derived_from_public_alerts() -> Result<()> {
+async fn the_server_accepts_everything_that_is_derived_from_public_alerts() -> Result<()> {
     in_room("alerts", async |room| {
         let table = std::fs::read_to_string(repository("crates/signals/tests/query/alerts.txt"))?;
-        let understood = table.split("\n\n").filter(|block| block.contains("\nevidence "));
-        let lines = understood.flat_map(str::lines).filter_map(|line| line.split_once(' '));
-        let mut asked = 0;
+        let accepted = table.split("\n\n").filter(|block| block.contains("\nevidence "));
+        let lines = accepted.flat_map(str::lines).filter_map(|line| line.split_once(' '));
+        let mut sent = 0;
         for (_, query) in lines.filter(|(word, _)| ["query", "evidence", "fresh"].contains(word)) {
             room.ground.ask(query.trim()).await?;
-            asked += 1;
+            sent += 1;
         }
-        ensure!(asked > 150, "only {asked} queries");
+        ensure!(sent > 150, "only {sent} queries");
         Ok(())
     })
     .await

@@ -1,5 +1,5 @@
-//! Condition types and how a list of conditions is changed without a false
-//! `lastTransitionTime`.
+//! Condition types, and how to change a list of conditions while keeping
+//! `lastTransitionTime` correct.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::{Schema, SchemaGenerator, json_schema};
@@ -7,25 +7,25 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 /// The conditions of a `HealingPolicy`, a `HealingAction` and a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConditionType {
-    /// Whether the object can do its work. `False` is for a policy that cannot
-    /// work, never for a sick target.
+    /// Whether the object can do its work. `False` means that the policy cannot work,
+    /// never that a target is unhealthy.
     Ready,
-    /// Whether it can never work until somebody changes it.
+    /// Whether the object cannot work until somebody changes it.
     Stalled,
-    /// Whether the source gives answers that may be relied on.
+    /// Whether the source gives reliable answers.
     Observed,
-    /// Whether no selected target is sick.
+    /// Whether all selected targets are healthy.
     Healthy,
     /// Whether an action is in flight.
     Healing,
-    /// Whether a sick target is left alone, and by which brake.
+    /// Whether a guardrail holds back an unhealthy target, and which.
     Blocked,
-    /// On a `HealingAction`: whether it is under way; the reason is its state.
+    /// On a `HealingAction`: whether it is in progress. The reason is its state.
     Progressing,
 }
 
 impl ConditionType {
-    /// The type as it stands in `status.conditions`.
+    /// The type as written in `status.conditions`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,57 +40,57 @@ impl ConditionType {
     }
 }
 
-/// The schema of a list of conditions, with the bounds that the Kubernetes API sets and
-/// in sentences like all others: those of the API's own type begin in lower case.
+/// The schema of a list of conditions, with the bounds that the Kubernetes API sets.
+/// Written out, because the descriptions of the API's own type are not sentences.
 pub(crate) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 16,
         "items": {
             "type": "object",
-            "description": "One thing that can be said of the object, true or not.",
+            "description": "One aspect of the object's state.",
             "required": ["type", "status", "lastTransitionTime", "reason", "message"],
             "properties": {
                 "type": {
                     "type": "string",
                     "maxLength": 316,
-                    "description": "What is said of the object, like Ready."
+                    "description": "The type of the condition, for example Ready."
                 },
                 "status": {
                     "type": "string",
                     "enum": ["True", "False", "Unknown"],
-                    "description": "Whether it is so: True, False or Unknown."
+                    "description": "The status of the condition: True, False or Unknown."
                 },
                 "observedGeneration": {
                     "type": "integer",
                     "format": "int64",
                     "minimum": 0,
-                    "description": "The generation of the spec of which this is said."
+                    "description": "The generation of the spec that this condition describes."
                 },
                 "lastTransitionTime": {
                     "type": "string",
                     "format": "date-time",
-                    "description": "Since when the status has been what it is."
+                    "description": "When the status last changed."
                 },
                 "reason": {
                     "type": "string",
                     "minLength": 1,
                     "maxLength": 1024,
                     "pattern": "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-                    "description": "Why, in a word that programs may rely on."
+                    "description": "The reason for the status, in one word that programs may rely on."
                 },
                 "message": {
                     "type": "string",
                     "maxLength": 32768,
-                    "description": "Why, in words for people, with what to do about it."
+                    "description": "What happened, why, and what to do about it, for people."
                 }
             }
         }
     })
 }
 
-/// Sets one condition. The transition time is kept unless the status changed, so
-/// that setting the same thing twice changes nothing.
+/// Sets one condition. Keeps the transition time unless the status changed, so that
+/// setting the same condition twice changes nothing.
 pub fn set_condition(
     conditions: &mut Vec<Condition>,
     kind: ConditionType,

@@ -1,5 +1,5 @@
-//! A duration as people write it: `90s`, `1m30s`, `500ms`. A string, because CEL's
-//! `duration()` can compare strings of this form and floats are not allowed in a spec.
+//! A duration as people write it: `90s`, `1m30s`, `500ms`. It is a string, because CEL's
+//! `duration()` can compare such strings, and a spec must not contain floats.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +15,7 @@ pub struct Duration(String);
 
 /// What is wrong with a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a duration: write whole numbers with h, m, s or ms in this order, like 1m30s")]
+#[error("{0:?} is not a duration: use a duration such as 90s, 5m or 1h30m")]
 pub struct DurationError(String);
 
 /// Units in the order in which they may stand, with their length in milliseconds.

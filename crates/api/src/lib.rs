@@ -1,8 +1,8 @@
-//! The words: the types of `prunella.dev/v1alpha1`, their conditions and
-//! reasons. No client and no async runtime, so that tools can use them cheaply.
+//! The types of `prunella.dev/v1alpha1`, their conditions and reasons. This crate has no
+//! client and no async runtime, so that tools can use it cheaply.
 //!
-//! Doc comments on fields are what `kubectl explain` prints: full sentences with
-//! unit, default and bounds.
+//! `kubectl explain` prints the doc comments of fields: full sentences with unit, default
+//! and bounds.
 
 #![allow(unreachable_pub, unused_imports, reason = "KubeSchema derives private twins of the public types")]
 #![allow(clippy::duplicated_attributes, reason = "several validations are several attributes of one name")]
@@ -11,41 +11,46 @@
 mod action;
 mod condition;
 mod duration;
+mod healing_action;
 mod policy;
-mod remedy;
 mod source;
 
 pub use action::{
-    ActionEvidence, ActionTarget, HealingAction, HealingActionSpec, HealingActionStatus, PolicyReference,
-    RecordedAction, RecordedScale, SkippedStep, Write,
+    AutoscalerRule, DeletePod, Disruption, RecordedAction, RecordedScale, RolloutRestart, Scale, StepAction,
 };
 pub use condition::{ConditionType, set_condition};
 pub use duration::{Duration, DurationError};
+pub use healing_action::{
+    ActionEvidence, ActionTarget, HealingAction, HealingActionSpec, HealingActionStatus, PolicyKind, PolicyReference,
+    PromqlEvidence, SkippedStep, Write,
+};
 pub use policy::{
     ActionSummary, Condition, Global, HealingPolicy, HealingPolicySpec, HealingPolicyStatus, Limits, Match, MaxActions,
-    Mode, OnNoData, OnStorm, Promql, RefusalCount, SickTarget, SourceReference, Step, StormStatus, TargetCounts,
-    TargetKind, TargetSpec, Verify,
+    Mode, OnNoData, OnStorm, Promql, RefusalCount, SourceKind, SourceReference, Step, StormStatus, TargetCounts,
+    TargetKind, TargetSpec, UnhealthyTarget, Verify,
 };
-pub use remedy::{Action, AutoscalerRule, DeletePod, Disruption, RolloutRestart, Scale};
 pub use source::{ClusterPrometheusSource, ClusterPrometheusSourceSpec, ClusterPrometheusSourceStatus, SecretKey};
 
 use kube::CustomResourceExt;
 
 /// The API group.
 pub const GROUP: &str = "prunella.dev";
-/// The field manager of everything the controller writes. Never a name that
-/// begins with `kubectl`: GitOps tools take such managers' fields away.
+/// The field manager of everything the controller writes. It must not start with
+/// `kubectl`: GitOps tools remove the fields of such managers.
 pub const FIELD_MANAGER: &str = "prunella";
 /// The name under which the controller reports Events.
 pub const REPORTING_CONTROLLER: &str = "prunella.dev/controller";
-/// Holds a `HealingAction` from its reservation to its outcome: a deletion meanwhile
-/// takes effect when it is over.
+/// Protects a `HealingAction` from its reservation to its outcome: a deletion in between
+/// takes effect when the action has finished.
 pub const FINALIZER: &str = "prunella.dev/in-flight";
-/// On a `HealingPolicy`: an RFC 3339 time. What was done before it counts on no step of
-/// the ladder, so that what was exhausted is tried anew; cooldown and window stay.
+/// On a `HealingPolicy`: an RFC 3339 time. Actions before it no longer count on the
+/// ladder, so an exhausted target is tried again. Cooldown and window are kept.
 pub const RESET_ANNOTATION: &str = "prunella.dev/reset";
-/// On a `HealingAction`: the policy that reserved it.
+/// On a `HealingAction`: the name of the policy that reserved it.
 pub const POLICY_LABEL: &str = "prunella.dev/policy";
+/// On a `HealingAction`: the kind of that policy, because a policy and a cluster policy
+/// may have the same name.
+pub const POLICY_KIND_LABEL: &str = "prunella.dev/policy-kind";
 /// On a workload's pod template: the uid of the `HealingAction` that restarted it last.
 pub const RESTARTED_BY_ANNOTATION: &str = "prunella.dev/restarted-by";
 

@@ -1,4 +1,4 @@
-//! `ClusterPrometheusSource`: where queries are sent.
+//! `ClusterPrometheusSource`: the server that answers queries.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{ListMerge, Rule};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Duration;
 
-/// A Prometheus that every namespace's policies may ask.
+/// A Prometheus that policies of every namespace may query.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "prunella.dev",
@@ -19,7 +19,7 @@ use crate::Duration;
     category = "healing",
     status = "ClusterPrometheusSourceStatus",
     derive = "PartialEq",
-    doc = "A Prometheus server that the policies of every namespace may ask. Policies use the one named default unless they name another.",
+    doc = "A Prometheus server that policies of every namespace may query. A policy uses the source named default unless it names another.",
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
@@ -27,22 +27,22 @@ use crate::Duration;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.scrapeInterval) || (duration(self.scrapeInterval) >= duration('1s') && duration(self.scrapeInterval) <= duration('1h'))").message("scrapeInterval must lie between 1s and 1h: give the interval at which the server scrapes, or leave it out"),
-    validation = Rule::new("!self.url.startsWith('https://') || has(self.caBundle)").message("an https url needs caBundle: give the certificate authorities that the server is trusted by, as PEM"),
-    validation = Rule::new("!has(self.bearerTokenSecret) || self.url.startsWith('https://')").message("bearerTokenSecret needs an https url: a token that is sent over http can be read by anybody on the way")
+    validation = Rule::new("!has(self.scrapeInterval) || (duration(self.scrapeInterval) >= duration('1s') && duration(self.scrapeInterval) <= duration('1h'))").message("scrapeInterval must be between 1s and 1h: give the interval at which the server scrapes, or leave it out"),
+    validation = Rule::new("!self.url.startsWith('https://') || has(self.caBundle)").message("an https url needs caBundle: give the certificate authorities that signed the server's certificate, as PEM"),
+    validation = Rule::new("!has(self.bearerTokenSecret) || self.url.startsWith('https://')").message("bearerTokenSecret needs an https url: a token sent over http can be read on the network")
 )]
 pub struct ClusterPrometheusSourceSpec {
-    /// The base URL of the server's HTTP API, without `/api/v1`. Only http and https, no user information, at most 1024 characters.
+    /// The base URL of the server's HTTP API, without `/api/v1`. http or https, without user information, at most 1024 characters.
     #[schemars(regex(pattern = r"^https?://[^@\s]+$"), length(min = 8, max = 1024))]
     pub url: String,
-    /// The interval at which this server scrapes its targets, from 1s to 1h. It decides how old a sample may be to count as fresh. Read from the server's configuration when left out, or else taken for 1m.
+    /// The interval at which this server scrapes its targets, from 1s to 1h. It determines how old a sample may be to count as fresh. Default: read from the server's configuration, or 1m if the server does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape_interval: Option<Duration>,
-    /// The certificate authorities that an https url is trusted by, as PEM, at most 65536 characters. Needed with https; nobody is trusted when left out, for the controller's image holds no certificates.
+    /// The certificate authorities that are trusted for an https url, as PEM, at most 65536 characters. Required with https, because the controller's image contains no certificates.
     #[schemars(length(min = 1, max = 65536))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle: Option<String>,
-    /// A Secret in the controller's own namespace with the token that is sent as `Authorization: Bearer`, over https only. The controller may read the one named prunella-prometheus where `deploy/kustomize/prometheus-token` is applied, and no other.
+    /// A Secret in the controller's own namespace with the token to send as `Authorization: Bearer`, over https only. The controller may read only the Secret named prunella-prometheus, and only if `deploy/kustomize/prometheus-token` is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token_secret: Option<SecretKey>,
 }
@@ -51,10 +51,10 @@ pub struct ClusterPrometheusSourceSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretKey {
-    /// The Secret's name, at most 253 characters.
+    /// The name of the Secret, at most 253 characters.
     #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"), length(min = 1, max = 253))]
     pub name: String,
-    /// The key within it, at most 253 characters, token by default.
+    /// The key in the Secret, at most 253 characters. Default: token.
     #[serde(default = "default_key")]
     #[schemars(regex(pattern = r"^[-._a-zA-Z0-9]+$"), length(min = 1, max = 253))]
     pub key: String,
@@ -64,14 +64,14 @@ fn default_key() -> String {
     "token".to_owned()
 }
 
-/// What the controller found out about a source.
+/// What the controller knows about a source.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPrometheusSourceStatus {
-    /// The generation of the spec that this status was made from.
+    /// The generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The conditions of the source; Ready tells whether it answers.
+    /// The conditions of the source. Ready says whether it answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::condition::conditions_schema")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -1,62 +1,70 @@
-//! What can be typed.
+//! The command line.
 
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-/// Measures the controller on a testbed of its own, beside the classic path.
+/// Measures the controller on a testbed of its own, next to the classic path.
 ///
-/// Everything takes about half an hour on two cores. The exit code is 0 when the run is valid: a bound that is missed is
-/// told, not punished.
+/// A whole run takes about half an hour on two cores. The exit code is 0 if the run is valid. It is also 0 if a bound is
+/// missed.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version, max_term_width = 100)]
+#[allow(clippy::struct_excessive_bools, reason = "each flag on the command line is a bool")]
 pub(crate) struct Args {
-    /// The name of the testbed; it must not be up, and is taken down at the end
+    /// The name of the testbed. It must not be running, and it is removed at the end
     #[arg(long, value_name = "NAME", default_value = "bench")]
     pub(crate) testbed: String,
-    /// The controller to be measured [default: the one beside this program]
+    /// The controller to measure [default: the file prunella next to this program]
     #[arg(long, value_name = "FILE")]
     pub(crate) controller: Option<PathBuf>,
-    /// With which profile of cargo it was built, to be told
+    /// The cargo profile of the controller, for the report
     #[arg(long, value_name = "PROFILE", default_value = "dist")]
     pub(crate) profile: String,
-    /// Only these parts
+    /// Measure only these parts
     #[arg(long, value_enum, value_delimiter = ',', value_name = "PART")]
     only: Vec<Part>,
-    /// Fewer samples and policies: to try the program out, not to cite
+    /// Take fewer samples and policies: to try the program, not for publication
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Write all figures there
+    /// Print where the time goes with ten faults at the same time, stage by stage. This turns on the query log of
+    /// Prometheus, so the run is not kept
+    #[arg(long)]
+    pub(crate) timeline: bool,
+    /// Add the run to the list of runs in this file, if it is whole and valid. The newest 10 are kept
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
-    /// Write the page there
-    #[arg(long, value_name = "FILE")]
+    /// Write the page of the kept runs to this file
+    #[arg(long, value_name = "FILE", requires = "json")]
     pub(crate) markdown: Option<PathBuf>,
-    /// Leave the testbed up at the end
+    /// Measure nothing: only write the page of the kept runs
+    #[arg(long, requires = "markdown")]
+    pub(crate) page_only: bool,
+    /// Keep the testbed running at the end
     #[arg(long)]
     pub(crate) keep: bool,
 }
 
-/// What can be measured alone.
+/// A part that can be measured alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// Fault to write, both paths
+    /// The time from fault to write, on both paths
     Latency,
-    /// CPU seconds for 1 000 evaluations, each with a query of its own
+    /// CPU seconds per 1 000 evaluations, each with its own query
     Cpu,
-    /// Writes of quiet policies, and requests when several ask the same
+    /// The writes of quiet policies, and the requests of policies with the same query
     Quiet,
-    /// Resident memory by policies and by pods
+    /// Resident memory per policy and per pod
     Memory,
 }
 
 impl Args {
-    /// Whether a part is to be measured.
+    /// Whether a part is measured.
     pub(crate) fn measures(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
     }
 
-    /// How much of everything.
+    /// The size of the measurements.
     pub(crate) fn size(&self) -> Size {
         if self.quick {
             Size {
@@ -74,26 +82,27 @@ impl Args {
                 policies: 1_000,
                 window: 60,
                 memory: vec![100, 1_000, 10_000],
-                // Fewer would fit into what the start leaves free, and seem to take nothing.
+                // Fewer pods would fit into memory that the start left free, and would seem
+                // to cost nothing.
                 pods: 10_000,
             }
         }
     }
 }
 
-/// How much of everything.
+/// The size of the measurements.
 #[derive(Debug, Clone)]
 pub(crate) struct Size {
-    /// Faults a path, at each number of policies.
+    /// Faults on each path, at each number of policies.
     pub(crate) samples: usize,
-    /// Numbers of policies at which the time to the write is measured, ascending.
+    /// The numbers of policies at which the time to the write is measured, ascending.
     pub(crate) latency: Vec<usize>,
-    /// Policies whose evaluations are counted.
+    /// The number of policies whose evaluations are counted.
     pub(crate) policies: usize,
-    /// For how many seconds.
+    /// How long they are counted, in seconds.
     pub(crate) window: u64,
-    /// Numbers of policies at which memory is measured, ascending.
+    /// The numbers of policies at which memory is measured, ascending.
     pub(crate) memory: Vec<usize>,
-    /// Pods that are watched and nothing else.
+    /// The number of pods that are only watched.
     pub(crate) pods: usize,
 }

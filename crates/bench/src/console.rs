@@ -1,20 +1,20 @@
-//! What goes to standard output: lines, each with the time since the start.
+//! Progress lines on standard output. Each line has the time since the start.
 
 use std::time::Instant;
 
 /// Standard output.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Console {
-    begun: Instant,
+    started: Instant,
 }
 
 impl Console {
-    pub(crate) fn begin() -> Self {
-        Self { begun: Instant::now() }
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now() }
     }
 
-    /// One line.
-    pub(crate) fn say(&self, line: &str) {
-        println!("[{:>6.1} s] {line}", self.begun.elapsed().as_secs_f64());
+    /// Prints one line.
+    pub(crate) fn print(&self, line: &str) {
+        println!("[{:>6.1} s] {line}", self.started.elapsed().as_secs_f64());
     }
 }

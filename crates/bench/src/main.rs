@@ -1,28 +1,33 @@
-//! `make bench`: what healing costs, and how soon it comes, beside what people use today.
+//! `make bench`: the cost and the speed of healing, next to the path that most people use
+//! today.
 //!
-//! On a testbed of its own: the classic path (Prometheus' rule, Alertmanager, a webhook
-//! that makes the same patch) and the controller, by turns; then the controller's use of
-//! CPU, requests, writes and memory. The classic path is the yardstick too: when it is
-//! not what it is known to be at these settings, the run is invalid, and the exit code
-//! tells. Everything is removed at the end, also after a failure or an interruption.
+//! The bench starts its own testbed. It measures the classic path (a Prometheus rule,
+//! Alertmanager and a webhook that sends the same patch) and the controller in turns. Then
+//! it measures the controller's CPU, requests, writes and memory. The classic path is also
+//! the reference: if it is not as fast as expected at these settings, the run is invalid
+//! and the exit code is not 0. The testbed is removed at the end, even after a failure or
+//! an interruption.
+//!
+//! Modules only use modules of the lines above their own:
+//! ```text
+//! console  machine  path  wait      primitives
+//! environment                       testbed, controller, logs
+//! measure                           measurements
+//! report                            runs, figures, page
+//! args  main                        command line
+//! ```
 
 mod args;
 mod console;
-mod exporter;
-mod ground;
-mod journal;
-mod latency;
-mod memory;
-mod page;
-mod policies;
-mod proc;
-mod prometheus;
+mod environment;
+mod machine;
+mod measure;
+mod path;
 mod report;
 mod wait;
-mod webhook;
-mod window;
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -31,94 +36,122 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{Args, Part};
 use crate::console::Console;
-use crate::report::Report;
-use crate::window::Load;
+use crate::environment::Environment;
+use crate::measure::load::Load;
+use crate::measure::timeline::FaultTimeline;
+use crate::measure::{latency, load, memory};
+use crate::report::run::Run;
+use crate::report::{page, runs, timeline};
 
-/// What a shell expects of a program that ended by Ctrl-C.
+/// The exit code that shells expect after Ctrl-C.
 const INTERRUPTED: u8 = 130;
 /// The interval of the policies whose evaluations are counted, in seconds.
 const BUSY_INTERVAL: u64 = 5;
-/// The interval of the policies that share queries, in seconds, and how many share one.
+/// The interval of the policies that share queries, in seconds.
 const SHARED_INTERVAL: u64 = 10;
+/// How many policies share a query.
 const SHARED_BY: usize = 10;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let console = Console::begin();
-    // Whoever came first has installed the same one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let ended = tokio::runtime::Runtime::new().context("cannot start the async runtime").and_then(|runtime| {
-        let ended = runtime.block_on(run(&args, console));
-        // A thread may still wait for a lock.
-        runtime.shutdown_background();
-        ended
-    });
+    let ended = if args.page_only { write_page(&args).map(|()| ExitCode::SUCCESS) } else { measure_and_report(&args) };
     ended.unwrap_or_else(|error| {
         eprintln!("bench: {error:#}");
         ExitCode::FAILURE
     })
 }
 
+fn measure_and_report(args: &Args) -> Result<ExitCode> {
+    let console = Console::start();
+    // An error means that another part of the process has installed the same provider.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
+    let ended = runtime.block_on(run(args, console));
+    // Does not wait for threads that are blocked on a file lock.
+    runtime.shutdown_background();
+    ended
+}
+
 async fn run(args: &Args, console: Console) -> Result<ExitCode> {
-    ground::require_fresh(&args.testbed)?;
+    environment::require_unused(&args.testbed)?;
+    // Fails before the measurement if the file cannot be used.
+    args.json.as_deref().map(runs::read).transpose()?;
     let mut terminated = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut report = Report::begin(&args.profile, args.quick);
+    let mut run = Run::start(&args.profile, args.quick);
+    let mut timelines = Vec::new();
     let measured = tokio::select! {
-        measured = Box::pin(measure(args, console, &mut report)) => Some(measured),
+        measured = Box::pin(measure(args, console, &mut run, &mut timelines)) => Some(measured),
         _ = tokio::signal::ctrl_c() => None,
         _ = terminated.recv() => None,
     };
     if args.keep {
-        console.say(&format!("the testbed is left up: testbed down --name {}", args.testbed));
+        console.print(&format!("the testbed is still running; remove it with: testbed down --name {}", args.testbed));
     } else {
-        testbed::down(&args.testbed).await.context("the testbed could not be taken down")?;
+        testbed::down(&args.testbed).await.context("cannot remove the testbed")?;
     }
     let Some(measured) = measured else {
         eprintln!("bench: interrupted");
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    report.judge();
-    // What was measured before something failed is worth being told.
-    report.invalid.extend(measured.err().map(|error| format!("it ended early: {error:#}")));
-    tell(args, &report)
+    run.finish(measured.err().map(|error| format!("{error:#}")));
+    if !timelines.is_empty() {
+        println!("\n{}", timeline::timeline(&timelines));
+    }
+    report(args, run)
 }
 
-async fn measure(args: &Args, console: Console, report: &mut Report) -> Result<()> {
+async fn measure(args: &Args, console: Console, run: &mut Run, timelines: &mut Vec<FaultTimeline>) -> Result<()> {
     let size = args.size();
-    let ground = ground::prepare(args, &console).await?;
+    let environment = Environment::start(&args.testbed, args.controller.clone(), &console).await?;
     if args.measures(Part::Latency) {
-        report.latency = Some(latency::measure(&ground, &size.latency, size.samples, &console).await?);
+        let measured = latency::measure(&environment, &size.latency, size.samples, args.timeline, &console).await?;
+        run.latency = Some(measured.rounds);
+        *timelines = measured.timelines;
     }
     let policies = size.policies;
     if args.measures(Part::Cpu) {
         let load = Load { policies, queries: policies, interval_seconds: BUSY_INTERVAL };
-        report.cpu = Some(window::measure(&ground, load, size.window, &console).await?);
+        run.cpu = Some(load::measure(&environment, load, size.window, &console).await?);
     }
     if args.measures(Part::Quiet) {
         let load = Load { policies, queries: policies / SHARED_BY, interval_seconds: SHARED_INTERVAL };
-        report.quiet = Some(window::measure(&ground, load, size.window, &console).await?);
+        run.quiet = Some(load::measure(&environment, load, size.window, &console).await?);
     }
-    // Last, for it fills the cluster.
+    // The last part, because it fills the cluster.
     if args.measures(Part::Memory) {
-        report.memory = Some(memory::measure(&ground, &size.memory, size.pods, &console).await?);
+        run.memory = Some(memory::measure(&environment, &size.memory, size.pods, &console).await?);
     }
-    console.say("measured");
+    console.print("all parts are measured");
     Ok(())
 }
 
-/// Prints and writes the report; the exit code tells whether it is worth anything.
-fn tell(args: &Args, report: &Report) -> Result<ExitCode> {
-    println!("\n{}", page::page(report));
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(report).context("the report is no JSON")?;
-        fs::write(path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+/// Prints the run, and keeps it if it is whole and valid.
+fn report(args: &Args, run: Run) -> Result<ExitCode> {
+    println!("\n{}", page::page(std::slice::from_ref(&run)));
+    if !run.valid {
+        eprintln!("bench: the run is invalid: {}", run.invalid.join("; "));
+        return Ok(ExitCode::FAILURE);
     }
-    if let Some(path) = &args.markdown {
-        fs::write(path, page::page(report)).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    if report.invalid.is_empty() {
+    let Some(path) = &args.json else { return Ok(ExitCode::SUCCESS) };
+    if args.timeline || !run.is_whole() {
+        eprintln!("bench: the run is not kept: only whole runs without --quick, --only and --timeline are");
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("bench: the run is invalid: {}", report.invalid.join("; "));
-    Ok(ExitCode::FAILURE)
+    keep(path, run)?;
+    write_page(args)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn keep(path: &Path, run: Run) -> Result<()> {
+    let mut kept = runs::read(path)?;
+    runs::keep(&mut kept, run);
+    println!("{} runs are kept in {}:\n{}", kept.len(), path.display(), page::bounds(&kept));
+    runs::write(path, &kept)
+}
+
+/// Writes the page of the kept runs.
+fn write_page(args: &Args) -> Result<()> {
+    let (Some(json), Some(markdown)) = (&args.json, &args.markdown) else { return Ok(()) };
+    let page = page::page(&runs::read(json)?);
+    fs::write(markdown, page).with_context(|| format!("cannot write {}", markdown.display()))
 }

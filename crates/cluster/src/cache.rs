@@ -1,5 +1,5 @@
-//! A slim copy of what a watch shows. The watched object is reduced the moment it
-//! arrives, so that memory is paid for what decisions read and for nothing else.
+//! Reduced copies of watched objects. An object is reduced when it arrives, so memory holds
+//! only the fields that decisions read.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -14,21 +14,22 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::warn;
 
-/// How long a watch lasts before it is opened anew, in seconds: a server that
-/// went silent is noticed after this and five seconds more.
+/// How long a watch lasts before it is opened again, in seconds. A server that has stopped
+/// answering is noticed five seconds after that.
 const WATCH_SECONDS: u32 = 50;
 
 /// Namespace (empty for cluster-scoped objects) and name.
 pub type Key = (String, String);
 
-/// By namespace and name, so that neither is copied to look something up.
+/// By namespace and then by name, so that a read copies neither.
 type Slots<T> = BTreeMap<String, BTreeMap<String, T>>;
 
-/// A slim copy of the objects of one kind, kept up to date by [`Cache::follow`].
+/// Reduced copies of the objects of one kind. [`Cache::follow`] keeps them up to date.
 ///
 /// # Guarantees
-/// Nothing is visible before the first complete list; from then on every read
-/// shows the newest events that arrived. A new list replaces all at once.
+/// - No object is visible before the first complete list.
+/// - After that, every read includes all events that have arrived.
+/// - A new list replaces all objects at once.
 #[derive(Debug)]
 pub struct Cache<T> {
     kind: &'static str,
@@ -38,7 +39,7 @@ pub struct Cache<T> {
 }
 
 impl<T: Clone> Cache<T> {
-    /// An empty cache of objects called `kind` in log lines.
+    /// An empty cache. `kind` is the name of the objects in logs.
     #[must_use]
     pub fn new(kind: &'static str) -> Arc<Self> {
         Arc::new(Self {
@@ -57,36 +58,37 @@ impl<T: Clone> Cache<T> {
 
     /// Waits for the first complete list.
     pub async fn until_complete(&self) {
-        // The sender lives as long as `self`: the wait cannot fail.
+        // The sender lives as long as `self`, so the wait cannot fail.
         let _ = self.complete.subscribe().wait_for(|complete| *complete).await;
     }
 
-    /// Another number after each change. Whoever keeps what was read takes the number
-    /// *before* reading: a change in between is then seen the next time.
+    /// A number that changes with each change of the cache. To detect later changes, read the
+    /// number *before* the objects.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// One object.
+    /// The object of this name.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<T> {
         self.read().get(namespace)?.get(name).cloned()
     }
 
-    /// The objects of one namespace that `wanted` picks, in the order of their names.
+    /// The results of `wanted` for the objects of one namespace, without `None`, ordered by
+    /// name.
     pub fn select<U>(&self, namespace: &str, wanted: impl Fn(&T) -> Option<U>) -> Vec<U> {
         self.read().get(namespace).into_iter().flatten().filter_map(|(_, slim)| wanted(slim)).collect()
     }
 
-    /// Makes an own write visible before the watch shows it.
+    /// Makes an own write visible before the watch delivers it.
     pub fn put(&self, namespace: &str, name: &str, slim: T) {
         insert(&mut self.write(), (namespace.to_owned(), name.to_owned()), slim);
     }
 
-    /// Follows a watch for as long as it is polled. Each object is reduced by `slim`
-    /// (`None`: of no interest) and `changed` is told the key afterwards. Errors are
-    /// logged and the watch goes on with back-off.
+    /// Follows a watch for as long as it is polled. `slim` reduces each object; `None` means
+    /// that the object is not stored. After each change, `changed` gets the key. Errors are
+    /// logged, and the watch continues with back-off.
     pub async fn follow<K>(
         self: Arc<Self>,
         events: impl Stream<Item = Result<Event<K>, watcher::Error>>,
@@ -131,15 +133,15 @@ impl<T: Clone> Cache<T> {
         }
     }
 
-    // A panic while the lock was held leaves a map that is whole all the same: no
-    // operation under the lock can stop half-way.
+    // After a panic under the lock the map is still consistent, because no operation under the
+    // lock can stop half-way.
     fn read(&self) -> RwLockReadGuard<'_, Slots<T>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Slots<T>> {
         let slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock: nobody reads what is new before the number is.
+        // Under the lock, so that no read returns new objects with the old number.
         self.version.fetch_add(1, Ordering::Release);
         slots
     }
@@ -167,7 +169,7 @@ fn keys<T>(slots: &Slots<T>) -> Vec<Key> {
 
 const NOT_FOUND: u16 = 404;
 
-/// What is wrong when the API server does not know a kind, and how it is mended.
+/// The message for a kind that the API server does not know, with the fix.
 pub const UNKNOWN_KIND: &str = "the API server does not know this kind: apply the CustomResourceDefinitions (kubectl apply -k crds); it is looked for again until then";
 
 /// Whether a watch failed because the API server does not know the kind.
@@ -178,17 +180,17 @@ pub fn is_unknown_kind(error: &watcher::Error) -> bool {
         InitialListFailed(kube::Error::Api(status))
         | WatchStartFailed(kube::Error::Api(status))
         | WatchFailed(kube::Error::Api(status))
-        // By the code: to a path that it does not serve the server answers in plain text.
+        // By the code, because the server answers unknown paths in plain text.
         | WatchError(status) => status.code == NOT_FOUND,
         _ => false,
     }
 }
 
-/// How many objects a list gives at once: while a page is read, all that is dropped of its
-/// objects takes its place in memory between what is kept.
+/// How many objects one page of a list has. While a page is read, its whole objects are in
+/// memory between the reduced ones, and their space stays fragmented.
 const PAGE: u32 = 100;
 
-/// How everything is watched.
+/// The configuration of all watches.
 #[must_use]
 pub fn watch_config() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
@@ -220,14 +222,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_half_listed_world_is_not_shown() {
+    async fn an_incomplete_list_is_not_visible() {
         let (complete, names) = names_after(vec![Event::Init, Event::InitApply(object("a"))]).await;
         assert!(!complete);
         assert!(names.is_empty());
     }
 
     #[tokio::test]
-    async fn a_new_list_replaces_what_was_missed_while_away() {
+    async fn a_new_list_replaces_all_objects() {
         let (complete, names) = names_after(vec![
             Event::Init,
             Event::InitApply(object("a")),

@@ -1,14 +1,17 @@
-//! The hands: who may be healed, how things stand right now, and the writes to
-//! workloads. The only crate that changes other people's objects.
+//! Reads objects from the cluster and executes actions. The only crate that changes objects
+//! of other owners.
 //!
-//! - [`cache`]: slim copies of watched objects; a raw pod takes fifty times the memory.
-//! - `pod`: a pod as the judgement knows it; what pods have in common is kept once (`pool`).
-//! - [`workloads`]: what decisions read of workloads and their autoscalers.
+//! - [`action`]: the kinds of actions: record format and request.
+//! - [`cache`]: reduced copies of watched objects. A whole pod takes fifty times the memory.
+//! - `pod`: a reduced pod. Pods of a workload share equal values (`pool`).
+//! - `workloads`: reduced workloads and autoscalers.
+//! - [`rollout`]: whether a workload is in a rollout, and when that last made progress.
 //! - [`targets`]: selector → targets, from the caches.
-//! - [`marks`]: the annotations that hold healing back.
+//! - [`marks`]: the annotations that stop healing.
 //! - [`live`]: one target and its workload, read from the API server.
-//! - [`perform`]: one effect, one request, and what came of it.
+//! - [`perform`]: executes one effect with one request.
 
+pub mod action;
 pub mod cache;
 pub mod live;
 pub mod marks;
@@ -19,29 +22,29 @@ pub mod rollout;
 pub mod targets;
 mod workloads;
 
-/// Why nothing can be said of the cluster.
+/// Why a request to the API server gave no usable result.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
     /// No answer in time.
     #[error("the API server gave no answer within {0:?}")]
     Timeout(std::time::Duration),
-    /// The API server's refusal, or a broken connection.
+    /// The API server refused the request, or the connection broke.
     #[error(transparent)]
     Kube(#[from] kube::Error),
-    /// The API server lists what is in flight, and leaves this out, which was a moment ago: it
-    /// is over by now, or the list is not to be relied on.
+    /// The API server's list of the actions in flight lacks this action, which was in flight a
+    /// moment ago. Either the action has finished, or the list is not reliable.
     #[error("the list of the actions in flight lacks {0}")]
     NotListed(String),
-    /// The selector is not one.
+    /// The selector is invalid.
     #[error("cannot parse the selector: {0}")]
     Selector(#[from] kube::core::ParseExpressionError),
-    /// A record asks for what cannot be done to this kind of workload.
+    /// A record asks for an action that this kind of workload does not have.
     #[error("there is no such action on a {0}")]
     NoSuchAction(String),
 }
 
-/// Waits for one request to the API server, but not for ever: the client itself
-/// has no read timeout.
+/// Waits for one request to the API server, at most for `deadline`. The client itself has no
+/// read timeout.
 ///
 /// # Errors
 /// The request's own error, or [`ClusterError::Timeout`].

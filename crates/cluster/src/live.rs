@@ -1,5 +1,5 @@
-//! How a target and its workload stand right now, read from the API server: a
-//! cache may be a minute old, and the executor must not act on old news.
+//! The current state of a target and its workload, read from the API server. A cache may be a
+//! minute old, and the executor must not act on old data.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -7,7 +7,6 @@ use std::fmt::Debug;
 use futures::future::join;
 use jiff::SignedDuration;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::core::{NamespaceResourceScope, Selector, SelectorExt};
 use kube::{Api, Client, ResourceExt};
@@ -17,25 +16,27 @@ use prunella_core::execute::{LiveField, LiveSubject, LiveTarget};
 use prunella_core::target::{NotHealable, Object, Uid};
 use serde::de::DeserializeOwned;
 
+use crate::action::{ActionProgress, AutoscalerMinimum, in_cluster};
 use crate::pod::not_healable;
 use crate::{ClusterError, REQUEST_DEADLINE, within};
 
-/// An object that an action is for, at one instant.
+/// The target or workload of an action at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct LiveObject {
     labels: BTreeMap<String, String>,
     is_terminating: bool,
     not_healable: Option<NotHealable>,
 }
 
-impl Found {
-    /// What is said of an object of any kind.
+impl LiveObject {
+    /// The facts that every kind has.
     fn of(object: &impl ResourceExt) -> Self {
         let is_terminating = object.meta().deletion_timestamp.is_some();
         Self { labels: object.labels().clone(), is_terminating, not_healable: None }
     }
 
-    /// How it stands to what chooses it.
+    /// Its state as a target of a policy with the selector `chosen_by`. `None`: without a check
+    /// of the selector.
     #[must_use]
     pub fn standing(&self, chosen_by: Option<&Selector>) -> LiveTarget {
         if self.is_terminating {
@@ -48,142 +49,118 @@ impl Found {
     }
 }
 
-/// The target, by uid: a namesake is not the target.
+/// The target. `None`: no object of this name has its uid.
 ///
 /// # Errors
-/// When the API server does not say.
-pub async fn target(client: &Client, namespace: &str, target: &Object) -> Result<Option<Found>, ClusterError> {
+/// When the API server gives no answer.
+pub async fn target(client: &Client, namespace: &str, target: &Object) -> Result<Option<LiveObject>, ClusterError> {
     match target.kind.as_str() {
         "Deployment" => metadata::<Deployment>(client, namespace, target).await,
         "StatefulSet" => metadata::<StatefulSet>(client, namespace, target).await,
         "DaemonSet" => metadata::<DaemonSet>(client, namespace, target).await,
         _ => {
             let pod = get::<Pod>(client, namespace, target).await?;
-            Ok(pod.map(|pod| Found { not_healable: not_healable(&pod), ..Found::of(&pod) }))
+            Ok(pod.map(|pod| LiveObject { not_healable: not_healable(&pod), ..LiveObject::of(&pod) }))
         }
     }
 }
 
-async fn metadata<K>(client: &Client, namespace: &str, target: &Object) -> Result<Option<Found>, ClusterError>
+async fn metadata<K>(client: &Client, namespace: &str, target: &Object) -> Result<Option<LiveObject>, ClusterError>
 where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let found = within(REQUEST_DEADLINE, api.get_metadata_opt(&target.name)).await?;
-    Ok(found.filter(|found| found.uid().as_deref() == Some(target.uid.as_str())).map(|found| Found::of(&found)))
+    Ok(found.filter(|found| found.uid().as_deref() == Some(target.uid.as_str())).map(|found| LiveObject::of(&found)))
 }
 
-/// A workload at one instant.
+/// A workload at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Workload {
-    /// The object itself, which may be the target; `None` when it is gone, or of a kind
-    /// that is not read.
-    pub found: Option<Found>,
-    /// Whether it is whole, as the action asked for it.
+pub struct LiveWorkload {
+    /// The object, which may be the target. `None`: it is gone, or Prunella does not read its
+    /// kind.
+    pub found: Option<LiveObject>,
+    /// Whether it has the state that the action wants.
     pub subject: LiveSubject,
-    /// How many of the replicas that it asks for are not ready.
+    /// How many of the replicas in its spec are not ready.
     pub missing: usize,
-    /// What the action writes.
+    /// The value that the action changes.
     pub field: LiveField,
     /// The time without progress after which its own controller gives up.
     pub progress_deadline: Option<SignedDuration>,
-    /// The version that was read of the object that the action writes.
+    /// The resource version of the object that the action changes.
     pub version: Option<String>,
 }
 
-impl Workload {
-    /// What a workload is taken for that nothing is asked of.
+impl LiveWorkload {
+    /// A workload of which only the state is known.
     #[must_use]
     pub fn of_no_concern(subject: LiveSubject) -> Self {
         Self { found: None, subject, missing: 0, field: LiveField::None, progress_deadline: None, version: None }
     }
 }
 
-/// How the workload stands to `action`, whose own uid is `mark`.
+/// The state of the workload for `action`. `mark` is the uid of the action's record.
 ///
 /// # Errors
-/// When the API server does not say.
+/// When the API server gives no answer.
 pub async fn workload(
     client: &Client,
     namespace: &str,
     subject: &Object,
     action: &Action,
     mark: &Uid,
-) -> Result<Workload, ClusterError> {
+) -> Result<LiveWorkload, ClusterError> {
+    let action = in_cluster(action);
     let minimum = async {
-        match action {
-            Action::Scale { autoscaler: Some(autoscaler), .. } => {
-                minimum(client, namespace, autoscaler).await.map(Some)
-            }
-            _ => Ok(None),
+        match action.autoscaler() {
+            Some(autoscaler) => get(client, namespace, autoscaler).await.map(AutoscalerMinimum::of).map(Some),
+            None => Ok(None),
         }
     };
-    let (seen, minimum) = join(read(client, namespace, subject), minimum).await;
-    let Some(seen) = seen? else { return Ok(Workload::of_no_concern(LiveSubject::Gone)) };
-    let found = seen.found;
-    if seen.wanted < 1 {
-        return Ok(Workload { found, ..Workload::of_no_concern(LiveSubject::Gone) });
+    let (reading, minimum) = join(read(client, namespace, subject), minimum).await;
+    let Some(reading) = reading? else { return Ok(LiveWorkload::of_no_concern(LiveSubject::Gone)) };
+    if reading.wanted < 1 {
+        return Ok(LiveWorkload { found: reading.found, ..LiveWorkload::of_no_concern(LiveSubject::Gone) });
     }
-    // Only now: of a workload that is gone its autoscaler is no concern.
-    let minimum = minimum?;
-    let mut version = seen.version;
-    let (whole, field) = match action {
-        Action::DeletePod { .. } => (seen.ready >= seen.wanted, LiveField::None),
-        Action::RolloutRestart => {
-            (seen.is_rolled_out, LiveField::Restarted { by_this: seen.mark.as_deref() == Some(mark.as_str()) })
-        }
-        Action::Scale { to, .. } => match minimum {
-            None => (seen.is_observed && seen.ready == seen.wanted, LiveField::Count(seen.wanted)),
-            Some((field, read)) => {
-                version = read;
-                (seen.is_observed && seen.wanted >= *to && seen.ready >= seen.wanted, field)
-            }
-        },
-    };
-    let subject = if whole { LiveSubject::Restored } else { LiveSubject::NotRestored };
-    let missing = usize::try_from(seen.wanted.saturating_sub(seen.ready)).unwrap_or(0);
-    Ok(Workload { found, subject, missing, field, progress_deadline: seen.progress_deadline, version })
+    // After the check of the workload: if it is gone, an error about its autoscaler does not
+    // matter.
+    let ActionProgress { restored, field, version } = action.progress(&reading, minimum?, mark);
+    Ok(LiveWorkload {
+        subject: if restored { LiveSubject::Restored } else { LiveSubject::NotRestored },
+        missing: usize::try_from(reading.wanted.saturating_sub(reading.ready)).unwrap_or(0),
+        field,
+        progress_deadline: reading.progress_deadline,
+        version,
+        found: reading.found,
+    })
 }
 
-/// The autoscaler's minimum, and the version that says so.
-async fn minimum(
-    client: &Client,
-    namespace: &str,
-    autoscaler: &Object,
-) -> Result<(LiveField, Option<String>), ClusterError> {
-    let object = get::<HorizontalPodAutoscaler>(client, namespace, autoscaler).await?;
-    // An absent minimum is one.
-    let count = |object: HorizontalPodAutoscaler| {
-        (LiveField::Count(object.spec.min_replicas.unwrap_or(1)), object.metadata.resource_version)
-    };
-    Ok(object.map_or((LiveField::Disowned, None), count))
-}
-
-/// What is read of a workload of any kind.
+/// The facts that Prunella reads from a workload of any kind.
 #[derive(Debug)]
-struct Seen {
-    found: Option<Found>,
-    wanted: i32,
-    ready: i32,
-    /// Whether its controller has seen the newest spec.
-    is_observed: bool,
-    /// Whether all its pods are of the newest template, and available.
-    is_rolled_out: bool,
-    /// Who restarted it last.
-    mark: Option<String>,
-    progress_deadline: Option<SignedDuration>,
-    version: Option<String>,
+pub(crate) struct WorkloadReading {
+    pub(crate) found: Option<LiveObject>,
+    pub(crate) wanted: i32,
+    pub(crate) ready: i32,
+    /// Whether its controller has observed the newest spec.
+    pub(crate) is_observed: bool,
+    /// Whether all its pods have the newest template and are available.
+    pub(crate) is_rolled_out: bool,
+    /// The uid of the action that restarted it last.
+    pub(crate) mark: Option<String>,
+    pub(crate) progress_deadline: Option<SignedDuration>,
+    pub(crate) version: Option<String>,
 }
 
-async fn read(client: &Client, namespace: &str, subject: &Object) -> Result<Option<Seen>, ClusterError> {
+async fn read(client: &Client, namespace: &str, subject: &Object) -> Result<Option<WorkloadReading>, ClusterError> {
     Ok(match subject.kind.as_str() {
         "Deployment" => get(client, namespace, subject).await?.as_ref().map(deployment),
         "StatefulSet" => get(client, namespace, subject).await?.as_ref().map(stateful_set),
         "DaemonSet" => get(client, namespace, subject).await?.as_ref().map(daemon_set),
         "ReplicaSet" => get(client, namespace, subject).await?.as_ref().map(replica_set),
-        // Somebody else's kind: whether it is whole is seen in its pods alone, and
-        // verification looks at those.
-        _ => Some(Seen {
+        // An unknown kind counts as complete. Only its pods show whether it is, and the
+        // verification checks those.
+        _ => Some(WorkloadReading {
             found: None,
             wanted: 1,
             ready: 1,
@@ -196,7 +173,7 @@ async fn read(client: &Client, namespace: &str, subject: &Object) -> Result<Opti
     })
 }
 
-/// The object by uid: a namesake is another one.
+/// The object. `None`: no object of this name has its uid.
 async fn get<K>(client: &Client, namespace: &str, object: &Object) -> Result<Option<K>, ClusterError>
 where
     K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
@@ -206,9 +183,9 @@ where
     Ok(found.filter(|found| found.uid().as_deref() == Some(object.uid.as_str())))
 }
 
-// An absent spec.replicas means 1, an absent count means none.
+// An absent `spec.replicas` means 1, an absent count means 0.
 
-fn deployment(object: &Deployment) -> Seen {
+fn deployment(object: &Deployment) -> WorkloadReading {
     let (spec, status) = (object.spec.clone().unwrap_or_default(), object.status.clone().unwrap_or_default());
     let wanted = spec.replicas.unwrap_or(1);
     let is_observed = status.observed_generation >= object.metadata.generation;
@@ -217,8 +194,8 @@ fn deployment(object: &Deployment) -> Seen {
         && updated == wanted
         && status.replicas.unwrap_or(0) == updated
         && status.available_replicas.unwrap_or(0) == updated;
-    Seen {
-        found: Some(Found::of(object)),
+    WorkloadReading {
+        found: Some(LiveObject::of(object)),
         wanted,
         ready: status.ready_replicas.unwrap_or(0),
         is_observed,
@@ -229,7 +206,7 @@ fn deployment(object: &Deployment) -> Seen {
     }
 }
 
-fn stateful_set(object: &StatefulSet) -> Seen {
+fn stateful_set(object: &StatefulSet) -> WorkloadReading {
     let (spec, status) = (object.spec.clone().unwrap_or_default(), object.status.clone().unwrap_or_default());
     let wanted = spec.replicas.unwrap_or(1);
     let is_observed = status.observed_generation >= object.metadata.generation;
@@ -238,8 +215,8 @@ fn stateful_set(object: &StatefulSet) -> Seen {
         && status.updated_replicas.unwrap_or(0) == wanted
         && status.available_replicas.unwrap_or(0) == wanted;
     let ready = status.ready_replicas.unwrap_or(0);
-    Seen {
-        found: Some(Found::of(object)),
+    WorkloadReading {
+        found: Some(LiveObject::of(object)),
         wanted,
         ready,
         is_observed,
@@ -250,7 +227,7 @@ fn stateful_set(object: &StatefulSet) -> Seen {
     }
 }
 
-fn daemon_set(object: &DaemonSet) -> Seen {
+fn daemon_set(object: &DaemonSet) -> WorkloadReading {
     let template = object.spec.as_ref().map(|spec| &spec.template);
     let status = object.status.clone().unwrap_or_default();
     let wanted = status.desired_number_scheduled;
@@ -258,8 +235,8 @@ fn daemon_set(object: &DaemonSet) -> Seen {
     let is_rolled_out = is_observed
         && status.updated_number_scheduled.unwrap_or(0) == wanted
         && status.number_available.unwrap_or(0) == wanted;
-    Seen {
-        found: Some(Found::of(object)),
+    WorkloadReading {
+        found: Some(LiveObject::of(object)),
         wanted,
         ready: status.number_ready,
         is_observed,
@@ -270,15 +247,15 @@ fn daemon_set(object: &DaemonSet) -> Seen {
     }
 }
 
-fn replica_set(object: &ReplicaSet) -> Seen {
+fn replica_set(object: &ReplicaSet) -> WorkloadReading {
     let wanted = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let status = object.status.clone().unwrap_or_default();
-    Seen {
-        found: Some(Found::of(object)),
+    WorkloadReading {
+        found: Some(LiveObject::of(object)),
         wanted,
         ready: status.ready_replicas.unwrap_or(0),
         is_observed: status.observed_generation >= object.metadata.generation,
-        // It never replaces its pods, whatever becomes of its template.
+        // It never replaces its pods when its template changes.
         is_rolled_out: false,
         mark: None,
         progress_deadline: None,
@@ -296,8 +273,8 @@ mod tests {
     use k8s_openapi::DeepMerge;
     use serde_json::{Value, json};
 
-    /// A rollout that is complete, with `change` merged into it.
-    fn seen<K>(complete: Value, change: Value, read: fn(&K) -> Seen) -> Seen
+    /// A complete rollout with `change` merged into it.
+    fn seen<K>(complete: Value, change: Value, read: fn(&K) -> WorkloadReading) -> WorkloadReading
     where
         K: DeserializeOwned + DeepMerge,
     {
@@ -307,14 +284,14 @@ mod tests {
     }
 
     #[track_caller]
-    fn check<K>(complete: &Value, read: fn(&K) -> Seen, pending: &[Value])
+    fn check<K>(complete: &Value, read: fn(&K) -> WorkloadReading, pending: &[Value])
     where
         K: DeserializeOwned + DeepMerge,
     {
         assert!(seen(complete.clone(), complete.clone(), read).is_rolled_out);
         for change in pending {
             let mut change = change.clone();
-            // What the types ask for.
+            // Required fields of the types.
             change["spec"]["selector"] = complete["spec"]["selector"].clone();
             change["spec"]["template"] = complete["spec"]["template"].clone();
             assert!(!seen(complete.clone(), change.clone(), read).is_rolled_out, "{change}");

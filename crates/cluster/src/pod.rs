@@ -1,4 +1,4 @@
-//! A pod as the judgement knows it, and whether it may be healed at all.
+//! A reduced pod, and whether Prunella may act on it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid};
 use crate::marks::opt_out;
 use crate::pool::Pool;
 
-/// On the mirror of a static pod, put there by the kubelet.
+/// The kubelet writes this annotation on the mirror of a static pod.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
-/// What is kept of a watched pod. What a workload's pods have in common is kept once.
+/// The stored part of a watched pod. Pods of a workload share equal values.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SlimPod {
     name: Box<str>,
     uid: Uid,
     labels: Arc<BTreeMap<String, String>>,
     created: Timestamp,
-    /// `None` while it is ready.
+    /// `None`: it is ready.
     unready_since: Option<Timestamp>,
     terminating: bool,
     controller: Option<Arc<Object>>,
@@ -33,18 +33,18 @@ pub(crate) struct SlimPod {
     grace: Option<SignedDuration>,
 }
 
-/// What a pod is to its workload after another was removed from it.
+/// The role of a pod in its workload after an action has removed another pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// It was made since, and is ready.
+pub(crate) enum RemovalRole {
+    /// It was created after the removal, and is ready.
     Replacement,
-    /// It was there before, and was not ready even then.
+    /// It was created before the removal, and has not been ready since before the removal.
     UnreadyBefore,
     /// Anything else.
-    None,
+    Other,
 }
 
-/// The priority classes of what a cluster cannot do without.
+/// The priority classes of pods that the cluster depends on.
 const SYSTEM_CRITICAL: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 
 /// Reduces pods.
@@ -56,8 +56,8 @@ pub(crate) struct Slimmer {
 }
 
 impl Slimmer {
-    /// Reduces a pod; `None` for one without name, uid or creation time, which the
-    /// API server never sends.
+    /// Reduces a pod. `None`: it has no name, uid or creation time. The API server never sends
+    /// such a pod.
     pub(crate) fn slim(&self, pod: &Pod) -> Option<Arc<SlimPod>> {
         let meta = &pod.metadata;
         let status = pod.status.as_ref();
@@ -92,14 +92,14 @@ impl Slimmer {
 }
 
 impl SlimPod {
-    /// Whether the cluster cannot do without it.
+    /// Whether it has a system-critical priority class.
     pub(crate) fn is_system_critical(&self) -> bool {
         self.system_critical
     }
 
     /// The pod itself.
     pub(crate) fn object(&self) -> Object {
-        Object { kind: "Pod".into(), name: self.name.to_string(), uid: self.uid.clone() }
+        Object::known("Pod", self.name.to_string(), self.uid.clone())
     }
 
     /// The pod's labels.
@@ -107,20 +107,30 @@ impl SlimPod {
         &self.labels
     }
 
-    /// What it is to a workload from which the pod `target` was removed: both times are the
-    /// API server's, `removed` is that of the record of it.
-    pub(crate) fn part(&self, target: &Uid, removed: Timestamp) -> Part {
+    /// The role of this pod after the pod `target` was removed. `removed` is the creation time
+    /// of the action, by the API server's clock.
+    pub(crate) fn role_after_removal(&self, target: &Uid, removed: Timestamp) -> RemovalRole {
         let counts = !self.terminating && self.not_healable != Some(NotHealable::Completed);
         let ready = self.unready_since.is_none();
         if !counts || self.uid == *target {
-            Part::None
+            RemovalRole::Other
         } else if self.created >= removed {
-            if ready { Part::Replacement } else { Part::None }
+            if ready { RemovalRole::Replacement } else { RemovalRole::Other }
         } else if self.unready_since.is_some_and(|since| since < removed) {
-            Part::UnreadyBefore
+            RemovalRole::UnreadyBefore
         } else {
-            Part::None
+            RemovalRole::Other
         }
+    }
+
+    /// The pod's uid.
+    pub(crate) fn uid(&self) -> &Uid {
+        &self.uid
+    }
+
+    /// Whether the pod is Ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.unready_since.is_none()
     }
 
     /// Whether the pod is being deleted.
@@ -128,17 +138,17 @@ impl SlimPod {
         self.terminating
     }
 
-    /// The pod's own controller, like a `ReplicaSet`.
+    /// The pod's direct controller, for example a `ReplicaSet`.
     pub(crate) fn controller(&self) -> Option<&Object> {
         self.controller.as_deref()
     }
 
-    /// The node it runs on, once it was scheduled.
+    /// The node it runs on. `None`: it is not scheduled.
     pub(crate) fn node(&self) -> Option<&str> {
         self.node.as_deref()
     }
 
-    /// The pod as a target. `top` is the controller at the top of its owners.
+    /// The pod as a target. `top` is its top controller.
     pub(crate) fn target(&self, top: Option<Object>) -> Target {
         let stable_name = matches!(&self.controller, Some(controller) if controller.kind == "StatefulSet");
         Target {
@@ -157,7 +167,7 @@ impl SlimPod {
     }
 }
 
-/// What speaks against healing a pod at all.
+/// Why Prunella must not act on a pod.
 pub(crate) fn not_healable(pod: &Pod) -> Option<NotHealable> {
     let annotations = pod.metadata.annotations.as_ref();
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
@@ -177,15 +187,16 @@ pub(crate) fn not_healable(pod: &Pod) -> Option<NotHealable> {
     }
 }
 
-/// Whether pods of this kind are what the cluster cannot do without.
+/// Whether pods with this spec have a system-critical priority class.
 pub(crate) fn is_system_critical(spec: Option<&PodSpec>) -> bool {
     let class = spec.and_then(|spec| spec.priority_class_name.as_deref());
     class.is_some_and(|class| SYSTEM_CRITICAL.contains(&class))
 }
 
-/// The owner that controls the object.
+/// The owner that is the controller of the object.
 pub(crate) fn controller_of(owners: Option<&[OwnerReference]>) -> Option<Object> {
     owners.unwrap_or_default().iter().find(|owner| owner.controller == Some(true)).map(|owner| Object {
+        api_version: owner.api_version.clone(),
         kind: owner.kind.clone(),
         name: owner.name.clone(),
         uid: owner.uid.clone().into(),
@@ -198,7 +209,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_pod_counts_as_replacement_or_as_unready_before_or_not_at_all() {
+    fn a_pod_is_a_replacement_or_unready_before_the_removal_or_neither() {
         let pod = |uid: &str, created: &str, ready: &str, since: &str, phase: &str, going: Option<&str>| {
             let pod: Pod = serde_json::from_value(json!({
                 "metadata": {"name": "web", "uid": uid, "creationTimestamp": created, "deletionTimestamp": going},
@@ -208,21 +219,24 @@ mod tests {
                 },
             }))
             .unwrap();
-            Slimmer::default().slim(&pod).unwrap().part(&"target".into(), "2026-01-01T12:00:00Z".parse().unwrap())
+            Slimmer::default()
+                .slim(&pod)
+                .unwrap()
+                .role_after_removal(&"target".into(), "2026-01-01T12:00:00Z".parse().unwrap())
         };
         let (before, then, after) = ("2026-01-01T11:00:00Z", "2026-01-01T12:00:00Z", "2026-01-01T12:00:09Z");
         for (expected, got) in [
-            (Part::Replacement, pod("a", then, "True", after, "Running", None)),
-            (Part::None, pod("a", then, "False", then, "Pending", None)),
-            (Part::None, pod("a", after, "True", after, "Running", Some(after))),
-            (Part::None, pod("a", before, "True", before, "Running", None)),
-            (Part::UnreadyBefore, pod("a", before, "False", before, "Running", None)),
-            // What the removal itself has overloaded is not what was sick before.
-            (Part::None, pod("a", before, "False", then, "Running", None)),
-            (Part::None, pod("a", before, "False", before, "Running", Some(after))),
-            // The corpse of a pod that its node has evicted stays until somebody clears it.
-            (Part::None, pod("a", before, "False", before, "Failed", None)),
-            (Part::None, pod("target", before, "False", before, "Running", None)),
+            (RemovalRole::Replacement, pod("a", then, "True", after, "Running", None)),
+            (RemovalRole::Other, pod("a", then, "False", then, "Pending", None)),
+            (RemovalRole::Other, pod("a", after, "True", after, "Running", Some(after))),
+            (RemovalRole::Other, pod("a", before, "True", before, "Running", None)),
+            (RemovalRole::UnreadyBefore, pod("a", before, "False", before, "Running", None)),
+            // Not ready since the removal: the removal may have overloaded it.
+            (RemovalRole::Other, pod("a", before, "False", then, "Running", None)),
+            (RemovalRole::Other, pod("a", before, "False", before, "Running", Some(after))),
+            // A pod that its node has evicted stays in phase `Failed` until somebody deletes it.
+            (RemovalRole::Other, pod("a", before, "False", before, "Failed", None)),
+            (RemovalRole::Other, pod("target", before, "False", before, "Running", None)),
         ] {
             assert_eq!(got, expected);
         }

@@ -1,29 +1,28 @@
-//! Equal values kept once.
+//! Stores equal values once.
 
 use std::borrow::{Borrow, ToOwned};
 use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Values that many objects have in common, like the labels of a workload's pods: each is
-/// kept once. Of those that nobody has any more there are never more than of the others,
-/// and [`SPARE`].
+/// Stores values that many objects share, for example the labels of a workload's pods, once
+/// each. It has at most as many unused values as used ones, plus [`SPARE`].
 #[derive(Debug)]
-pub(crate) struct Pool<T: ?Sized>(Mutex<Kept<T>>);
+pub(crate) struct Pool<T: ?Sized>(Mutex<Values<T>>);
 
 #[derive(Debug)]
-struct Kept<T: ?Sized> {
+struct Values<T: ?Sized> {
     values: HashSet<Arc<T>>,
-    /// At how many those that nobody has are dropped.
+    /// At this number of values, unused ones are dropped.
     swept_at: usize,
 }
 
-/// So few are not worth a sweep.
+/// Fewer unused values than this are not worth a sweep.
 const SPARE: usize = 64;
 
 impl<T: ?Sized> Default for Pool<T> {
     fn default() -> Self {
-        Self(Mutex::new(Kept { values: HashSet::new(), swept_at: SPARE }))
+        Self(Mutex::new(Values { values: HashSet::new(), swept_at: SPARE }))
     }
 }
 
@@ -31,10 +30,10 @@ impl<T: ?Sized + Eq + Hash + ToOwned> Pool<T>
 where
     Arc<T>: From<T::Owned> + Borrow<T>,
 {
-    /// The one that equals `value`.
+    /// The stored value that equals `value`.
     pub(crate) fn of(&self, value: &T) -> Arc<T> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Kept { values, swept_at } = &mut *kept;
+        let mut stored = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Values { values, swept_at } = &mut *stored;
         if let Some(one) = values.get(value) {
             return Arc::clone(one);
         }
@@ -54,18 +53,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_values_are_one_and_what_nobody_has_goes() {
+    fn equal_values_are_stored_once_and_unused_ones_are_dropped() {
         let pool = Pool::<str>::default();
         let (first, second) = (pool.of("web"), pool.of("web"));
         assert!(Arc::ptr_eq(&first, &second));
-        let had: Vec<_> = (0..1000).map(|number| pool.of(&format!("had-{number}"))).collect();
+        let used: Vec<_> = (0..1000).map(|number| pool.of(&format!("used-{number}"))).collect();
         for number in 0..10_000 {
             drop(pool.of(&number.to_string()));
         }
-        let kept = pool.0.lock().unwrap();
-        assert!(["web", "had-0", "had-999"].iter().all(|one| kept.values.contains(*one)));
-        let most = 2 * had.len() + 2 * SPARE;
-        assert!(kept.values.len() <= most, "{} are kept, of which {} are had", kept.values.len(), had.len());
-        assert!(kept.values.capacity() < 2 * most, "{}", kept.values.capacity());
+        let stored = pool.0.lock().unwrap();
+        assert!(["web", "used-0", "used-999"].iter().all(|one| stored.values.contains(*one)));
+        let most = 2 * used.len() + 2 * SPARE;
+        assert!(stored.values.len() <= most, "{} values, {} of them used", stored.values.len(), used.len());
+        assert!(stored.values.capacity() < 2 * most, "{}", stored.values.capacity());
     }
 }

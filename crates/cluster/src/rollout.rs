@@ -1,8 +1,8 @@
-//! Whether a workload is in the middle of a rollout, and when that last made progress.
+//! Whether a workload is in a rollout, and when that last made progress.
 //!
-//! Progress is a number of updated or available replicas that was not reached before in
-//! this rollout: a crash loop makes pods available again and again and gets nowhere. It
-//! is told by the monotonic clock, for no stamp in the API tells it for every kind.
+//! Progress is a number of updated or available replicas that this rollout has not reached
+//! before. A crash loop makes pods available again and again, and that is not progress. The
+//! monotonic clock measures it, because no field in the API has this time for every kind.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,75 +13,75 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use prunella_core::target::Uid;
 use prunella_core::time::{before, whole_seconds};
 
-/// The reason by which a Deployment says that its newest rollout is complete.
+/// The reason of the condition `Progressing` when the rollout of a Deployment is complete.
 const COMPLETE: &str = "NewReplicaSetAvailable";
 
 /// How far the rollout of a workload has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rollout {
-    /// Tells one rollout from the next.
+    /// Distinguishes one rollout from the next.
     generation: i64,
-    /// Replicas of the new kind.
+    /// Replicas of the new pod template.
     updated: i32,
-    /// Replicas that serve.
+    /// Replicas that are available.
     available: i32,
 }
 
-/// The rollouts under way.
+/// The current rollouts.
 #[derive(Debug, Default)]
 pub(crate) struct Rollouts {
-    under_way: Mutex<HashMap<Uid, Progress>>,
+    current: Mutex<HashMap<Uid, Progress>>,
 }
 
-/// How far a rollout ever came.
+/// The furthest point that a rollout has reached.
 #[derive(Debug)]
 struct Progress {
     furthest: Rollout,
-    /// When it came there.
+    /// When it reached that point.
     at: Instant,
-    /// The same by the API server's clock, once somebody asked: told anew from the
-    /// monotonic clock it would differ by a hair each time, and with it every status.
-    told: Option<Timestamp>,
+    /// The same time by the API server's clock, fixed at the first read. Computed again, it
+    /// would differ by a few milliseconds each time and change every status.
+    reported_at: Option<Timestamp>,
 }
 
-/// A rollout that has stood still for so long is forgotten: it is stuck, or its workload
-/// is gone.
-const FORGOTTEN_AFTER: Duration = Duration::from_hours(25);
+/// A rollout without progress is dropped after this time: it is stuck, or its workload is
+/// gone.
+const DROPPED_AFTER: Duration = Duration::from_hours(25);
 
 impl Rollouts {
-    /// Takes note of how a workload stands; `None`: it is in no rollout.
+    /// Stores the rollout of a workload. `None`: it is in no rollout.
     pub(crate) fn note(&self, workload: &Uid, rollout: Option<Rollout>, now: Instant) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(rollout) = rollout else {
-            under_way.remove(workload);
+            current.remove(workload);
             return;
         };
-        under_way.retain(|_, progress| now.saturating_duration_since(progress.at) < FORGOTTEN_AFTER);
-        let Some(known) = under_way.get_mut(workload) else {
-            // What was found half-way may just have moved: the first sight counts as progress.
-            under_way.insert(workload.clone(), Progress { furthest: rollout, at: now, told: None });
+        current.retain(|_, progress| now.saturating_duration_since(progress.at) < DROPPED_AFTER);
+        let Some(known) = current.get_mut(workload) else {
+            // The first observation counts as progress: the rollout may just have moved.
+            current.insert(workload.clone(), Progress { furthest: rollout, at: now, reported_at: None });
             return;
         };
         let furthest = known.furthest;
         if furthest.generation != rollout.generation {
-            *known = Progress { furthest: rollout, at: now, told: None };
+            *known = Progress { furthest: rollout, at: now, reported_at: None };
         } else if rollout.updated > furthest.updated || rollout.available > furthest.available {
             let furthest = Rollout {
                 updated: furthest.updated.max(rollout.updated),
                 available: furthest.available.max(rollout.available),
                 ..furthest
             };
-            *known = Progress { furthest, at: now, told: None };
+            *known = Progress { furthest, at: now, reported_at: None };
         }
     }
 
-    /// When the rollout of a workload last made progress; `None` when none is under way.
-    /// In whole seconds, by the clock that says `now`.
+    /// When the rollout of a workload last made progress, in whole seconds by the clock of
+    /// `now`. `None`: no rollout.
     pub(crate) fn progress(&self, workload: &Uid, now: Timestamp) -> Option<Timestamp> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let progress = under_way.get_mut(workload)?;
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let progress = current.get_mut(workload)?;
         let ago = SignedDuration::try_from(progress.at.elapsed()).unwrap_or_default();
-        Some(*progress.told.get_or_insert_with(|| whole_seconds(before(now, ago))))
+        Some(*progress.reported_at.get_or_insert_with(|| whole_seconds(before(now, ago))))
     }
 }
 
@@ -128,9 +128,9 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn only_what_was_never_reached_before_is_progress() {
-        let (rollouts, uid, begun) = (Rollouts::default(), Uid::from("web"), Instant::now());
-        let at = |second| begun + Duration::from_secs(second);
+    fn only_a_number_that_was_not_reached_before_is_progress() {
+        let (rollouts, uid, start) = (Rollouts::default(), Uid::from("web"), Instant::now());
+        let at = |second| start + Duration::from_secs(second);
         // (second, generation, updated, available, when progress was last made)
         for (second, generation, updated, available, progress) in [
             (0, 2, 0, 3, 0),
@@ -140,21 +140,21 @@ mod tests {
             (30, 2, 1, 3, 10),
             (40, 2, 1, 2, 10),
             (50, 2, 2, 2, 50),
-            // Somebody rolls out anew.
+            // A new rollout starts.
             (60, 3, 0, 2, 60),
         ] {
             rollouts.note(&uid, Some(Rollout { generation, updated, available }), at(second));
-            let known = |rollouts: &Rollouts| rollouts.under_way.lock().unwrap().get(&uid).map(|known| known.at);
+            let known = |rollouts: &Rollouts| rollouts.current.lock().unwrap().get(&uid).map(|known| known.at);
             assert_eq!(known(&rollouts), Some(at(progress)), "at second {second}");
         }
-        let told = rollouts.progress(&uid, Timestamp::UNIX_EPOCH);
-        assert_eq!(rollouts.progress(&uid, Timestamp::MAX), told, "once told, it stays");
+        let first = rollouts.progress(&uid, Timestamp::UNIX_EPOCH);
+        assert_eq!(rollouts.progress(&uid, Timestamp::MAX), first, "it is fixed at the first read");
         rollouts.note(&uid, None, at(70));
         assert_eq!(rollouts.progress(&uid, Timestamp::UNIX_EPOCH), None);
     }
 
     #[test]
-    fn a_deployment_rolls_out_until_it_says_that_it_is_complete() {
+    fn a_deployment_is_in_a_rollout_until_it_reports_completion() {
         let deployment = |generation: i64, observed: i64, reason: &str| {
             let object = json!({
                 "metadata": {"generation": generation},
@@ -163,14 +163,14 @@ mod tests {
             });
             of_deployment(&serde_json::from_value(object).unwrap()).is_some()
         };
-        assert!(!deployment(3, 3, "NewReplicaSetAvailable"), "a pod that was evicted since is no rollout");
-        assert!(deployment(4, 3, "NewReplicaSetAvailable"), "nobody has seen the change yet");
+        assert!(!deployment(3, 3, "NewReplicaSetAvailable"), "an eviction after the rollout is not a rollout");
+        assert!(deployment(4, 3, "NewReplicaSetAvailable"), "its controller has not seen the change yet");
         assert!(deployment(3, 3, "ReplicaSetUpdated"));
-        assert!(deployment(3, 3, "ProgressDeadlineExceeded"), "stuck: it makes no progress any more");
+        assert!(deployment(3, 3, "ProgressDeadlineExceeded"), "a stuck rollout is still a rollout");
     }
 
     #[test]
-    fn a_stateful_set_and_a_daemon_set_roll_out_until_all_is_new() {
+    fn a_stateful_set_and_a_daemon_set_are_in_a_rollout_until_all_pods_are_new() {
         let set = |update: &str| {
             let status =
                 json!({"replicas": 3, "observedGeneration": 1, "currentRevision": "a", "updateRevision": update});

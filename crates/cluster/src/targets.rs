@@ -1,4 +1,4 @@
-//! Selector → targets, from the caches. Nothing here asks the API server.
+//! Selector → targets, from the caches. Nothing here sends a request.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,21 +9,22 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::core::{PartialObjectMeta, Selector, SelectorExt};
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid, Workload};
+use prunella_core::target::{NotHealable, Object, OptOut, Target, TargetWorkload, Uid};
 
 use crate::cache::{Cache, watch_config};
 use crate::marks::{NamespaceMarks, longer, opt_out};
-use crate::pod::{Part, SlimPod, Slimmer, controller_of};
+use crate::pod::{RemovalRole, SlimPod, Slimmer, controller_of};
 use crate::workloads::Workloads;
 
-/// The selectable world. Of most objects next to nothing is kept: pods, workloads, and
-/// of the rest what is out of the ordinary.
+/// The caches of all objects that decisions read: every pod and workload, but only the
+/// namespaces with marks and the nodes that are not ready.
 #[derive(Debug)]
 pub struct Targets {
     pods: Arc<Cache<Arc<SlimPod>>>,
-    /// A replica set's own controller (the `Deployment` behind a pod), and its opt-out.
+    /// The controller of a `ReplicaSet`, for example a `Deployment`, and the opt-out on the
+    /// `ReplicaSet`.
     replica_sets: Arc<Cache<(Option<Object>, Option<OptOut>)>>,
-    /// The workloads that can be changed, and their autoscalers.
+    /// The workloads that Prunella can change, and their autoscalers.
     workloads: Workloads,
     /// The namespaces with marks.
     namespaces: Arc<Cache<NamespaceMarks>>,
@@ -31,12 +32,12 @@ pub struct Targets {
     not_ready: Arc<Cache<()>>,
 }
 
-/// What became of a workload from which a pod was removed.
+/// The pods of a workload after an action has removed one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replaced {
-    /// How many of its pods were made since, and are ready.
+    /// How many were created after the removal, and are ready.
     pub replacements: usize,
-    /// How many were there before, and were not ready even then.
+    /// How many were created before the removal, and have not been ready since before it.
     pub unready_before: usize,
 }
 
@@ -91,26 +92,25 @@ impl Targets {
             && self.not_ready.is_complete()
     }
 
-    /// Why somebody holds healing back in a namespace, in their words; `None` when nobody
-    /// does.
+    /// The reason of the hold in a namespace. `None`: no hold.
     #[must_use]
     pub fn hold(&self, namespace: &str) -> Option<String> {
         self.namespaces.get("", namespace)?.held
     }
 
-    /// The pods of `namespace` that `selector` chooses and that are not on their way
-    /// out, in the order of their names. Those the cluster cannot do without are marked,
-    /// unless they are meant.
+    /// The pods of `namespace` that `selector` matches and that are not being deleted, ordered
+    /// by name. Unless `system_critical` is true, pods with a system-critical priority class
+    /// are marked as not healable.
     #[must_use]
     pub fn pods(&self, namespace: &str, selector: &Selector, system_critical: bool, now: Timestamp) -> Vec<Target> {
         let chosen = self.pods.select(namespace, |pod| {
             (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| Arc::clone(pod))
         });
-        let strangers = self.owners_of_others(namespace, selector);
-        // Most pods of a selector are of one workload.
-        let mut behind = None;
+        let unselected = self.owners_of_unselected(namespace, selector);
+        // Most pods of a selector belong to one workload, so the last one is kept.
+        let mut last_owner = None;
         let marked = |pod: &Arc<SlimPod>| {
-            let mut target = self.target(namespace, pod, &strangers, &mut behind, now);
+            let mut target = self.target(namespace, pod, &unselected, &mut last_owner, now);
             if pod.is_system_critical() && !system_critical {
                 target.not_healable.get_or_insert(NotHealable::SystemCritical);
             }
@@ -119,8 +119,8 @@ impl Targets {
         chosen.iter().map(marked).collect()
     }
 
-    /// The workloads of a kind, `Deployment`, `StatefulSet` or `DaemonSet`, that
-    /// `selector` chooses, each with its pods.
+    /// The workloads of a kind that `selector` matches, each with its pods. The kind is
+    /// `Deployment`, `StatefulSet` or `DaemonSet`.
     #[must_use]
     pub fn workloads(
         &self,
@@ -143,30 +143,30 @@ impl Targets {
         targets
     }
 
-    /// One pod as a target of a policy with this selector, as far as the caches know it.
+    /// One pod as a target of a policy with this selector. `None`: it is not in the cache.
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str, selector: Option<&Selector>, now: Timestamp) -> Option<Target> {
         let pod = self.pods.get(namespace, name)?;
-        let strangers = selector.map(|selector| self.owners_of_others(namespace, selector)).unwrap_or_default();
-        Some(self.target(namespace, &pod, &strangers, &mut None, now))
+        let unselected = selector.map(|selector| self.owners_of_unselected(namespace, selector)).unwrap_or_default();
+        Some(self.target(namespace, &pod, &unselected, &mut None, now))
     }
 
-    /// What became of a workload from which the pod `target` was removed: how many of its
-    /// pods are ready that were made since, and how many were not ready even before.
+    /// The pods of a workload after the pod `target` was removed. `removed` is the creation time
+    /// of the action, by the API server's clock.
     #[must_use]
     pub fn replaced(&self, namespace: &str, workload: &Uid, target: &Uid, removed: Timestamp) -> Replaced {
-        let part = |pod: &Arc<SlimPod>| match pod.part(target, removed) {
-            Part::None => None,
-            part => (self.top_controller(namespace, pod)?.uid == *workload).then_some(part),
+        let role = |pod: &Arc<SlimPod>| match pod.role_after_removal(target, removed) {
+            RemovalRole::Other => None,
+            role => (self.top_controller(namespace, pod)?.uid == *workload).then_some(role),
         };
-        let parts = self.pods.select(namespace, part);
-        let count = |of| parts.iter().filter(|part| **part == of).count();
-        Replaced { replacements: count(Part::Replacement), unready_before: count(Part::UnreadyBefore) }
+        let roles = self.pods.select(namespace, role);
+        let count = |of| roles.iter().filter(|role| **role == of).count();
+        Replaced { replacements: count(RemovalRole::Replacement), unready_before: count(RemovalRole::UnreadyBefore) }
     }
 
-    /// The top controllers of the pods that `selector` does not choose: what is done to
-    /// one of these as a whole is done to pods that nobody gave leave for.
-    fn owners_of_others(&self, namespace: &str, selector: &Selector) -> BTreeSet<Uid> {
+    /// The top controllers of the pods that `selector` does not match. An action on one of these
+    /// workloads would touch pods that the policy does not select.
+    fn owners_of_unselected(&self, namespace: &str, selector: &Selector) -> BTreeSet<Uid> {
         let owner = |pod: &Arc<SlimPod>| {
             let other = !selector.matches(pod.labels()) && !pod.is_terminating();
             if other { Some(self.top_controller(namespace, pod)?.uid) } else { None }
@@ -174,13 +174,13 @@ impl Targets {
         self.pods.select(namespace, owner).into_iter().collect()
     }
 
-    /// `behind` is the workload that was looked up last.
+    /// One pod as a target. `last_owner` is the workload of the pod before it.
     fn target(
         &self,
         namespace: &str,
         pod: &SlimPod,
-        strangers: &BTreeSet<Uid>,
-        behind: &mut Option<Behind>,
+        unselected: &BTreeSet<Uid>,
+        last_owner: &mut Option<PodOwner>,
         now: Timestamp,
     ) -> Target {
         let top = self.top_controller(namespace, pod);
@@ -190,21 +190,33 @@ impl Targets {
             target.not_healable.get_or_insert(NotHealable::OwnerUnknown);
         }
         let subject = &target.subject;
-        let behind = match behind {
+        let owner = match last_owner {
             Some(known) if known.uid == subject.uid => known,
             other => {
-                let all_selected = !strangers.contains(&subject.uid);
-                let (workload, opted_out) = self.workloads.get(namespace, subject, all_selected, now);
+                let all_selected = !unselected.contains(&subject.uid);
+                let (mut workload, opted_out) = self.workloads.get(namespace, subject, all_selected, now);
+                if let Some(workload) = &mut workload {
+                    workload.ready_pods = Some(Arc::new(self.ready_pods(namespace, &subject.uid)));
+                }
                 let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
                 let opted_out = longer(opted_out, of_namespace);
-                other.insert(Behind { uid: subject.uid.clone(), workload, opted_out })
+                other.insert(PodOwner { uid: subject.uid.clone(), workload, opted_out })
             }
         };
-        let of_owners = longer(self.controller_opt_out(namespace, pod), behind.opted_out);
-        target.workload.clone_from(&behind.workload);
+        let of_owners = longer(self.controller_opt_out(namespace, pod), owner.opted_out);
+        target.workload.clone_from(&owner.workload);
         target.opted_out = longer(target.opted_out, of_owners);
         target.not_healable = target.not_healable.or_else(|| self.node_not_ready(pod));
         target
+    }
+
+    /// The Ready pods of a workload that are not being deleted, of any labels.
+    fn ready_pods(&self, namespace: &str, workload: &Uid) -> BTreeSet<Uid> {
+        let ready = |pod: &Arc<SlimPod>| {
+            let counts = pod.is_ready() && !pod.is_terminating();
+            (counts && self.top_controller(namespace, pod)?.uid == *workload).then(|| pod.uid().clone())
+        };
+        self.pods.select(namespace, ready).into_iter().collect()
     }
 
     fn top_controller(&self, namespace: &str, pod: &SlimPod) -> Option<Object> {
@@ -212,8 +224,8 @@ impl Targets {
         if controller.kind != "ReplicaSet" {
             return Some(controller);
         }
-        // One that is not in the cache yet may belong to a Deployment: what was done to
-        // that one's other pods must not be forgotten over it.
+        // A `ReplicaSet` that is not in the cache yet may belong to a `Deployment`. Without that
+        // owner, the actions on the other pods of the `Deployment` would not count.
         let (above, _) = self.replica_sets.get(namespace, &controller.name)?;
         Some(above.unwrap_or(controller))
     }
@@ -221,8 +233,8 @@ impl Targets {
     fn controller_opt_out(&self, namespace: &str, pod: &SlimPod) -> Option<OptOut> {
         let set = pod.controller().filter(|controller| controller.kind == "ReplicaSet")?;
         let (above, opt_out) = self.replica_sets.get(namespace, &set.name)?;
-        // A Deployment copies its annotations to its replica sets and never takes them
-        // back: there only its own word counts.
+        // A `Deployment` copies its annotations to its `ReplicaSet`s and never removes them
+        // there. So only the annotation on the `Deployment` counts.
         if above.is_some() { None } else { opt_out }
     }
 
@@ -231,10 +243,10 @@ impl Targets {
     }
 }
 
-/// What is known of a pod's workload, and the longer of its opt-out and its namespace's.
-struct Behind {
+/// The workload of a pod, and the longer opt-out of the workload and its namespace.
+struct PodOwner {
     uid: Uid,
-    workload: Option<Workload>,
+    workload: Option<TargetWorkload>,
     opted_out: Option<OptOut>,
 }
 

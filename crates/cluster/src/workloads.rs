@@ -1,4 +1,4 @@
-//! What decisions read of workloads and of the autoscalers above them, and nothing else.
+//! The parts of workloads and their autoscalers that decisions read.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::PodSpec;
 use kube::core::{NamespaceResourceScope, Selector, SelectorExt};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use prunella_core::target::{Autoscaler, NotHealable, Object, OptOut, Target, Workload};
+use prunella_core::target::{Autoscaler, NotHealable, Object, OptOut, Target, TargetWorkload};
 use serde::de::DeserializeOwned;
 
 use crate::cache::{Cache, watch_config};
@@ -20,12 +20,12 @@ use crate::marks::opt_out;
 use crate::pod::{controller_of, is_system_critical};
 use crate::rollout::{self, Rollout, Rollouts};
 
-/// The update strategy by which a pod is replaced only when somebody deletes it.
+/// With this update strategy a pod is replaced only after somebody deletes it.
 const ON_DELETE: &str = "OnDelete";
 /// The API group of the workloads that can be scaled and restarted.
 const APPS: &str = "apps/";
 
-/// Slim copies of workloads and autoscalers.
+/// Reduced copies of workloads and autoscalers.
 #[derive(Debug)]
 pub(crate) struct Workloads {
     deployments: Arc<Cache<Arc<SlimWorkload>>>,
@@ -35,7 +35,7 @@ pub(crate) struct Workloads {
     rollouts: Rollouts,
 }
 
-/// What is kept of a watched workload.
+/// The stored part of a watched workload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SlimWorkload {
     object: Object,
@@ -45,14 +45,14 @@ struct SlimWorkload {
     replicas: Option<i32>,
     rolls_out: bool,
     opted_out: Option<OptOut>,
-    /// Terminating, or system-critical unless it is meant.
+    /// `Terminating` or `SystemCritical`.
     not_healable: Option<NotHealable>,
 }
 
-/// What is kept of a watched autoscaler.
+/// The stored part of a watched autoscaler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SlimAutoscaler {
-    /// Kind and name of what it scales.
+    /// Kind and name of the workload that it scales.
     scales: (String, String),
     autoscaler: Autoscaler,
 }
@@ -74,15 +74,16 @@ impl Workloads {
     /// Needs a client.
     pub(crate) async fn follow(&self, client: &Client) {
         tokio::join!(
-            follow(&self.deployments, client, |one| self.noted(deployment(one), rollout::of_deployment(one))),
-            follow(&self.stateful_sets, client, |one| self.noted(stateful_set(one), rollout::of_stateful_set(one))),
-            follow(&self.daemon_sets, client, |one| self.noted(daemon_set(one), rollout::of_daemon_set(one))),
+            follow(&self.deployments, client, |one| self.with_rollout(deployment(one), rollout::of_deployment(one))),
+            follow(&self.stateful_sets, client, |one| self
+                .with_rollout(stateful_set(one), rollout::of_stateful_set(one))),
+            follow(&self.daemon_sets, client, |one| self.with_rollout(daemon_set(one), rollout::of_daemon_set(one))),
             follow(&self.autoscalers, client, autoscaler),
         );
     }
 
-    /// Takes note of a workload's rollout on its way into the cache.
-    fn noted(&self, slim: Option<SlimWorkload>, rollout: Option<Rollout>) -> Option<Arc<SlimWorkload>> {
+    /// Stores the rollout of a workload before the workload goes into the cache.
+    fn with_rollout(&self, slim: Option<SlimWorkload>, rollout: Option<Rollout>) -> Option<Arc<SlimWorkload>> {
         let slim = slim?;
         self.rollouts.note(&slim.object.uid, rollout, Instant::now());
         Some(Arc::new(slim))
@@ -104,27 +105,28 @@ impl Workloads {
             && self.autoscalers.is_complete()
     }
 
-    /// A workload as decisions need it, `None` while nothing is known of it, or for a kind
-    /// that cannot be changed; and the opt-out written on it, if any.
+    /// The facts about a workload that decisions need, and the opt-out on it. `None` for the
+    /// facts: the workload is not in the cache, or Prunella cannot change its kind.
     pub(crate) fn get(
         &self,
         namespace: &str,
         workload: &Object,
         all_selected: bool,
         now: Timestamp,
-    ) -> (Option<Workload>, Option<OptOut>) {
+    ) -> (Option<TargetWorkload>, Option<OptOut>) {
         let Some(slim) = self.slim(namespace, workload) else { return (None, None) };
-        let known = (slim.object.uid == workload.uid).then(|| Workload {
+        let known = (slim.object.uid == workload.uid).then(|| TargetWorkload {
             replicas: slim.replicas,
             rolls_out: slim.rolls_out,
             all_selected,
             autoscaler: self.autoscaler_of(namespace, workload),
             rollout_progress: self.rollouts.progress(&workload.uid, now),
+            ready_pods: None,
         });
         (known, slim.opted_out)
     }
 
-    /// The autoscaler that owns a workload's number of replicas.
+    /// The autoscaler that owns the number of replicas of a workload.
     fn autoscaler_of(&self, namespace: &str, workload: &Object) -> Option<Autoscaler> {
         let owners = self.autoscalers.select(namespace, |one| {
             let (kind, name) = &one.scales;
@@ -133,8 +135,9 @@ impl Workloads {
         owners.into_iter().next()
     }
 
-    /// The workloads of a kind that `selector` chooses, without their pods. Those the
-    /// cluster cannot do without are marked, unless they are meant.
+    /// The workloads of a kind that `selector` matches, without their pods. Unless
+    /// `system_critical` is true, workloads with a system-critical priority class are marked as
+    /// not healable.
     pub(crate) fn targets(
         &self,
         namespace: &str,
@@ -151,7 +154,7 @@ impl Workloads {
             created: slim.created,
             ready: slim.ready,
             terminating: slim.not_healable == Some(NotHealable::Terminating),
-            // One that was made anew carries the name of the one before.
+            // A recreated workload has the same name.
             stable_name: true,
             opted_out: slim.opted_out,
             not_healable: slim.not_healable.filter(|why| *why != NotHealable::SystemCritical || !system_critical),
@@ -187,7 +190,7 @@ where
 
 fn deployment(object: &Deployment) -> Option<SlimWorkload> {
     let spec = object.spec.as_ref()?;
-    // An absent number is one.
+    // An absent number means 1.
     let replicas = spec.replicas.unwrap_or(1);
     let ready = object.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) >= replicas;
     slim("Deployment", object, Some(replicas), ready, spec.paused != Some(true), spec.template.spec.as_ref())
@@ -208,7 +211,8 @@ fn daemon_set(object: &DaemonSet) -> Option<SlimWorkload> {
     let on_delete = strategy.and_then(|strategy| strategy.type_.as_deref()) == Some(ON_DELETE);
     let ready = object.status.as_ref().is_some_and(|status| status.number_ready >= status.desired_number_scheduled);
     let template = object.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
-    slim("DaemonSet", object, None, ready, !on_delete, template)
+    let replicas = object.status.as_ref().map(|status| status.desired_number_scheduled);
+    slim("DaemonSet", object, replicas, ready, !on_delete, template)
 }
 
 fn slim(
@@ -220,7 +224,7 @@ fn slim(
     template: Option<&PodSpec>,
 ) -> Option<SlimWorkload> {
     Some(SlimWorkload {
-        object: Object { kind: kind.to_owned(), name: object.name_any(), uid: object.uid()?.into() },
+        object: Object::known(kind, object.name_any(), object.uid()?),
         labels: object.labels().clone(),
         created: object.creation_timestamp()?.0,
         ready,
@@ -244,11 +248,7 @@ fn autoscaler(object: &HorizontalPodAutoscaler) -> Option<SlimAutoscaler> {
     Some(SlimAutoscaler {
         scales: (scales.kind.clone(), scales.name.clone()),
         autoscaler: Autoscaler {
-            object: Object {
-                kind: "HorizontalPodAutoscaler".into(),
-                name: object.name_any(),
-                uid: object.uid()?.into(),
-            },
+            object: Object::known("HorizontalPodAutoscaler", object.name_any(), object.uid()?),
             minimum: spec.min_replicas.unwrap_or(1),
             maximum: spec.max_replicas,
             controlled: controller_of(object.metadata.owner_references.as_deref()).is_some(),
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_comes_about_only_where_all_pods_are_replaced_by_themselves() {
+    fn a_restart_applies_only_if_a_template_change_replaces_all_pods() {
         let rolls_out = |slim: Option<SlimWorkload>| slim.unwrap().rolls_out;
         let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
         let partition =
@@ -300,11 +300,15 @@ mod tests {
         let replicas = |slim: Option<SlimWorkload>| slim.unwrap().replicas;
         assert_eq!(replicas(deployment(&read(&workload(json!({}))))), Some(1));
         assert_eq!(replicas(stateful_set(&read(&workload(json!({"replicas": 0}))))), Some(0));
-        assert_eq!(replicas(daemon_set(&read(&workload(json!({}))))), None);
+        assert_eq!(
+            replicas(daemon_set(&read(&workload(json!({}))))),
+            None,
+            "its controller has not counted the nodes yet"
+        );
     }
 
     #[test]
-    fn a_workload_the_cluster_cannot_do_without_is_marked_whatever_its_kind() {
+    fn a_system_critical_workload_is_marked_whatever_its_kind() {
         let critical =
             json!({"template": {"spec": {"containers": [], "priorityClassName": "system-cluster-critical"}}});
         let ordinary = json!({"template": {"spec": {"containers": [], "priorityClassName": "important"}}});
@@ -319,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn an_autoscaler_owns_what_it_names_and_nothing_of_another_group() {
+    fn an_autoscaler_owns_the_workload_it_names_and_none_of_another_group() {
         let scaler = |target: Value| autoscaler(&read(&json!({"scaleTargetRef": target, "maxReplicas": 9})));
         let owner = scaler(json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"})).unwrap();
         assert_eq!(owner.scales, ("Deployment".to_owned(), "web".to_owned()));

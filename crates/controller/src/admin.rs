@@ -1,7 +1,7 @@
 //! The admin endpoints: `/metrics`, `/healthz` (the process answers) and `/readyz`
-//! (the world was listed once, so that decisions can be made). A standby is ready when
-//! it could take over: else a rolling update would wait for a lead that the old
-//! replica gives back only when it is told to stop.
+//! (all objects were listed once, so that decisions can be made). A standby is ready when
+//! it can take over: otherwise a rolling update would wait for a Lease that the old replica
+//! releases only when it is stopped.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,12 +14,25 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::context::Context;
+use crate::authority::Authority;
+use crate::cluster_view::ClusterView;
+use crate::observe::Sources;
+use crate::records::ActionRecords;
+use crate::report::metrics::Metrics;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// What the admin endpoints show.
+pub(crate) struct Health {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) view: Arc<ClusterView>,
+    pub(crate) records: Arc<ActionRecords>,
+    pub(crate) sources: Arc<Sources>,
+}
+
 /// Serves for as long as it is polled.
-pub(crate) async fn serve(listen: SocketAddr, context: Arc<Context>) -> Result<()> {
+pub(crate) async fn serve(listen: SocketAddr, health: Health) -> Result<()> {
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot serve metrics and health on {listen}: choose another --admin-listen"))?;
@@ -27,23 +40,23 @@ pub(crate) async fn serve(listen: SocketAddr, context: Arc<Context>) -> Result<(
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(context);
+        .with_state(Arc::new(health));
     axum::serve(listener, app).await.context("the admin server failed")
 }
 
-async fn metrics(State(context): State<Arc<Context>>) -> impl IntoResponse {
-    match context.metrics.render() {
+async fn metrics(State(health): State<Arc<Health>>) -> impl IntoResponse {
+    match health.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-async fn ready(State(context): State<Arc<Context>>) -> impl IntoResponse {
-    let standby = context.leadership.is_standby();
+async fn ready(State(health): State<Arc<Health>>) -> impl IntoResponse {
+    let standby = health.authority.leadership.is_standby();
     let missing: Vec<&str> = [
-        ("pods and replica sets", context.world.is_complete()),
-        ("healing actions", standby || context.book.is_complete()),
-        ("sources", standby || context.sources.is_complete()),
+        ("pods and workloads", health.view.is_complete()),
+        ("healing actions", standby || health.records.is_complete()),
+        ("sources", standby || health.sources.is_complete()),
     ]
     .into_iter()
     .filter_map(|(what, complete)| (!complete).then_some(what))

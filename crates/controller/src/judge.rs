@@ -1,321 +1,292 @@
-//! The policy reconciler: compile → observe → decide → reserve → record.
+//! The policy reconciler. It never touches a workload: what it wants done becomes a
+//! `HealingAction`, and what it knows of running actions is handed over as verdicts.
 //!
-//! It never touches a workload. What it wants done it creates as a
-//! `HealingAction`; what it sees of running actions it hands over as verdicts.
+//! ```text
+//! compile → adopt → observe → decide → report → reserve → hand over → write status → collect
+//! ```
 //!
-//! Nearly all passes find nobody sick and write nothing. A pass is moved about as a whole
-//! before it runs, so what it seldom does, like writing, is boxed: else each look would
-//! take room for all of it.
+//! Nearly all passes find no unhealthy target and write nothing. Stages that run seldom are
+//! boxed, because a pass is moved about as a whole before it runs.
 
 mod claims;
 mod collect;
 mod compile;
-mod joint;
-mod observe;
-mod pace;
-mod places;
-mod record;
+mod decide;
+mod memory;
 mod reserve;
 mod restore;
-mod scene;
-mod tell;
-mod together;
-mod words;
+mod rules_digest;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::future::join;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Requeue;
 use prunella_api::HealingPolicy;
-use prunella_core::decide::{Decision, Inputs, Memory, Phase};
-use prunella_core::ledger::Ledger;
+use prunella_core::decide::{BreachPhase, Decision, Memory};
+use prunella_core::ledger::{Ledger, State};
 use prunella_core::observation::{Answer, Observation};
 use prunella_core::policy::{PolicyKey, SubjectCap};
-use prunella_core::{decide, time};
+use prunella_core::time;
 use tracing::{debug, error, warn};
 
-use crate::board::Posting;
-use crate::context::Context;
-use crate::sources::Sources;
+use crate::authority::Authority;
+use crate::clients::Clients;
+use crate::cluster_view::ClusterView;
+use crate::handover::{Findings, Handover};
+use crate::observe::Observer;
+use crate::records::ActionRecords;
+use crate::report::status::StatusInputs;
+use crate::report::status_writer::{self, Urgency};
+use crate::report::{Reporter, policy_events};
+use crate::wakers::ActionWaker;
 pub(crate) use claims::Claims;
-pub(crate) use collect::COUNTED_AT_MOST;
-use compile::CompileError;
-pub(crate) use compile::Compiled;
-pub(crate) use joint::Joint;
-use observe::Manner;
-use pace::Pace;
-pub(crate) use places::Places;
-use record::{Quiet, Urgency};
-use scene::Scene;
+use decide::{unsigned, without_reservations};
+pub(crate) use memory::PolicyMemories;
+use memory::{Plan, PolicyMemory};
 
-/// How often a decision may ask on: evidence, then history, then freshness. What is
-/// open after that stays refused until the next look.
-const ROUNDS: usize = 3;
-
-/// A policy as the watch hands it over: one that does not parse stops nobody else.
+/// A policy as the watch delivers it: an object that does not parse stops no other.
 pub(crate) type GuardedPolicy = DeserializeGuard<HealingPolicy>;
 
-/// How soon a pass comes after one that was a hair too early.
+/// The shortest time to the next pass, after one that came slightly too early.
 const NOT_AT_ONCE: Duration = Duration::from_millis(5);
-/// How soon a pass that failed is tried again.
+/// When a failed pass is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
-/// How soon a policy that cannot work is looked at again, should nobody touch it.
+/// When a policy that cannot work is tried again if nobody changes it.
 const STALLED_AGAIN: Duration = Duration::from_mins(10);
 
-/// What the judge remembers of its policies from look to look.
-#[derive(Debug, Default)]
-pub(crate) struct Desk {
-    standings: Mutex<HashMap<PolicyKey, Arc<Slot>>>,
+/// What the policy reconciler uses.
+pub(crate) struct Judge {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) clients: Clients,
+    pub(crate) view: Arc<ClusterView>,
+    pub(crate) records: Arc<ActionRecords>,
+    pub(crate) observer: Observer,
+    pub(crate) reporter: Arc<Reporter>,
+    pub(crate) handover: Arc<Handover>,
+    pub(crate) wake_action: ActionWaker,
+    pub(crate) memories: PolicyMemories,
+    pub(crate) claims: Claims,
+    /// How many actions one subject may have, from all policies.
+    pub(crate) subject_cap: SubjectCap,
 }
 
-/// Where a policy's standing lies between its passes; one object is never reconciled twice
-/// at once. Empty while a pass has it, and after one that panicked.
-type Slot = Mutex<Option<Box<Standing>>>;
-
-/// What is remembered of one policy.
-#[derive(Debug, Default)]
-struct Standing {
-    /// The uid of the policy, and the digest of its condition, target and steps: with
-    /// another one nothing remembered is of use.
-    identity: (String, String),
-    /// The generation of the spec that was looked at last: with another one the source
-    /// is asked at once, however long the old interval was.
-    generation: Option<i64>,
-    /// The policy as it was compiled last: parsing costs more than all the rest of a look
-    /// but the question itself, and a policy changes seldom.
-    compiled: Option<Kept>,
-    memory: Memory,
-    observation: Option<Observation>,
-    /// When the source is to be asked again.
-    due: Option<Timestamp>,
-    /// The status as last written, so that a quiet policy makes no write even while
-    /// the watch lags behind. Boxed: it seldom does.
-    written: Option<Box<prunella_api::HealingPolicyStatus>>,
-    /// What the status says, should that be next to nothing. Of the object as it was compiled
-    /// last.
-    quiet: Option<Quiet>,
-    /// How many writes of the status are due to this policy; `None` before the first.
-    pace: Option<Pace>,
-    /// How long a status that is not written yet has to wait.
-    unwritten: Option<Duration>,
-}
-
-/// A compiled policy, and all of what it was made from that can change.
-#[derive(Debug)]
-struct Kept {
-    resource_version: Option<String>,
-    lookback: Option<SignedDuration>,
-    compiled: Arc<Compiled>,
-}
-
-impl Standing {
-    /// The policy as judged: compiled anew when it, or its source, is another one.
-    fn compile(
-        &mut self,
-        policy: &HealingPolicy,
-        sources: &Sources,
-        places: &Places,
-        subject_cap: SubjectCap,
-    ) -> Result<Arc<Compiled>, CompileError> {
-        let source = policy.spec.condition.promql.as_ref().map(|promql| promql.source.name.as_str());
-        let lookback = source.and_then(|source| sources.lookback(source));
-        let resource_version = &policy.metadata.resource_version;
-        let same = |kept: &&Kept| {
-            resource_version.is_some() && kept.resource_version == *resource_version && kept.lookback == lookback
-        };
-        if let Some(kept) = self.compiled.as_ref().filter(same) {
-            return Ok(Arc::clone(&kept.compiled));
-        }
-        // Kept until then: with the last who asks a question its place would be forgotten.
-        let _earlier = self.compiled.take();
-        self.quiet = None;
-        let compiled = Arc::new(compile::compile(policy, sources, places, subject_cap)?);
-        let resource_version = resource_version.clone();
-        self.compiled = Some(Kept { resource_version, lookback, compiled: Arc::clone(&compiled) });
-        Ok(compiled)
-    }
-}
-
-impl Desk {
-    fn slot(&self, key: &PolicyKey) -> Arc<Slot> {
-        let mut standings = self.standings();
-        match standings.get(key) {
-            Some(slot) => Arc::clone(slot),
-            None => Arc::clone(standings.entry(key.clone()).or_default()),
-        }
-    }
-
+impl Judge {
     /// Forgets a policy that is gone.
-    pub(crate) fn forget(&self, key: &PolicyKey) {
-        self.standings().remove(key);
-    }
-
-    fn standings(&self) -> MutexGuard<'_, HashMap<PolicyKey, Arc<Slot>>> {
-        lock(&self.standings)
+    pub(crate) fn forget(&self, policy: &PolicyKey) {
+        self.memories.forget(policy);
+        self.handover.forget(policy);
+        self.reporter.metrics.forget(policy);
     }
 }
 
-// Nothing can be half done under these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One pass over one policy.
-pub(crate) async fn reconcile(policy: Arc<GuardedPolicy>, context: Arc<Context>) -> Result<Requeue, Infallible> {
-    let policy = match &policy.0 {
-        Ok(policy) => policy,
-        Err(invalid) => {
-            let name = invalid.metadata.name.as_deref().unwrap_or_default();
-            let namespace = invalid.metadata.namespace.as_deref().unwrap_or_default();
-            error!(namespace, policy = name, error = %invalid.error, "a HealingPolicy does not parse, leaving it alone");
-            context.metrics.failed("policy");
-            context.metrics.forget(&PolicyKey { namespace: namespace.to_owned(), name: name.to_owned() });
-            return Ok(Requeue::requeue(STALLED_AGAIN));
-        }
-    };
-    let key = PolicyKey { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
-    if policy.metadata.deletion_timestamp.is_some() {
-        // Its end, should somebody hold it up, is told to nobody.
-        context.forget_policy(&key);
-        return Ok(Requeue::await_change());
-    }
-    let slot = context.desk.slot(&key);
-    let mut standing = lock(&slot).take().unwrap_or_default();
-    let next = judge(policy, &key, &mut standing, &context).await;
-    *lock(&slot) = Some(standing);
-    Ok(next.unwrap_or_else(|error| {
-        context.metrics.failed("policy");
-        warn!(policy = %key, %error, "cannot write what was decided, trying again");
-        Requeue::requeue(TRY_AGAIN)
-    }))
-}
-
-/// Why a pass could not be finished.
+/// Why a pass could not finish.
 #[derive(Debug, thiserror::Error)]
 enum JudgeError {
     #[error("cannot reserve an action: {0}")]
     Reserve(#[source] prunella_cluster::ClusterError),
     #[error("cannot write the status: {0}")]
-    Record(#[source] prunella_cluster::ClusterError),
+    Status(#[source] prunella_cluster::ClusterError),
 }
 
-async fn judge(
-    policy: &HealingPolicy,
-    key: &PolicyKey,
-    standing: &mut Standing,
-    context: &Context,
-) -> Result<Requeue, JudgeError> {
-    let compiled = match standing.compile(policy, &context.sources, &context.places, context.subject_cap) {
-        Ok(compiled) => compiled,
-        Err(error) => {
-            context.board.forget(key);
-            context.metrics.forget(key);
-            Box::pin(record::stalled(policy, standing, &error, context)).await.map_err(JudgeError::Record)?;
+/// One pass over one policy.
+pub(crate) async fn reconcile(policy: Arc<GuardedPolicy>, judge: Arc<Judge>) -> Result<Requeue, Infallible> {
+    let policy = match &policy.0 {
+        Ok(policy) => policy,
+        Err(invalid) => {
+            let name = invalid.metadata.name.as_deref().unwrap_or_default();
+            let namespace = invalid.metadata.namespace.as_deref().unwrap_or_default();
+            error!(namespace, policy = name, error = %invalid.error, "a HealingPolicy does not parse; it is ignored");
+            judge.reporter.metrics.failed("policy");
+            judge.reporter.metrics.forget(&PolicyKey { namespace: namespace.to_owned(), name: name.to_owned() });
             return Ok(Requeue::requeue(STALLED_AGAIN));
         }
     };
-    let uid = policy.metadata.uid.as_deref().unwrap_or_default();
-    if standing.identity.0 != uid || standing.identity.1 != compiled.hash {
-        let identity = (uid.to_owned(), compiled.hash.clone());
-        // Another object of the same name has a status of its own.
-        let written = standing.written.take().filter(|_| standing.identity.0 == identity.0);
-        let memory =
-            if standing.identity.0.is_empty() { restore::memory(policy, &identity.1) } else { Memory::default() };
-        let compiled = standing.compiled.take();
-        *standing = Standing { identity, compiled, memory, written, pace: standing.pace, ..Standing::default() };
+    let key = PolicyKey { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
+    if policy.metadata.deletion_timestamp.is_some() {
+        judge.forget(&key);
+        return Ok(Requeue::await_change());
     }
-    if standing.generation != policy.metadata.generation {
-        standing.generation = policy.metadata.generation;
-        standing.due = None;
-    }
-    let now = context.now();
-    let asked_now = standing.observation.is_none() || standing.due.is_none_or(|due| now >= due);
-    let observation = match standing.observation.take() {
-        Some(observation) if !asked_now => observation,
-        _ => {
-            // What is decided about the sick rests on answers of their own.
-            let manner = if is_quiet(&standing.memory) { Manner::Jointly } else { Manner::Alone };
-            observe::breach(&compiled, standing.due, manner, context).await
-        }
-    };
-    let is_of_now = asked_now && observation.at >= now;
-    let (observation, decision) = decide_fully(&compiled, standing, observation, is_of_now, context).await;
-
-    tell::transitions(policy, &compiled, &decision, context);
-    let decision = if decision.reservations.is_empty() {
-        decision
-    } else if let Err(why) = context.may_act() {
-        debug!(policy = %key, why, "nothing is reserved");
-        Decision { reservations: Vec::new(), ..decision }
-    } else {
-        // What is known stays known even when nothing can be reserved: running actions
-        // wait for their verdicts, and what was told is not told again.
-        context.board.post(key, posting(&compiled, policy, &observation, &decision));
-        standing.memory = decision.memory.clone();
-        let ledger = context.book.ledger(&key.namespace);
-        let scene = scene(policy, &compiled, &observation, &decision, &ledger, context);
-        // That a target fires is told while it is reserved, not before: it is a request's time
-        // less in which it stays sick. Should that be all that is ever known of it, nothing is
-        // lost: nothing is begun that this process does not see firing.
-        let told = record::record(&scene, Urgency::Now, standing, context);
-        let reserved = reserve::reserve(policy, &compiled, &decision, &observation, context);
-        let (told, reserved) = Box::pin(join(told, reserved)).await;
-        // That it cannot be shown must not keep the sick from being healed.
-        if let Err(error) = told {
-            warn!(policy = %key, %error, "cannot write the status beside a reservation");
-        }
-        match reserved {
-            Ok(decision) => decision,
-            Err(error) => {
-                standing.observation = Some(observation);
-                standing.due = Some(time::after(decision.at, decision.next_check));
-                return Err(JudgeError::Reserve(error));
-            }
-        }
-    };
-    context.board.post(key, posting(&compiled, policy, &observation, &decision));
-    let ledger = context.book.ledger(&key.namespace);
-    context.executor_wake(key, &ledger, &decision);
-
-    standing.memory = decision.memory.clone();
-    let due = next_due(asked_now, standing.due, time::after(decision.at, decision.next_check));
-    standing.due = Some(due);
-    let scene = scene(policy, &compiled, &observation, &decision, &ledger, context);
-    record::record(&scene, Urgency::InItsTurn, standing, context).await.map_err(JudgeError::Record)?;
-    collect::collect(policy, &compiled, &standing.memory, &ledger, context).await;
-    drop(ledger);
-    let answered = matches!(observation.breach, Answer::Answered(_));
-    standing.observation = Some(remembered(observation, &standing.memory));
-    if asked_now && answered && decision.reservations.is_empty() && compiled.place.is_due(Instant::now()) {
-        Box::pin(observe::ages(&compiled, context)).await;
-    }
-    let next = unsigned(time::elapsed(context.now(), due)).max(NOT_AT_ONCE);
-    Ok(Requeue::requeue(standing.unwritten.map_or(next, |unwritten| next.min(unwritten))))
+    let (slot, mut memory) = judge.memories.take(&key);
+    let next = evaluate(policy, &key, &mut memory, &judge).await;
+    memory::put_back(&slot, memory);
+    Ok(next.unwrap_or_else(|error| {
+        judge.reporter.metrics.failed("policy");
+        warn!(policy = %key, %error, "trying again");
+        Requeue::requeue(TRY_AGAIN)
+    }))
 }
 
-/// What of an observation is of use until the next look. Where nobody is sick that is not the
-/// proof that there is data, which is all labels of as many series as there are pods.
-fn remembered(mut observation: Observation, memory: &Memory) -> Observation {
-    if is_quiet(memory) {
-        observation = Observation { evidence: None, history: None, freshness: BTreeMap::new(), ..observation };
+/// One evaluation of one policy, stage by stage.
+async fn evaluate(
+    policy: &HealingPolicy,
+    key: &PolicyKey,
+    memory: &mut PolicyMemory,
+    judge: &Judge,
+) -> Result<Requeue, JudgeError> {
+    let observer = &judge.observer;
+    let plan = match memory.compile(policy, &observer.sources, &observer.slots, judge.subject_cap) {
+        Ok(plan) => plan,
+        Err(error) => return stalled(policy, key, memory, &error, judge).await,
+    };
+    memory.adopt(policy, &plan.compiled.policy.digest);
+    let seen = observe(&plan, memory, judge).await;
+    let (observation, decision) =
+        decide::decide(&plan, &memory.decision, seen.observation, seen.is_of_now, judge).await;
+    let hold = judge.view.hold(&key.namespace);
+    policy_events::transitions(policy, &plan.compiled, &decision, hold.as_ref(), &judge.reporter);
+
+    let decision = match start_reservations(policy, &plan, &observation, decision, memory, judge).await {
+        Ok(decision) => decision,
+        Err(Unreserved { due, error }) => {
+            memory.observation = Some(observation);
+            memory.due = Some(due);
+            return Err(JudgeError::Reserve(error));
+        }
+    };
+    judge.handover.put(key, findings(&plan, policy, &observation, &decision));
+    let ledger = judge.records.ledger(&key.namespace);
+    wake_actions(key, &ledger, &decision, judge);
+
+    memory.decision = decision.memory.clone();
+    let due = next_due(seen.asked, memory.due, time::after(decision.at, decision.next_check));
+    memory.due = Some(due);
+    write_status(policy, &plan, &observation, &decision, &ledger, Urgency::Paced, memory, judge)
+        .await
+        .map_err(JudgeError::Status)?;
+    collect::collect(policy, &plan.compiled, &memory.decision, &ledger, judge).await;
+    drop(ledger);
+
+    let is_quiet = seen.asked && matches!(observation.breach, Answer::Answered(_)) && decision.reservations.is_empty();
+    memory.observation = Some(remembered(observation, &memory.decision));
+    if is_quiet && plan.subscription.slot.is_due(Instant::now()) {
+        Box::pin(plan.subscription.learn_ages(observer)).await;
+    }
+    let next = unsigned(time::elapsed(judge.authority.now(), due)).max(NOT_AT_ONCE);
+    Ok(Requeue::requeue(memory.status.waiting().map_or(next, |waiting| next.min(waiting))))
+}
+
+/// The policy cannot work until somebody changes it.
+async fn stalled(
+    policy: &HealingPolicy,
+    key: &PolicyKey,
+    memory: &mut PolicyMemory,
+    error: &compile::CompileError,
+    judge: &Judge,
+) -> Result<Requeue, JudgeError> {
+    judge.handover.forget(key);
+    judge.reporter.metrics.forget(key);
+    let (reason, message) = (error.reason(), error.to_string());
+    let written = status_writer::write_stalled(policy, &mut memory.status, reason, &message, &judge.reporter);
+    Box::pin(written).await.map_err(JudgeError::Status)?;
+    Ok(Requeue::requeue(STALLED_AGAIN))
+}
+
+/// What stage 2 found.
+struct Seen {
+    observation: Observation,
+    /// Whether the evaluation was due, so that the source was asked.
+    asked: bool,
+    /// Whether the observation is of this pass.
+    is_of_now: bool,
+}
+
+/// Asks the source if that is due. A pass between two evaluations uses the last answer.
+async fn observe(plan: &Plan, memory: &mut PolicyMemory, judge: &Judge) -> Seen {
+    let now = judge.authority.now();
+    let asked = memory.observation.is_none() || memory.due.is_none_or(|due| now >= due);
+    let observation = match memory.observation.take() {
+        Some(observation) if !asked => observation,
+        _ => plan.subscription.breach(memory.due, &judge.observer).await,
+    };
+    Seen { is_of_now: asked && observation.at >= now, observation, asked }
+}
+
+/// Why nothing was reserved, and when to evaluate again.
+struct Unreserved {
+    due: Timestamp,
+    error: prunella_cluster::ClusterError,
+}
+
+/// Reserves what the decision wants, and writes the status beside it. Returns the decision
+/// with the reservations that were recorded.
+async fn start_reservations(
+    policy: &HealingPolicy,
+    plan: &Plan,
+    observation: &Observation,
+    decision: Decision,
+    memory: &mut PolicyMemory,
+    judge: &Judge,
+) -> Result<Decision, Unreserved> {
+    let key = &plan.compiled.policy.key;
+    if decision.reservations.is_empty() {
+        return Ok(decision);
+    }
+    if let Err(why) = judge.authority.may_act() {
+        debug!(policy = %key, why, "nothing is reserved");
+        return Ok(without_reservations(decision));
+    }
+    // Handed over even if nothing can be reserved: running actions wait for their verdicts.
+    judge.handover.put(key, findings(plan, policy, observation, &decision));
+    memory.decision = decision.memory.clone();
+    let ledger = judge.records.ledger(&key.namespace);
+    // The status is written beside the reservation, not before it: that saves the time of one
+    // request. Nothing is lost if the process ends here, because no action starts whose target
+    // this process does not see firing.
+    let status = write_status(policy, plan, observation, &decision, &ledger, Urgency::Now, memory, judge);
+    let reserved = reserve::reserve(policy, plan, &decision, observation, judge);
+    let (written, reserved) = Box::pin(join(status, reserved)).await;
+    // A status that cannot be written must not prevent healing.
+    if let Err(error) = written {
+        warn!(policy = %key, %error, "cannot write the status beside a reservation");
+    }
+    reserved.map_err(|error| Unreserved { due: time::after(decision.at, decision.next_check), error })
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that a status is built from")]
+async fn write_status(
+    policy: &HealingPolicy,
+    plan: &Plan,
+    observation: &Observation,
+    decision: &Decision,
+    ledger: &Ledger,
+    urgency: Urgency,
+    memory: &mut PolicyMemory,
+    judge: &Judge,
+) -> Result<(), prunella_cluster::ClusterError> {
+    let compiled = &plan.compiled;
+    let hold = judge.view.hold(&compiled.policy.key.namespace);
+    let inputs = StatusInputs { policy, compiled, observation, decision, ledger, hold };
+    status_writer::write_status(&inputs, urgency, &mut memory.status, &judge.reporter).await
+}
+
+/// Wakes the action reconciler for every action that the decision is about.
+fn wake_actions(policy: &PolicyKey, ledger: &Ledger, decision: &Decision, judge: &Judge) {
+    for record in ledger.of(policy).filter(|record| record.in_flight()) {
+        let verdict = decision.verdicts.iter().any(|verdict| verdict.action == record.name);
+        if verdict || record.state == State::Pending {
+            judge.wake_action.wake(&policy.namespace, &record.name);
+        }
+    }
+}
+
+/// What is kept of an observation until the next evaluation. If all targets are healthy, the
+/// evidence is not: it has all labels of as many series as there are pods.
+fn remembered(observation: Observation, memory: &Memory) -> Observation {
+    if memory.timers.is_empty() && memory.verifications.is_empty() {
+        return Observation { evidence: None, history: None, freshness: BTreeMap::new(), ..observation };
     }
     observation
 }
 
-/// Whether nobody is sick and nothing is being verified.
-fn is_quiet(memory: &Memory) -> bool {
-    memory.timers.is_empty() && memory.verifications.is_empty()
-}
-
-/// When the source is to be asked next. A pass that did not ask may bring that forward
-/// only: one that comes a hair too early, as the server's clock lags behind the timer
-/// that woke it, would else put it off by a whole interval.
+/// When the source is to be asked next. A pass that did not ask can only bring that forward:
+/// one that comes slightly too early, because the server's clock lags behind the timer, would
+/// otherwise put it off by a whole interval.
 fn next_due(asked: bool, due: Option<Timestamp>, next: Timestamp) -> Timestamp {
     match due {
         Some(due) if !asked => due.min(next),
@@ -323,122 +294,29 @@ fn next_due(asked: bool, due: Option<Timestamp>, next: Timestamp) -> Timestamp {
     }
 }
 
-/// Decides, asking what the decision needs.
-async fn decide_fully(
-    compiled: &Compiled,
-    standing: &Standing,
-    observation: Observation,
-    is_of_now: bool,
-    context: &Context,
-) -> (Observation, Decision) {
-    let first = decide_once(compiled, &standing.memory, &observation, context);
-    if first.questions.is_empty() {
-        return (observation, first);
-    }
-    Box::pin(ask_on(compiled, &standing.memory, is_of_now.then_some((observation, first)), context)).await
-}
-
-/// Asks what a decision needs, which goes on from `known` if that is of now. What is asked
-/// later is asked together with the condition anew, so that all answers tell of the same
-/// instant.
-async fn ask_on(
-    compiled: &Compiled,
-    memory: &Memory,
-    known: Option<(Observation, Decision)>,
-    context: &Context,
-) -> (Observation, Decision) {
-    let (mut observation, mut decision) = if let Some(known) = known {
-        known
-    } else {
-        let observation = observe::breach(compiled, None, Manner::Alone, context).await;
-        let decision = decide_once(compiled, memory, &observation, context);
-        (observation, decision)
-    };
-    for _ in 0..ROUNDS {
-        if decision.questions.is_empty() {
-            break;
-        }
-        for question in std::mem::take(&mut decision.questions) {
-            observe::answer(compiled, question, &mut observation, context).await;
-        }
-        decision = decide_once(compiled, memory, &observation, context);
-    }
-    (observation, decision)
-}
-
-/// One decision from what is known at this instant.
-fn decide_once(compiled: &Compiled, memory: &Memory, observation: &Observation, context: &Context) -> Decision {
-    decide(Inputs {
-        policy: &compiled.policy,
-        observation,
-        targets: &context.targets(compiled),
-        ledger: &context.book.ledger(&compiled.policy.key.namespace),
-        memory,
-        held: context.is_held(&compiled.policy.key.namespace),
-        phase: compiled.place.phase(),
-        now: context.now(),
-    })
-}
-
-/// What is told of a decision, and from what.
-fn scene<'a>(
-    policy: &'a HealingPolicy,
-    compiled: &'a Compiled,
-    observation: &'a Observation,
-    decision: &'a Decision,
-    ledger: &'a Ledger,
-    context: &Context,
-) -> Scene<'a> {
-    Scene { policy, compiled, observation, decision, ledger, hold: context.hold(&compiled.policy.key.namespace) }
-}
-
-fn posting(compiled: &Compiled, policy: &HealingPolicy, observation: &Observation, decision: &Decision) -> Posting {
+fn findings(plan: &Plan, policy: &HealingPolicy, observation: &Observation, decision: &Decision) -> Findings {
     let firing = decision.memory.timers.iter().filter(|(uid, timer)| {
-        timer.phase == Phase::Firing
+        timer.phase == BreachPhase::Firing
             && timer.breach.is_some_and(|breach| breach.last == observation.at)
             && !decision.waiting.contains(*uid)
     });
-    Posting {
+    Findings {
         policy_uid: policy.uid().unwrap_or_default(),
         observed_at: observation.at,
-        interval: compiled.policy.interval,
+        interval: plan.compiled.policy.interval,
         firing: firing.map(|(uid, _)| uid.clone()).collect(),
         verdicts: decision.verdicts.clone(),
     }
 }
 
-fn unsigned(duration: SignedDuration) -> Duration {
-    duration.try_into().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use prunella_core::decide::Verification;
+
     use super::*;
 
     #[test]
-    fn the_place_that_was_learned_outlives_a_write_of_the_status() {
-        let policy = |version: &str| {
-            serde_json::from_value::<HealingPolicy>(serde_json::json!({
-                "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
-                "metadata": {"name": "web", "namespace": "shop", "resourceVersion": version},
-                "spec": {
-                    "condition": {"promql": {"query": "up{namespace=\"shop\"} > 5"}},
-                    "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}},
-                    "steps": [{"action": {"deletePod": {}}}],
-                },
-            }))
-            .unwrap()
-        };
-        let (sources, places) = (Sources::new(), Places::default());
-        let cap = SubjectCap { count: 5, window: SignedDuration::from_hours(1) };
-        let mut standing = Standing::default();
-        let before = Arc::downgrade(&standing.compile(&policy("1"), &sources, &places, cap).unwrap().place);
-        let after = standing.compile(&policy("2"), &sources, &places, cap).unwrap();
-        assert!(before.upgrade().is_some_and(|before| Arc::ptr_eq(&before, &after.place)));
-    }
-
-    #[test]
-    fn the_proof_that_there_is_data_is_kept_while_somebody_is_sick_and_no_longer() {
+    fn evidence_is_kept_while_a_target_is_unhealthy_and_no_longer() {
         let observation = || Observation {
             at: Timestamp::UNIX_EPOCH,
             breach: Answer::Answered(Vec::new()),
@@ -447,13 +325,13 @@ mod tests {
             freshness: BTreeMap::new(),
         };
         assert!(remembered(observation(), &Memory::default()).evidence.is_none());
-        let verification = decide::Verification { clear: None, frozen: false };
+        let verification = Verification { clear: None, frozen: false };
         let verifying = Memory { verifications: [("web-1".to_owned(), verification)].into(), ..Memory::default() };
         assert_eq!(remembered(observation(), &verifying), observation());
     }
 
     #[test]
-    fn a_pass_that_did_not_ask_never_puts_the_next_look_off() {
+    fn a_pass_that_did_not_ask_never_delays_the_next_evaluation() {
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         for (asked, due, next, expected) in [
             (true, Some(10), 20, 20),

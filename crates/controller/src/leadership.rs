@@ -1,21 +1,21 @@
-//! Leadership: of all replicas one acts, the holder of a Lease.
+//! Leader election: only one of several replicas acts, the holder of a Lease.
 //!
 //! # Contract
-//! - As client-go does it: nobody's wall clock matters. A Lease that has not changed for
-//!   the whole of its duration *as observed here, by the own monotonic clock*, is free.
-//!   The holder stops acting when it could not renew for the renew deadline, counted from
-//!   before the renewal was sent, and that is before anybody else can begin.
-//! - Every write of the Lease is a compare-and-set. One whose answer was lost is read
-//!   back, never taken for done or for not done.
-//! - Whoever loses the lead stops at once and exits: a new process starts with a clean
-//!   view of the world, and there is no second way of beginning that nobody tries out.
-//! - On shutdown the lead is held until the work is done, and given back then.
+//! - No wall clock matters, as in client-go. A Lease is free when this process has not seen it
+//!   change for its whole duration, *by its own monotonic clock*. The holder stops acting when it
+//!   could not renew for the renew deadline, counted from before it sent the renewal. That is
+//!   before another replica can start to act.
+//! - Every write of the Lease is a compare-and-set. If the answer is lost, the Lease is read again.
+//!   The write never counts as done or as not done without that.
+//! - A replica that loses the leadership stops at once, and its process exits. The new process
+//!   reads everything again. Continuing as a standby would be a second start-up path, used so
+//!   seldom that its bugs would not be found.
+//! - On shutdown, the replica finishes its work first, and then releases the Lease.
 //!
-//! This keeps replicas out of each other's way. It is not what makes an action happen
-//! once: a process that is paused between asking [`Leadership::may_act`] and its write
-//! is not stopped by any Lease. The writes themselves are safe: see the executor.
-//!
-//! A paused virtual machine, whose monotonic clock stands still, is such a process too.
+//! The election keeps replicas from doing the same work. It does not guarantee that an action runs
+//! only once: no Lease stops a process that is paused between [`Leadership::may_act`] and its write.
+//! The same is true for a paused virtual machine, whose monotonic clock stands still. The writes
+//! themselves are safe: see [`crate::act`].
 
 mod campaign;
 mod election;
@@ -26,37 +26,37 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-pub(crate) use campaign::{Campaign, identity};
+pub(crate) use campaign::{Campaign, LeadershipLost, identity};
 pub(crate) use timing::Timing;
 
-/// Whether this process leads. Anybody may ask, at any instant.
+/// Whether this process leads. Any task may check this at any time.
 #[derive(Debug)]
 pub(crate) struct Leadership {
-    standing: watch::Sender<Standing>,
+    state: watch::Sender<LeadershipState>,
 }
 
-/// Where this process stands.
+/// The state of this process in the election.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// Leader election is off: it acts as if it were alone.
+enum LeadershipState {
+    /// Leader election is off: this process acts.
     Unelected,
-    /// Another one leads, or nobody yet.
+    /// Another replica leads, or none does yet.
     Standby,
-    /// It leads, and acts until then.
+    /// This process leads, and may act until then.
     Leading { until: Instant },
-    /// It has led, and never will again.
+    /// This process has lost or released the leadership. It never leads again.
     Over,
 }
 
 impl Leadership {
-    /// One that must be won.
+    /// Leadership that must be won by election.
     pub(crate) fn contested() -> Self {
-        Self { standing: watch::Sender::new(Standing::Standby) }
+        Self { state: watch::Sender::new(LeadershipState::Standby) }
     }
 
-    /// One that is taken for granted: no other replica is running, says the operator.
+    /// Leadership without election: the operator guarantees that there is no other replica.
     pub(crate) fn granted() -> Self {
-        Self { standing: watch::Sender::new(Standing::Unelected) }
+        Self { state: watch::Sender::new(LeadershipState::Unelected) }
     }
 
     /// Whether this process may act right now.
@@ -64,34 +64,35 @@ impl Leadership {
     /// # Errors
     /// Why not, as a clause for a log line.
     pub(crate) fn may_act(&self) -> Result<(), &'static str> {
-        match *self.standing.borrow() {
-            Standing::Unelected => Ok(()),
-            Standing::Leading { until } if Instant::now() < until => Ok(()),
-            Standing::Leading { .. } => Err("the lead was not renewed in time"),
-            Standing::Standby => Err("another replica leads"),
-            Standing::Over => Err("the lead is lost or given back"),
+        match *self.state.borrow() {
+            LeadershipState::Unelected => Ok(()),
+            LeadershipState::Leading { until } if Instant::now() < until => Ok(()),
+            LeadershipState::Leading { .. } => Err("the Lease was not renewed in time"),
+            LeadershipState::Standby => Err("another replica leads"),
+            LeadershipState::Over => Err("the leadership was lost or released"),
         }
     }
 
-    /// Whether it has not led yet.
+    /// Whether this process is a standby that has not led yet.
     pub(crate) fn is_standby(&self) -> bool {
-        *self.standing.borrow() == Standing::Standby
+        *self.state.borrow() == LeadershipState::Standby
     }
 
     /// Waits until this process leads.
     pub(crate) async fn until_leading(&self) {
-        let leading = |standing: &Standing| matches!(standing, Standing::Unelected | Standing::Leading { .. });
+        let leading =
+            |state: &LeadershipState| matches!(state, LeadershipState::Unelected | LeadershipState::Leading { .. });
         // The sender lives as long as `self`: the wait cannot fail.
-        let _ = self.standing.subscribe().wait_for(leading).await;
+        let _ = self.state.subscribe().wait_for(leading).await;
     }
 
-    /// Waits until the lead is lost or given back.
+    /// Waits until the leadership is lost or released.
     pub(crate) async fn until_over(&self) {
-        let _ = self.standing.subscribe().wait_for(|standing| *standing == Standing::Over).await;
+        let _ = self.state.subscribe().wait_for(|state| *state == LeadershipState::Over).await;
     }
 
-    fn stand(&self, standing: Standing) {
-        self.standing.send_replace(standing);
+    fn set(&self, state: LeadershipState) {
+        self.state.send_replace(state);
     }
 }
 
@@ -105,18 +106,18 @@ mod tests {
         let leadership = Leadership::contested();
         assert!(leadership.may_act().is_err());
         assert!(leadership.is_standby());
-        leadership.stand(Standing::Leading { until: Instant::now() + Duration::from_mins(1) });
+        leadership.set(LeadershipState::Leading { until: Instant::now() + Duration::from_mins(1) });
         assert_eq!(leadership.may_act(), Ok(()));
         assert!(!leadership.is_standby());
-        leadership.stand(Standing::Leading { until: Instant::now() });
+        leadership.set(LeadershipState::Leading { until: Instant::now() });
         assert!(leadership.may_act().is_err());
-        leadership.stand(Standing::Over);
+        leadership.set(LeadershipState::Over);
         assert!(leadership.may_act().is_err());
         assert!(!leadership.is_standby());
     }
 
     #[test]
-    fn without_an_election_everybody_may_act() {
+    fn without_an_election_every_replica_may_act() {
         assert_eq!(Leadership::granted().may_act(), Ok(()));
     }
 }

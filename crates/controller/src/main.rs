@@ -1,20 +1,23 @@
-//! `prunella`: the controller. It asks, decides, acts under brakes, and says what
-//! it did and why not. The environment is read here and nowhere else.
+//! `prunella`: the controller. It observes, decides, acts under guardrails, and reports what it
+//! did and why. The environment is read here and nowhere else.
 
+mod act;
 mod admin;
-mod announce;
 mod args;
-mod board;
+mod authority;
+mod clients;
 mod clock;
-mod context;
-mod executor;
+mod cluster_view;
+mod compiled;
+mod handover;
+mod isolation;
 mod judge;
 mod leadership;
-mod ledger;
-mod metrics;
-mod pass;
+mod observe;
+mod records;
+mod report;
 mod run;
-mod sources;
+mod wakers;
 mod writes;
 
 use std::process::ExitCode;
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run(options) => run(options),
         Command::Metrics => {
-            print!("{}", metrics::page());
+            print!("{}", report::metrics::page());
             ExitCode::SUCCESS
         }
     }
@@ -43,12 +46,12 @@ fn run(options: RunOptions) -> ExitCode {
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     if rustls::crypto::ring::default_provider().install_default().is_err() {
-        error!("another TLS provider is installed already: this build is broken");
+        error!("another TLS provider is already installed: this build is broken");
         return ExitCode::FAILURE;
     }
-    // One thread: the controller waits far more than it computes, and two that share the heap
-    // wait for each other instead. A worker for each core would be as many as the node has.
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+    // Two threads: when many targets fail at once, decisions must not wait while an answer is
+    // parsed. The default would be one thread for each core of the node.
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             error!(%error, "cannot start the async runtime");

@@ -1,9 +1,9 @@
-//! Wires the parts together and runs them until told to stop.
+//! Connects the parts and runs them until the process is stopped.
 //!
-//! A standby keeps a copy of the world and serves its health; everything else begins
-//! with the lead. So the actions on record are listed, consistently, after the lead was
-//! won and before the first decision. The end is the same for every reason: the
-//! reconcilers finish what they are at, and only then is the lead given back.
+//! A standby keeps a copy of the cluster's objects and serves its health. Everything else starts
+//! when this process leads. So the recorded actions are listed consistently, after the election
+//! and before the first decision. Shutdown is the same for every reason: the reconcilers finish
+//! their passes, and only then is the Lease released.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -13,109 +13,156 @@ use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::SignedDuration;
 use kube::api::ObjectMeta;
-use kube::client::ClientBuilder;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Config};
+use kube::{Api, Config};
 use prunella_api::{ClusterPrometheusSource, HealingAction, HealingPolicy};
 use prunella_cluster::cache::{UNKNOWN_KIND, is_unknown_kind, watch_config};
 use prunella_cluster::targets::Targets;
 use prunella_core::policy::{PolicyKey, SubjectCap};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
-use crate::announce::Announcer;
+use crate::act::{self, Actor, RetryDelays};
+use crate::admin;
 use crate::args::{LeadershipOptions, RunOptions};
-use crate::board::Board;
-use crate::clock::{Clock, Observing};
-use crate::context::{Context, Wakers};
-use crate::judge::{Claims, Desk, Places};
-use crate::leadership::{Campaign, Leadership, Timing, identity};
-use crate::ledger::Book;
-use crate::metrics::Metrics;
-use crate::pass::fenced;
-use crate::sources::Sources;
-use crate::{admin, executor, judge, sources};
+use crate::authority::Authority;
+use crate::clients::Clients;
+use crate::clock::Clock;
+use crate::cluster_view::ClusterView;
+use crate::handover::Handover;
+use crate::isolation::isolated;
+use crate::judge::{self, Claims, Judge, PolicyMemories};
+use crate::leadership::{Campaign, Leadership, LeadershipLost, Timing, identity};
+use crate::observe::sources::{self, SourceContext};
+use crate::observe::{EvaluationSlots, Observer, Sources};
+use crate::records::ActionRecords;
+use crate::report::Reporter;
+use crate::report::events::EventWriter;
+use crate::report::metrics::Metrics;
+use crate::wakers::{ActionWaker, PolicyWaker};
 
-/// How long the reconcilers may take to finish, once told to: well within the half
-/// minute that Kubernetes gives a pod.
+/// How long the reconcilers may take to finish after the stop signal: well within the 30 seconds
+/// that Kubernetes gives a pod.
 const FINISH: Duration = Duration::from_secs(20);
 
-/// How many policies are judged at once where one action is carried out.
-const LOOKS_FOR_AN_ACTION: u16 = 4;
+/// How many policies are evaluated at once for each action that runs at once. An evaluation
+/// mostly waits for its answer.
+const EVALUATIONS_PER_ACTION: u16 = 4;
 
 /// Where kubectl keeps a second copy of what was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// The status of what is not served.
+/// The status of a kind that the API server does not serve.
 const NOT_FOUND: u16 = 404;
 /// The window over which the actions on one subject are counted.
 const SUBJECT_CAP_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
-/// Runs the controller until SIGTERM or Ctrl-C, or until it has lost the lead.
+/// The parts of one process.
+struct Parts {
+    authority: Arc<Authority>,
+    clients: Clients,
+    metrics: Arc<Metrics>,
+    view: Arc<ClusterView>,
+    records: Arc<ActionRecords>,
+    sources: Arc<Sources>,
+    judge: Arc<Judge>,
+    actor: Arc<Actor>,
+    wake_policy: PolicyWaker,
+}
+
+/// What the reconcilers are woken by.
+struct Woken {
+    policies: mpsc::UnboundedReceiver<ObjectRef<HealingPolicy>>,
+    actions: mpsc::UnboundedReceiver<ObjectRef<HealingAction>>,
+}
+
+impl Parts {
+    fn new(options: &RunOptions, config: Config) -> Result<(Self, Woken)> {
+        let clock = Clock::new();
+        let clients = Clients::new(config, &clock)?;
+        let elected = options.leadership.leader_elect;
+        let authority = Arc::new(Authority {
+            namespace: options.namespace.clone(),
+            own_pod: options.leadership.pod_name.clone(),
+            clock,
+            leadership: if elected { Leadership::contested() } else { Leadership::granted() },
+        });
+        let metrics = Arc::new(Metrics::new());
+        let reporter = Arc::new(Reporter {
+            authority: Arc::clone(&authority),
+            writes: clients.writes.clone(),
+            events: EventWriter::new(clients.writes.clone(), Arc::clone(&metrics)),
+            metrics: Arc::clone(&metrics),
+        });
+        let view = Arc::new(ClusterView::new(Targets::new(), Arc::clone(&authority)));
+        let records = Arc::new(ActionRecords::new());
+        let sources = Arc::new(Sources::new());
+        let handover = Arc::new(Handover::default());
+        let (policies, woken_policies) = mpsc::unbounded_channel();
+        let (actions, woken_actions) = mpsc::unbounded_channel();
+        let wake_policy = PolicyWaker(policies);
+        let judge = Arc::new(Judge {
+            authority: Arc::clone(&authority),
+            clients: clients.clone(),
+            view: Arc::clone(&view),
+            records: Arc::clone(&records),
+            observer: Observer {
+                authority: Arc::clone(&authority),
+                sources: Arc::clone(&sources),
+                slots: EvaluationSlots::default(),
+                metrics: Arc::clone(&metrics),
+            },
+            reporter: Arc::clone(&reporter),
+            handover: Arc::clone(&handover),
+            wake_action: ActionWaker(actions),
+            memories: PolicyMemories::default(),
+            claims: Claims::default(),
+            subject_cap: SubjectCap { count: options.subject_cap, window: SUBJECT_CAP_WINDOW },
+        });
+        let actor = Arc::new(Actor {
+            authority: Arc::clone(&authority),
+            clients: clients.clone(),
+            view: Arc::clone(&view),
+            records: Arc::clone(&records),
+            handover,
+            reporter,
+            wake_policy: wake_policy.clone(),
+            retry_delays: RetryDelays::default(),
+        });
+        let parts = Self { authority, clients, metrics, view, records, sources, judge, actor, wake_policy };
+        Ok((parts, Woken { policies: woken_policies, actions: woken_actions }))
+    }
+}
+
+/// Runs the controller until SIGTERM or Ctrl-C, or until it has lost the leadership.
 pub(crate) async fn run(options: RunOptions) -> Result<()> {
-    let LeadershipOptions { leader_elect, lease_duration, renew_deadline, retry_period, pod_name } = options.leadership;
+    let LeadershipOptions { lease_duration, renew_deadline, retry_period, .. } = options.leadership;
     let timing = Timing::new(lease_duration, renew_deadline, retry_period)?;
     let stop = stop_signal()?;
     let config = Config::infer().await.context("cannot find a cluster: set KUBECONFIG, or run in a pod")?;
     info!(version = env!("CARGO_PKG_VERSION"), api_server = %config.cluster_url, "starting");
-    let clock = Clock::new();
-    let reads = client(config.clone(), &clock).context("cannot make a client for reads")?;
-    // A write whose answer was lost must not be sent again by the client: nobody
-    // knows what became of the first.
-    let mut never_twice = config;
-    never_twice.default_retry = false;
-    let writes = client(never_twice, &clock).context("cannot make a client for writes")?;
-
-    let metrics = Arc::new(Metrics::new());
-    let (judge_waker, judge_woken) = mpsc::unbounded_channel();
-    let (executor_waker, executor_woken) = mpsc::unbounded_channel();
-    let context = Arc::new(Context {
-        namespace: options.namespace.clone(),
-        clock,
-        leadership: Arc::new(if leader_elect { Leadership::contested() } else { Leadership::granted() }),
-        announcer: Announcer::new(writes.clone(), Arc::clone(&metrics)),
-        reads,
-        writes,
-        subject_cap: SubjectCap { count: options.subject_cap, window: SUBJECT_CAP_WINDOW },
-        own_pod: pod_name.clone(),
-        world: Targets::new(),
-        book: Arc::new(Book::new()),
-        sources: Arc::new(Sources::new()),
-        board: Board::default(),
-        desk: Desk::default(),
-        joint: Arc::default(),
-        places: Places::default(),
-        patience: executor::Patience::default(),
-        claims: Claims::default(),
-        wakers: Wakers { judge: judge_waker, executor: executor_waker },
-        metrics,
-    });
+    let (parts, woken) = Parts::new(&options, config)?;
+    let parts = Arc::new(parts);
 
     let targets = tokio::spawn({
-        let context = Arc::clone(&context);
-        async move { Box::pin(context.world.follow(context.reads.clone())).await }
+        let (view, reads) = (Arc::clone(&parts.view), parts.clients.reads.clone());
+        async move { Box::pin(view.follow(reads)).await }
     });
-    let admin = tokio::spawn(admin::serve(options.admin_listen, Arc::clone(&context)));
+    let admin = tokio::spawn(admin::serve(options.admin_listen, health(&parts)));
     let (resign, resigned) = watch::channel(false);
-    let campaign = if leader_elect {
-        Some(tokio::spawn(Campaign::new(&context, identity(&pod_name), timing).run(resigned)))
-    } else {
-        warn!("leader election is off: nothing keeps a second replica from acting at the same time");
-        context.metrics.leader.set(1);
-        None
-    };
-    let work = work(Arc::clone(&context), judge_woken, executor_woken, options.concurrency, stop.subscribe());
-    let mut work = tokio::spawn(work);
+    let campaign = campaign(&options.leadership, &parts, timing, resigned);
+    let mut work = tokio::spawn(work(Arc::clone(&parts), woken, options.concurrency, stop.subscribe()));
 
     let mut worked = None;
     let reason = tokio::select! {
         () = stopped(stop.subscribe()) => Ok(()),
-        () = context.leadership.until_over() => Ok(()),
-        // It ends early only when it could not begin.
+        () = parts.authority.leadership.until_over() => Ok(()),
+        // It ends early only if it could not start.
         served = admin => served.context("the admin server panicked").flatten(),
         ended = &mut work => {
             worked = Some(ended);
@@ -125,13 +172,13 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
     stop.send_replace(true);
     let worked = match worked {
         Some(ended) => ended,
-        // The lead is not given back then: what did not finish may still write.
-        None => tokio::time::timeout(FINISH, work).await.context("what was under way did not finish in time")?,
+        // On a timeout the Lease is not released: passes that did not finish may still write.
+        None => tokio::time::timeout(FINISH, work).await.context("running passes did not finish in time")?,
     };
     worked.context("the reconcilers panicked")?;
     resign.send_replace(true);
     if let Some(campaign) = campaign {
-        campaign.await.context("the campaign panicked")??;
+        campaign.await.context("the leader election panicked")??;
     }
     targets.abort();
     reason?;
@@ -139,32 +186,50 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
     Ok(())
 }
 
-/// A client whose answers set the clock.
-fn client(config: Config, clock: &Clock) -> kube::Result<Client> {
-    Ok(ClientBuilder::try_from(config)?.with_layer(&Observing(clock.clone())).build())
+/// Takes part in the leader election, unless that is switched off.
+fn campaign(
+    options: &LeadershipOptions,
+    parts: &Parts,
+    timing: Timing,
+    resigned: watch::Receiver<bool>,
+) -> Option<JoinHandle<Result<(), LeadershipLost>>> {
+    if !options.leader_elect {
+        warn!("leader election is off: nothing prevents a second replica from acting at the same time");
+        parts.metrics.leader.set(1);
+        return None;
+    }
+    let (authority, metrics) = (Arc::clone(&parts.authority), Arc::clone(&parts.metrics));
+    let campaign = Campaign::new(authority, &parts.clients, metrics, identity(&options.pod_name), timing);
+    Some(tokio::spawn(campaign.run(resigned)))
 }
 
-/// Waits until the sources' kind can be listed and each of them has a client.
-async fn mark_listed_sources(context: &Context) {
-    let api: Api<DeserializeGuard<ClusterPrometheusSource>> = Api::all(context.reads.clone());
+fn health(parts: &Parts) -> admin::Health {
+    admin::Health {
+        authority: Arc::clone(&parts.authority),
+        metrics: Arc::clone(&parts.metrics),
+        view: Arc::clone(&parts.view),
+        records: Arc::clone(&parts.records),
+        sources: Arc::clone(&parts.sources),
+    }
+}
+
+/// Waits until the kind of the sources can be listed and each of them has a client.
+async fn mark_listed_sources(parts: &Parts) {
+    let api: Api<DeserializeGuard<ClusterPrometheusSource>> = Api::all(parts.clients.reads.clone());
+    let params = kube::api::ListParams::default();
     loop {
-        match prunella_cluster::within(
-            prunella_cluster::REQUEST_DEADLINE,
-            api.list_metadata(&kube::api::ListParams::default()),
-        )
-        .await
-        {
+        match prunella_cluster::within(prunella_cluster::REQUEST_DEADLINE, api.list_metadata(&params)).await {
             Ok(listed) => {
                 if listed.items.is_empty() {
                     warn!("{NO_SOURCE}");
                 }
-                let known = |name: &str| context.sources.knows(name);
+                let known = |name: &str| parts.sources.knows(name);
                 if listed.items.iter().all(|one| one.metadata.name.as_deref().is_none_or(known)) {
-                    context.sources.complete();
+                    parts.sources.complete();
                     return;
                 }
             }
-            // Whoever watches them says so, and how it is mended.
+            // The watch reports that, with the fix.
             Err(prunella_cluster::ClusterError::Kube(kube::Error::Api(status))) if status.code == NOT_FOUND => {}
             Err(error) => warn!(%error, "cannot list the sources, trying again"),
         }
@@ -172,88 +237,113 @@ async fn mark_listed_sources(context: &Context) {
     }
 }
 
-/// What a newcomer meets who has not read to the end.
-const NO_SOURCE: &str = "there is no ClusterPrometheusSource, so nothing can be asked: write the URL of your \
+/// For users who have not created a source yet.
+const NO_SOURCE: &str = "there is no ClusterPrometheusSource, so no policy can be evaluated: write the URL of your \
                          Prometheus into examples/source.yaml and apply it";
 
-/// How soon a first list that failed is tried again.
+/// When a first list that failed is tried again.
 const LIST_AGAIN: Duration = Duration::from_secs(1);
 
-/// Waits for the lead and runs the reconcilers: the sources' at once, judge and executor
-/// when the world was listed once.
-async fn work(
-    context: Arc<Context>,
-    judge_woken: mpsc::UnboundedReceiver<ObjectRef<HealingPolicy>>,
-    executor_woken: mpsc::UnboundedReceiver<ObjectRef<HealingAction>>,
-    concurrency: u16,
-    stop: watch::Receiver<bool>,
-) {
+/// Waits until this process leads, and runs the reconcilers: sources at once, policies and actions
+/// when all objects were listed once.
+async fn work(parts: Arc<Parts>, woken: Woken, concurrency: u16, stop: watch::Receiver<bool>) {
     tokio::select! {
-        () = context.leadership.until_leading() => {}
+        () = parts.authority.leadership.until_leading() => {}
         () = stopped(stop.clone()) => return,
     }
-    let config = controller::Config::default().concurrency(concurrency);
-    // A look mostly waits for its answer, and those that wait together are asked together.
-    let looks = controller::Config::default().concurrency(concurrency.saturating_mul(LOOKS_FOR_AN_ACTION));
-    let sources = watched(Api::<sources::GuardedSource>::all(context.reads.clone()))
-        .with_config(config.clone())
-        .graceful_shutdown_on(stopped(stop.clone()))
-        .run(
-            |object, context| fenced("source", Arc::clone(&context.metrics), sources::reconcile(object, context)),
-            |_, never, _| match *never {},
-            Arc::clone(&context),
-        );
-    let sources = drain("source", sources, Arc::clone(&context), |context, _, name| {
-        context.sources.forget(&name);
-    });
-
+    let sources = run_sources(&parts, concurrency, stop.clone());
     let heal = async {
         tokio::select! {
             () = async {
-                context.world.until_complete().await;
-                context.book.until_complete().await;
-                context.sources.until_complete().await;
+                parts.view.until_complete().await;
+                parts.records.until_complete().await;
+                parts.sources.until_complete().await;
             } => {}
             () = stopped(stop.clone()) => return,
         }
-        info!("the world is listed, judging begins");
-        let judge = watched(Api::<judge::GuardedPolicy>::all(context.reads.clone()))
-            .with_config(looks)
-            .reconcile_on(woken(judge_woken))
-            .graceful_shutdown_on(stopped(stop.clone()))
-            .run(
-                |object, context| fenced("policy", Arc::clone(&context.metrics), judge::reconcile(object, context)),
-                |_, never, _| match *never {},
-                Arc::clone(&context),
-            );
-        let judge = drain("policy", judge, Arc::clone(&context), |context, namespace, name| {
-            context.forget_policy(&PolicyKey { namespace, name });
-        });
-        let executor = watched(Api::<executor::GuardedAction>::all(context.reads.clone()))
-            .with_config(config)
-            .reconcile_on(woken(executor_woken))
-            .graceful_shutdown_on(stopped(stop.clone()))
-            .run(
-                |object, context| fenced("action", Arc::clone(&context.metrics), executor::reconcile(object, context)),
-                |_, never, _| match *never {},
-                Arc::clone(&context),
-            );
-        let executor = drain("action", executor, Arc::clone(&context), |_, _, _| {});
-        tokio::join!(judge, executor);
+        info!("all objects are listed, evaluation starts");
+        tokio::join!(
+            run_policies(&parts, woken.policies, concurrency, stop.clone()),
+            run_actions(&parts, woken.actions, concurrency, stop.clone())
+        );
     };
     let follow = async {
-        let wake = context.wakers.judge.clone();
-        tokio::join!(context.book.follow(context.reads.clone(), wake), mark_listed_sources(&context));
+        tokio::join!(
+            parts.records.follow(parts.clients.reads.clone(), &parts.wake_policy),
+            mark_listed_sources(&parts)
+        );
     };
     tokio::select! {
-        // The copy of the actions is kept up to date for as long as there is a use for it.
+        // The copy of the actions is kept up to date as long as it is used.
         () = follow => {}
         ((), ()) = async { tokio::join!(sources, heal) } => {}
     }
 }
 
-/// A controller over all objects of a kind, kept without what nobody here reads: of a
-/// policy that was written by kubectl that is two thirds.
+async fn run_sources(parts: &Parts, concurrency: u16, stop: watch::Receiver<bool>) {
+    let context = Arc::new(SourceContext {
+        authority: Arc::clone(&parts.authority),
+        clients: parts.clients.clone(),
+        sources: Arc::clone(&parts.sources),
+        metrics: Arc::clone(&parts.metrics),
+    });
+    let results = watched(Api::<sources::GuardedSource>::all(parts.clients.reads.clone()))
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .graceful_shutdown_on(stopped(stop))
+        .run(
+            |object, context: Arc<SourceContext>| {
+                isolated("source", Arc::clone(&context.metrics), sources::reconcile(object, context))
+            },
+            |_, never, _| match *never {},
+            context,
+        );
+    drain("source", results, &parts.metrics, |_, name| parts.sources.forget(&name)).await;
+}
+
+async fn run_policies(
+    parts: &Parts,
+    woken: mpsc::UnboundedReceiver<ObjectRef<HealingPolicy>>,
+    concurrency: u16,
+    stop: watch::Receiver<bool>,
+) {
+    let evaluations = concurrency.saturating_mul(EVALUATIONS_PER_ACTION);
+    let results = watched(Api::<judge::GuardedPolicy>::all(parts.clients.reads.clone()))
+        .with_config(controller::Config::default().concurrency(evaluations))
+        .reconcile_on(self::woken(woken))
+        .graceful_shutdown_on(stopped(stop))
+        .run(
+            |object, judge: Arc<Judge>| {
+                isolated("policy", Arc::clone(&judge.reporter.metrics), judge::reconcile(object, judge))
+            },
+            |_, never, _| match *never {},
+            Arc::clone(&parts.judge),
+        );
+    let forget = |namespace, name| parts.judge.forget(&PolicyKey { namespace, name });
+    drain("policy", results, &parts.metrics, forget).await;
+}
+
+async fn run_actions(
+    parts: &Parts,
+    woken: mpsc::UnboundedReceiver<ObjectRef<HealingAction>>,
+    concurrency: u16,
+    stop: watch::Receiver<bool>,
+) {
+    let results = watched(Api::<act::GuardedAction>::all(parts.clients.reads.clone()))
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .reconcile_on(self::woken(woken))
+        .graceful_shutdown_on(stopped(stop))
+        .run(
+            |object, actor: Arc<Actor>| {
+                isolated("action", Arc::clone(&actor.reporter.metrics), act::reconcile(object, actor))
+            },
+            |_, never, _| match *never {},
+            Arc::clone(&parts.actor),
+        );
+    drain("action", results, &parts.metrics, |_, _| {}).await;
+}
+
+/// A controller over all objects of a kind. It keeps them without the metadata that nothing
+/// here reads: for a policy that kubectl wrote, that is two thirds.
 fn watched<K>(api: Api<K>) -> Controller<K>
 where
     K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -264,22 +354,22 @@ where
     let objects = watcher(api, watch_config()).modify(|object| slim(object.meta_mut())).reflect(writer).inspect_ok(
         move |event| {
             if matches!(event, watcher::Event::InitDone) {
-                // The receiver is gone only while shutting down.
+                // The receiver is gone only during shutdown.
                 let _ = listed.send(());
             }
         },
     );
-    // What a new list shows is in the store when the list is whole, and not when it is
-    // shown: who was looked for in vain before is looked for again.
+    // A new list is in the store only when it is complete, not when its objects are shown:
+    // objects that were not found before are then reconciled again.
     Controller::for_stream(objects.applied_objects(), reader).reconcile_all_on(received(lists))
 }
 
-/// What comes through a channel.
+/// A channel as a stream.
 fn received<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
     futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|one| (one, receiver)) })
 }
 
-/// Who has set which field, and what was applied last: other people's bookkeeping.
+/// Removes which manager set which field, and what was applied last.
 fn slim(metadata: &mut ObjectMeta) {
     metadata.managed_fields = None;
     if let Some(annotations) = &mut metadata.annotations {
@@ -287,7 +377,7 @@ fn slim(metadata: &mut ObjectMeta) {
     }
 }
 
-/// Refers to the guarded twin of what was woken.
+/// Refers to the guarded form of the objects to wake.
 fn woken<K>(
     receiver: mpsc::UnboundedReceiver<ObjectRef<K>>,
 ) -> impl Stream<Item = ObjectRef<DeserializeGuard<K>>> + Send + 'static
@@ -304,12 +394,12 @@ where
     })
 }
 
-/// Polls a controller to its end. Its errors are told, never dropped.
+/// Runs a controller to its end. Logs its errors.
 async fn drain<K, E>(
     name: &'static str,
     results: impl Stream<Item = Result<(ObjectRef<K>, Requeue), controller::Error<E, watcher::Error>>>,
-    context: Arc<Context>,
-    gone: impl Fn(&Context, String, String),
+    metrics: &Metrics,
+    gone: impl Fn(String, String),
 ) where
     K: kube::Resource<DynamicType = ()> + Debug,
     E: std::error::Error + 'static,
@@ -319,23 +409,23 @@ async fn drain<K, E>(
         match result {
             Ok(_) => {}
             Err(controller::Error::ObjectNotFound(object)) => {
-                // Deleted while its turn was queued.
+                // Deleted while it was queued.
                 debug!(controller = name, %object, "gone");
-                gone(&context, object.namespace.unwrap_or_default(), object.name);
+                gone(object.namespace.unwrap_or_default(), object.name);
             }
             Err(controller::Error::QueueError(error)) if is_unknown_kind(&error) => {
-                context.metrics.failed(name);
+                metrics.failed(name);
                 warn!(controller = name, "{UNKNOWN_KIND}");
             }
             Err(error) => {
-                context.metrics.failed(name);
-                warn!(controller = name, %error, "going on");
+                metrics.failed(name);
+                warn!(controller = name, %error, "continuing");
             }
         }
     }
 }
 
-/// Becomes true on SIGTERM or Ctrl-C.
+/// A value that becomes true on SIGTERM or Ctrl-C.
 fn stop_signal() -> Result<watch::Sender<bool>> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = watch::Sender::new(false);
@@ -347,13 +437,13 @@ fn stop_signal() -> Result<watch::Sender<bool>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        info!("told to stop, finishing what is under way");
+        info!("stopping: running passes finish first");
         sender.send_replace(true);
     });
     Ok(stop)
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which is the end as well.
+    // An error means that the sender is gone, which is the end too.
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -13,17 +13,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-/// How long one write may take: what is left of the lease, by default, when the leader
-/// stops acting. So whoever began it in time has given it up before another one leads.
+/// How long one write may take: by default, this is what is left of the lease when the leader
+/// stops acting. So a write that started in time has ended before another replica leads.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
 
-/// An instant as the API keeps it, so that what is read back equals what was written: else
-/// each object would be taken for another than the one that was written, and both be kept.
+/// An instant as the API stores it: whole seconds. Otherwise the object that the watch delivers
+/// would differ from the one that was written, and both would stay in memory.
 pub(crate) fn stamp(now: Timestamp) -> Time {
     whole_seconds(now).into()
 }
 
-/// Applies a whole status by server-side apply: what is left out is taken away.
+/// Writes a whole status with server-side apply. It removes fields that `status` does not have.
 pub(crate) async fn apply_status<K>(api: &Api<K>, name: &str, status: &impl Serialize) -> Result<K, ClusterError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_read_back_as_it_was_written() {
+    fn a_written_time_equals_the_time_that_is_read_back() {
         let written = stamp("2026-11-21T10:00:00.123456789Z".parse().unwrap());
         let kept = serde_json::to_value(&written).unwrap();
         assert_eq!(serde_json::from_value::<Time>(kept).unwrap(), written);

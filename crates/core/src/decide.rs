@@ -1,19 +1,19 @@
 //! From an observation to a decision.
 //!
 //! ```text
-//! matching   series → targets: breached, clear, without data, unknown
-//! timers     how long: pending, firing, recovered
-//! storm      is everything failing at once
-//! verify     did the running actions help
-//! ladder     which rung is next
-//! brakes     what is sick and firing: act, or the first reason not to
-//! outlook    counts, questions left open, when to look next
+//! matching    series → targets: breached, clear, without data, unknown
+//! timers      how long a target is breached or clear: pending, firing, recovered
+//! storm       whether too many targets are breached at once
+//! verify      whether the actions in flight helped
+//! ladder      which step is next
+//! guardrails  for each unhealthy target: act, or the first reason not to act
+//! outlook     counts, open questions, time of the next evaluation
 //! ```
 //!
-//! `decide` asks nobody. Where it needs more than it was given it returns a
-//! [`Question`]; the caller answers it and decides again, from the same memory.
+//! `decide` does no IO. If it needs more facts, it returns a [`Question`]. The caller adds
+//! the answer to the observation and decides again, with the same memory.
 
-mod brakes;
+mod guardrails;
 mod ladder;
 mod matching;
 mod outlook;
@@ -36,160 +36,164 @@ use crate::target::{Object, Target, Uid};
 
 pub use matching::{Matching, POD_LABEL, Sight, UID_LABEL};
 pub use storm::{Storm, StormChange};
-pub use timers::{Phase, Timer};
+pub use timers::{BreachPhase, Timer};
 pub use verify::Verification;
 
-/// Everything a decision is made from.
+/// Everything that a decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// The rules.
+    /// The policy.
     pub policy: &'a Policy,
-    /// What the source said.
+    /// The answers of the source.
     pub observation: &'a Observation,
     /// The selected objects.
     pub targets: &'a [Target],
-    /// The actions on record, of all policies.
+    /// The recorded actions of all policies.
     pub ledger: &'a Ledger,
-    /// What the previous decision wants to be remembered.
+    /// The memory of the previous decision.
     pub memory: &'a Memory,
-    /// Whether somebody holds healing back, here or everywhere.
+    /// Whether a hold stops healing, in this namespace or everywhere.
     pub held: bool,
-    /// Where in each interval it looks, less than the interval. Policies of one interval and
-    /// phase share the instants of their looks.
+    /// The offset of the evaluation times within the interval. Policies with the same
+    /// interval and phase are evaluated at the same times.
     pub phase: SignedDuration,
-    /// The present, by the API server's clock.
+    /// The current time, by the API server's clock.
     pub now: Timestamp,
 }
 
-/// What one decision hands to the next. Bounded: an entry for each selected
-/// target that is not healthy, and one for each action being verified.
+/// The state that one decision passes to the next. Its size is bounded by the selected
+/// targets that are not healthy and the actions that are being verified.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
-    /// The sick targets.
+    /// The targets that are pending or firing.
     pub timers: BTreeMap<Uid, Timer>,
-    /// The actions being verified, by name.
+    /// The actions that are being verified, by name.
     pub verifications: BTreeMap<String, Verification>,
-    /// The sick targets for which every rung was tried.
+    /// The unhealthy targets for which all steps were tried or do not apply.
     pub exhausted: BTreeSet<Uid>,
-    /// For what reasons each sick target was held back in this sickness, as was told.
+    /// The refusals of each unhealthy target that were already reported in this episode.
     pub held_back: BTreeMap<Uid, BTreeSet<Reason>>,
-    /// The storm under way.
+    /// The current storm.
     pub storm: Option<Storm>,
-    /// What the query reaches, when that was last known.
+    /// What the query can return. `None`: never checked.
     pub reached: Option<Reached>,
 }
 
-/// What a query reaches, and when that was known.
+/// What a query can return, and when that was checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reached {
-    /// When it was last looked at.
+    /// When it was last checked.
     pub at: Timestamp,
-    /// What it reached then.
+    /// The result.
     pub reach: Reach,
 }
 
-/// What a query reaches, sick or not.
+/// What a query can return, breached or not.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reach {
-    /// Series about targets.
+    /// Series that name targets.
     Targets,
     /// No series at all.
     NoSeries,
-    /// Series, but none names a target; the labels of the first.
+    /// Series, but none of them names a target. These are the labels of the first one.
     NoTarget(Labels),
 }
 
-/// What came of it.
+/// The result of [`decide`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// When it was made.
     pub at: Timestamp,
-    /// To be given to the next decision.
+    /// The memory for the next decision.
     pub memory: Memory,
-    /// What is to be done; each is to be recorded before anything else happens.
+    /// The actions to start. The caller must record each one before it executes anything.
     pub reservations: Vec<Reservation>,
-    /// What is known of running actions.
+    /// The results of actions in flight.
     pub verdicts: Vec<Verdict>,
-    /// Why sick targets are not acted on, at most one a target.
+    /// Why there is no action for unhealthy targets. At most one for each target.
     pub refusals: Vec<Refused>,
-    /// The rungs that do not apply to those for whom nothing else is left.
+    /// For each exhausted target, the steps that do not apply to it.
     pub skipped: BTreeMap<Uid, Vec<Skipped>>,
-    /// What happened to targets since the last decision.
-    pub transitions: Vec<Transition>,
-    /// Whether a storm has begun or is over since the last decision.
+    /// The changes of targets since the last decision.
+    pub transitions: Vec<TargetTransition>,
+    /// Whether a storm started or ended since the last decision.
     pub storm: Option<StormChange>,
-    /// The targets whose actions, though begun, must not be carried out now.
+    /// The targets whose actions have started but must not be executed now.
     pub waiting: BTreeSet<Uid>,
-    /// What has to be known for a full decision. Empty: this one is full.
+    /// The questions to answer for a complete decision. Empty: this one is complete.
     pub questions: Vec<Question>,
-    /// How the answer fitted the targets.
+    /// Which series of the answer named which targets.
     pub matching: Matching,
-    /// The names of the sick targets.
+    /// The names of the targets that are pending or firing.
     pub names: BTreeMap<Uid, String>,
     /// How many targets are in which state.
     pub counts: Counts,
-    /// Time from `at` to the next look, more than zero, at most the interval.
+    /// The time from `at` to the next evaluation. More than zero, at most the interval.
     pub next_check: SignedDuration,
 }
 
-/// An action that is allowed and wanted.
+/// An action that is wanted and that every guardrail allows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reservation {
-    /// What is acted on.
+    /// The unhealthy object.
     pub target: Object,
     /// The stable object behind it.
     pub subject: Object,
-    /// Which rung of the ladder, from 1.
-    pub rung: u32,
-    /// Which attempt on that rung, from 1.
+    /// The name of the step.
+    pub step_name: String,
+    /// Which step of the ladder, from 1.
+    pub step: u32,
+    /// Which attempt on that step, from 1.
     pub attempt: u32,
-    /// What is done, with absolute parameters.
+    /// The action, with absolute parameters.
     pub action: Action,
-    /// The rungs passed over on the way, because they do not apply.
+    /// The steps that were skipped because they do not apply.
     pub skipped: Vec<Skipped>,
-    /// The number of the policy's action, one above the highest on record.
+    /// The number of the action within the policy, one above the highest recorded one.
     pub sequence: u64,
-    /// Since when it has been sick.
+    /// When the target became unhealthy.
     pub since: Timestamp,
-    /// The worst value seen in the newest answer.
+    /// The worst value in the newest answer.
     pub value: f64,
     /// The labels of that series.
     pub labels: Labels,
-    /// When the newest answer came.
+    /// When the source was queried.
     pub observed_at: Timestamp,
-    /// After this the evidence is stale and the action must not begin.
+    /// The action must not start after this time, because its evidence is stale then.
     pub start_by: Timestamp,
 }
 
-/// What is known of a running action.
+/// The result of an action in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// The action's name.
     pub action: String,
-    /// How it ended.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why, in one word.
+    /// The reason for the outcome.
     pub reason: OutcomeReason,
 }
 
-/// A sick target and why it is left alone.
+/// An unhealthy target, and why there is no action for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The target's uid.
     pub target: Uid,
-    /// The first brake that refused.
+    /// The first guardrail that refused.
     pub refusal: Refusal,
-    /// Whether that keeps something from being done that is due: the target is firing,
-    /// breached at this moment, and in no action's hands.
+    /// Whether an action is due and the refusal prevents it: the target is firing, is
+    /// breached now, and has no action in flight.
     pub due: bool,
 }
 
-/// A rung that does not apply to a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A step that does not apply to a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skipped {
-    /// Which rung of the ladder, from 1.
-    pub rung: u32,
-    /// What it would do, by its name.
+    /// The name of the step.
+    pub step_name: String,
+    /// Which step of the ladder, from 1.
+    pub step: u32,
+    /// The name of its kind of action.
     pub action: &'static str,
     /// Why it does not apply.
     pub why: Inapplicable,
@@ -197,56 +201,58 @@ pub struct Skipped {
 
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {}, {}: {}", self.rung, self.action, self.why)
+        write!(f, "step {} ({}): {}", self.step_name, self.action, self.why)
     }
 }
 
 /// A change in a target's state.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Transition {
+pub struct TargetTransition {
     /// The target.
     pub target: Object,
-    /// What happened.
+    /// The change.
     pub change: Change,
-    /// The value at that moment; `None` when there is none any more.
+    /// The value of the series. `None`: there is no value.
     pub value: Option<f64>,
 }
 
-/// What happened to a target.
+/// How the state of a target changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Breached, but not for long enough yet.
     BecamePending,
     /// Breached for `for`.
     StartedFiring,
-    /// Clear for `clearFor` (or, when it was only pending, once).
+    /// Clear for `clearFor`. If it was only pending: clear in one evaluation.
     Recovered {
-        /// Whether it was firing and nothing was done about it: what comes of a sickness
-        /// without any healing.
+        /// Whether it was firing. If not, it was never unhealthy.
+        was_firing: bool,
+        /// Whether it was firing and no action was executed in this episode.
         by_itself: bool,
     },
-    /// Every rung of the ladder was tried, or does not apply.
+    /// All steps were tried, or do not apply.
     Exhausted,
-    /// It is firing and not acted on, for another reason than before.
+    /// It is firing, an action is due, and a guardrail refuses for a reason that was not
+    /// reported yet in this episode.
     HeldBack(Refusal),
 }
 
-/// What `decide` would like to know.
+/// A fact that `decide` needs from the source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Question {
-    /// For whom is there data at all?
+    /// Which targets have data, breached or not?
     Evidence,
-    /// Who was breached since then, and when? Asked after a restart or a long gap.
+    /// Which targets were breached since a given time, and when? Asked after a restart.
     History {
-        /// The earliest instant that matters.
+        /// The start of the range.
         since: Timestamp,
     },
-    /// Are the samples behind this target's breach fresh? Asked last, before acting.
+    /// Are the samples behind this target's breach fresh? Asked last, before an action.
     Freshness {
         /// The target.
         target: Object,
-        /// The labels by which its breached series names it: what a selector is narrowed
-        /// down to it by.
+        /// The labels with which its breached series names it. They restrict each selector to
+        /// this target.
         pins: Labels,
     },
 }
@@ -258,16 +264,16 @@ pub struct Counts {
     pub selected: usize,
     /// Breached, not yet for `for`.
     pub pending: usize,
-    /// Breached for `for`, acted on or not.
+    /// Breached for `for`, with or without an action.
     pub firing: usize,
-    /// Actions executed and not yet judged.
+    /// Actions that were executed and have no verdict yet.
     pub verifying: usize,
-    /// Sick, and every rung was tried.
+    /// Unhealthy, and all steps were tried or do not apply.
     pub exhausted: usize,
 }
 
-/// Decides. Idempotent: with its own reservations recorded in the ledger it
-/// plans nothing more.
+/// Decides what to do. Idempotent: once its reservations are in the ledger, the same
+/// inputs give no further reservation.
 #[must_use]
 pub fn decide(inputs: Inputs<'_>) -> Decision {
     let matching = matching::match_series(inputs);
@@ -277,8 +283,8 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     let (verifications, verdicts) = verify::judge(inputs, &sights, storm);
     let reached = outlook::reached(inputs, &matching);
     let mut memory = Memory { timers, verifications, storm, reached, ..Memory::default() };
-    let brakes::Released { reservations, mut refusals, unproven } =
-        brakes::release(inputs, &matching, &sights, &memory);
+    let guardrails::Released { reservations, mut refusals, unproven } =
+        guardrails::release(inputs, &matching, &sights, &memory);
     for refused in &mut refusals {
         refused.due = outlook::is_held_back(inputs, &memory, &refused.target, refused.refusal);
     }
@@ -291,7 +297,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
         questions: outlook::questions(inputs, &sights, &matching, unproven),
         counts: outlook::counts(inputs, &memory),
         names: outlook::names(inputs, &memory),
-        waiting: brakes::waiting(inputs, memory.storm, &reservations),
+        waiting: guardrails::waiting(inputs, memory.storm, &reservations),
         storm: storm_change,
         next_check: outlook::next_check(inputs, &memory, &refusals),
         memory,

@@ -1,5 +1,5 @@
-//! How one action is done: a pure transition table and the choice of the next
-//! step. One step is one write at most, and each is a no-op when repeated.
+//! How one action is executed: a pure transition table that gives the next instruction. An
+//! instruction is at most one write, and repeating it has no further effect.
 //!
 //! ```text
 //! Pending ─▶ Running ─▶ Settling ─▶ Verifying ─▶ outcome
@@ -7,169 +7,92 @@
 //!    └──────────┴───────────┴─▶ outcome
 //! ```
 //!
-//! `Running` is recorded *before* the first effect. Whoever finds the effect in
-//! place from there on knows that the action was executed, even when the answer
-//! to the write was lost; `Superseded` exists only before it.
+//! `Running` is recorded *before* the first effect. If the effect is in place after that, the
+//! action was executed, even if the answer to the write was lost. `Superseded` is possible
+//! only before `Running`.
 
 mod reason;
+mod world;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::action::{Action, Disruption};
+use crate::action::Action;
 use crate::ledger::{Outcome, Overlap, State};
-use crate::policy::Mode;
+use crate::policy::PolicyMode;
 use crate::target::{NotHealable, Object, Uid};
 use crate::time::{after, elapsed};
 
 pub use reason::OutcomeReason;
+pub use world::{ActionWorld, EffectState, LiveField, LiveSubject, LiveTarget, PolicyStanding};
 
-/// How long an effect may be refused or fail before the action gives up.
+/// How long an action tries to execute its effect.
 pub const EXECUTE_WITHIN: SignedDuration = SignedDuration::from_mins(10);
-/// How long after `verifyBy` a verdict is waited for: a silent source extends a
-/// verification by up to 15 minutes, and the judge needs time to say so.
+/// How long after `verifyBy` the verdict may arrive. A source without usable answers extends
+/// a verification by up to 15 minutes. The rest is time for the judge.
 const VERDICT_WITHIN: SignedDuration = SignedDuration::from_mins(20);
-/// How long after an action was begun a write of it may still arrive that was decided on
-/// before another was seen: a read and a write take 15 seconds at most.
-const ARRIVED_WITHIN: SignedDuration = SignedDuration::from_secs(20);
-/// How often the world is looked at while it is about to change.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_millis(500);
-/// How often while pods are replaced, which takes them seconds.
-const LOOK_WHILE_SETTLING: SignedDuration = SignedDuration::from_secs(1);
-/// How often while only a verdict is waited for: that one wakes whoever waits.
-const LOOK_WHILE_VERIFYING: SignedDuration = SignedDuration::from_secs(10);
-/// How often an eviction that a disruption budget refuses is tried again.
-const TRY_AGAIN: SignedDuration = SignedDuration::from_secs(5);
+/// How long after the start of an action a write of it may still arrive that was decided
+/// before another action was visible. A read and a write take at most 15 seconds.
+const WRITE_ARRIVES_WITHIN: SignedDuration = SignedDuration::from_secs(20);
+/// How often to check before the action starts and until its effect is in place.
+const CHECK_AGAIN: SignedDuration = SignedDuration::from_millis(500);
+/// How often to check while pods are replaced, which takes seconds.
+const CHECK_WHILE_SETTLING: SignedDuration = SignedDuration::from_secs(1);
+/// How often to check while only the verdict is missing. A new verdict wakes the executor
+/// anyway.
+const CHECK_WHILE_VERIFYING: SignedDuration = SignedDuration::from_secs(10);
+/// How long to wait after a refused effect before the next try.
+pub const TRY_AGAIN: SignedDuration = SignedDuration::from_secs(5);
 
-/// An action as recorded.
+/// The facts that the record of an action has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// The record's own uid: a restart is known by it.
+    /// The uid of the record. A restart marks the pod template with it.
     pub uid: Uid,
-    /// Where it stands.
+    /// The state.
     pub state: State,
-    /// Whether it may be carried out.
-    pub mode: Mode,
-    /// What is to be done.
+    /// Whether it may be executed.
+    pub mode: PolicyMode,
+    /// The action, with absolute parameters.
     pub action: Action,
-    /// Until when it may begin.
+    /// The deadline for the start.
     pub start_by: Timestamp,
-    /// When it became `Running`.
+    /// When it became `Running`. `None`: it has not started.
     pub began: Option<Timestamp>,
-    /// Whether the newest try was refused by a disruption budget.
+    /// Whether a disruption budget refused the newest try.
     pub blocked_by_budget: bool,
-    /// Whether the newest try was forbidden: the controller lacks the right.
+    /// Whether the API server answered the newest try with `Forbidden`.
     pub forbidden: bool,
-    /// Until when it may settle; known from `Settling` on.
+    /// The deadline for settling. `None` before `Settling`.
     pub settle_by: Option<Timestamp>,
-    /// Until when it is verified; known from `Verifying` on.
+    /// The deadline of the verification. `None` before `Verifying`.
     pub verify_by: Option<Timestamp>,
-    /// How long verification may take.
+    /// How long the verification may take.
     pub verify_within: SignedDuration,
 }
 
-/// The world around the action, read live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct World {
-    /// The policy that reserved it.
-    pub policy: PolicyStanding,
-    /// The target, by uid.
-    pub target: LiveTarget,
-    /// The workload behind it.
-    pub subject: LiveSubject,
-    /// What a change of the workload would write, as it is now.
-    pub field: LiveField,
-    /// The time without progress after which the workload's own controller gives up.
-    pub progress_deadline: Option<SignedDuration>,
-    /// How other actions stand in its way.
-    pub overlap: Overlap,
-    /// Whether the judge of this process holds the target for firing, by news no
-    /// older than two intervals.
-    pub firing: bool,
-    /// What the judge says of the running action.
-    pub verdict: Option<(Outcome, OutcomeReason)>,
-}
-
-/// The policy that reserved an action, as it is now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PolicyStanding {
-    /// It exists with the recorded uid and enforces.
-    Enforces,
-    /// It exists with the recorded uid, and is suspended or held back.
-    Suspended,
-    /// It exists with the recorded uid and only records.
-    DryRun,
-    /// It does not exist, is being deleted, or is a namesake.
-    Gone,
-}
-
-/// The target as it is now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LiveTarget {
-    /// It is there, with the recorded uid, and selected.
-    Present,
-    /// It is there and the policy's selector no longer chooses it.
-    NotSelected,
-    /// It is there and its owner wants it left alone.
-    OptedOut,
-    /// It is there and may not be healed.
-    NotHealable(NotHealable),
-    /// It is being deleted.
-    Terminating,
-    /// No object has that uid any more.
-    Gone,
-}
-
-/// The workload behind the target as it is now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LiveSubject {
-    /// As many replicas are ready as it asks for; of a restart, all of them new. Of a pod's
-    /// removal, with one that was made since, but for pods that were not ready before.
-    Restored,
-    /// Fewer are.
-    NotRestored,
-    /// It is gone, or scaled to zero.
-    Gone,
-}
-
-/// What a change of the workload would write, as it is now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LiveField {
-    /// The action writes nothing but removes its target.
-    None,
-    /// The mark on the pod template: by this very action, or not.
-    Restarted {
-        /// Whether it is this action's.
-        by_this: bool,
-    },
-    /// The number of replicas, or the autoscaler's minimum.
-    Count(i32),
-    /// The number is not what it was when that was decided: its autoscaler is gone, or
-    /// one has taken it over.
-    Disowned,
-}
-
-/// What is to be done next, one write at most.
+/// The next instruction: at most one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Nothing now; look again after this time.
+pub enum Instruction {
+    /// Do nothing now. Check again after this time.
     Wait(SignedDuration),
-    /// Change the world. What came of it is seen, not remembered, by the next pass.
+    /// Execute an effect. The next pass reads the result from the API server and does not
+    /// rely on the answer.
     Do(Effect),
     /// Change the record.
     Record(Transition),
 }
 
-/// One write to the world.
+/// One write to a pod, a workload or an autoscaler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Evict the pod, by name and with its uid as precondition.
     EvictPod {
-        /// Overrides the pod's own grace period.
+        /// Replaces the pod's own grace period.
         grace: Option<SignedDuration>,
     },
     /// Delete the pod, by name and with its uid as precondition.
     DeletePod {
-        /// Overrides the pod's own grace period.
+        /// Replaces the pod's own grace period.
         grace: Option<SignedDuration>,
     },
     /// Mark the subject's pod template, so that all its pods are replaced.
@@ -177,20 +100,20 @@ pub enum Effect {
         /// The mark: the uid of the action.
         mark: Uid,
     },
-    /// Change how many replicas the subject has, if the number is still `from`.
+    /// Change the number of replicas of the subject if it is still `from`.
     Scale {
-        /// What it is.
+        /// The number at the time of the decision.
         from: i32,
-        /// What it is to be.
+        /// The number to write.
         to: i32,
     },
-    /// Raise an autoscaler's minimum, if it is still `from`.
+    /// Raise the minimum of an autoscaler if it is still `from`.
     RaiseMinimum {
         /// The autoscaler.
         autoscaler: Object,
-        /// What it is.
+        /// The minimum at the time of the decision.
         from: i32,
-        /// What it is to be.
+        /// The minimum to write.
         to: i32,
     },
 }
@@ -202,25 +125,25 @@ pub enum Transition {
     Begin,
     /// `Running → Settling`: the effect is in place.
     Executed {
-        /// Until when it may settle.
+        /// The deadline for settling.
         settle_by: Timestamp,
     },
-    /// `Settling → Verifying`: the replacement stands.
+    /// `Settling → Verifying`: the replacement is ready.
     Settled {
-        /// Until when it is verified.
+        /// The deadline of the verification.
         verify_by: Timestamp,
     },
     /// Any state → outcome.
     Finish {
-        /// How it ended.
+        /// The outcome.
         outcome: Outcome,
-        /// Why.
+        /// The reason for the outcome.
         reason: OutcomeReason,
     },
 }
 
 impl Transition {
-    /// The state after it.
+    /// The state after the transition.
     #[must_use]
     pub fn to(self) -> State {
         match self {
@@ -232,25 +155,25 @@ impl Transition {
     }
 }
 
-/// The next step of an action at `now`.
+/// The next instruction for an action at `now`.
 #[must_use]
-pub fn next_step(facts: &Facts, world: World, now: Timestamp) -> Step {
+pub fn next_instruction(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instruction {
     match facts.state {
         State::Pending => from_pending(facts, world, now),
         State::Running => from_running(facts, world, now),
         State::Settling => from_settling(facts, world, now),
         State::Verifying => from_verifying(facts, world, now),
-        State::Finished(_) => Step::Wait(SignedDuration::MAX),
+        State::Finished(_) => Instruction::Wait(SignedDuration::MAX),
     }
 }
 
-fn finish(outcome: Outcome, reason: OutcomeReason) -> Step {
-    Step::Record(Transition::Finish { outcome, reason })
+fn finish(outcome: Outcome, reason: OutcomeReason) -> Instruction {
+    Instruction::Record(Transition::Finish { outcome, reason })
 }
 
-/// Nothing was touched yet: every doubt ends it, and its budget is given back.
-fn from_pending(facts: &Facts, world: World, now: Timestamp) -> Step {
-    if facts.mode == Mode::DryRun {
+/// Nothing was changed yet. Any doubt ends the action, and its budget is given back.
+fn from_pending(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instruction {
+    if facts.mode == PolicyMode::DryRun {
         return finish(Outcome::DryRun, OutcomeReason::RecordedOnly);
     }
     match world.policy {
@@ -269,12 +192,12 @@ fn from_pending(facts: &Facts, world: World, now: Timestamp) -> Step {
         LiveTarget::OptedOut => return finish(Outcome::Cancelled, OutcomeReason::OptedOut),
         LiveTarget::Present => {}
     }
-    match standing(facts, world) {
-        Standing::Gone => return finish(Outcome::Superseded, OutcomeReason::TargetGone),
-        Standing::InPlace | Standing::Foreign => {
+    match effect_state(facts, &world) {
+        EffectState::Gone => return finish(Outcome::Superseded, OutcomeReason::TargetGone),
+        EffectState::InPlace | EffectState::Foreign => {
             return finish(Outcome::Superseded, OutcomeReason::ChangedByOthers);
         }
-        Standing::Absent => {}
+        EffectState::Absent => {}
     }
     if now > facts.start_by {
         return finish(Outcome::Expired, OutcomeReason::StartByPassed);
@@ -282,33 +205,40 @@ fn from_pending(facts: &Facts, world: World, now: Timestamp) -> Step {
     if world.overlap == Overlap::Ahead {
         return finish(Outcome::Cancelled, OutcomeReason::TargetBusy);
     }
-    if world.firing { Step::Record(Transition::Begin) } else { Step::Wait(LOOK_AGAIN) }
+    if world.too_few_available.is_some() {
+        return finish(Outcome::Cancelled, OutcomeReason::TooFewAvailable);
+    }
+    if world.firing { Instruction::Record(Transition::Begin) } else { Instruction::Wait(CHECK_AGAIN) }
 }
 
-/// An effect may have happened. The world tells, never the memory of a write.
-fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
-    match standing(facts, world) {
-        Standing::InPlace => {
+/// An effect may have happened. Only the state of the objects counts, not the answer to a
+/// write.
+fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instruction {
+    match effect_state(facts, &world) {
+        EffectState::InPlace => {
             let settle_by = after(now, facts.action.settle_within(world.progress_deadline));
-            return Step::Record(Transition::Executed { settle_by });
+            return Instruction::Record(Transition::Executed { settle_by });
         }
-        Standing::Foreign => return finish(Outcome::Inconclusive, OutcomeReason::ChangedByOthers),
-        Standing::Gone => return finish(Outcome::Inconclusive, OutcomeReason::TargetGone),
-        Standing::Absent => {}
+        EffectState::Foreign => return finish(Outcome::Inconclusive, OutcomeReason::ChangedByOthers),
+        EffectState::Gone => return finish(Outcome::Inconclusive, OutcomeReason::TargetGone),
+        EffectState::Absent => {}
     }
-    // Nobody gives a right while an action waits for it. It counts as an attempt: were its
-    // budget given back, the same would be tried for ever.
+    // Nobody grants a permission while an action waits for it. The outcome is `Failed`, which
+    // counts as an attempt: otherwise the same action would be repeated without end.
     if facts.forbidden {
         return finish(Outcome::Failed, OutcomeReason::Forbidden);
     }
     match world.target {
-        // Its workload is still to be changed, and no longer for its sake.
+        // The workload was not changed yet, and the reason to change it is gone.
         LiveTarget::Gone | LiveTarget::Terminating => {
             return finish(Outcome::Inconclusive, OutcomeReason::TargetGone);
         }
-        // From here on a write that was sent may still arrive: the budget stays spent.
-        // A node may come back: it is waited for like a disruption budget.
-        LiveTarget::NotHealable(NotHealable::NodeNotReady) => return give_up_or(facts, now, Step::Wait(LOOK_AGAIN)),
+        // A write that was sent may still arrive. So the outcomes below are `Inconclusive`, and
+        // the budget stays spent. A node may become ready again, so the action waits for it as
+        // it does for a disruption budget.
+        LiveTarget::NotHealable(NotHealable::NodeNotReady) => {
+            return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN));
+        }
         LiveTarget::NotHealable(_) => return finish(Outcome::Inconclusive, OutcomeReason::NotHealable),
         LiveTarget::NotSelected => return finish(Outcome::Inconclusive, OutcomeReason::NotSelected),
         LiveTarget::OptedOut | LiveTarget::Present => {}
@@ -318,29 +248,39 @@ fn from_running(facts: &Facts, world: World, now: Timestamp) -> Step {
         PolicyStanding::DryRun => return finish(Outcome::Inconclusive, OutcomeReason::ModeChanged),
         PolicyStanding::Suspended | PolicyStanding::Enforces => {}
     }
-    // Two leaders may each have begun one before either saw the other's. Whoever is on
-    // record as begun last sees both: the later lets go, and the earlier waits until it has,
-    // or is seen to have acted before it could see this one.
+    // Two leaders may each have started an action before they saw the other one. The leader
+    // whose start was recorded last sees both. The later action gives up. The earlier one
+    // waits until the later one has given up, or has acted because it did not see this one.
     match world.overlap {
-        // Whoever drives it too may not have seen the other yet, and its write be on its way.
-        Overlap::Ahead if trying_for(facts, now) >= ARRIVED_WITHIN => {
+        // The other leader also drives this action. It may have sent a write before it saw the
+        // other action.
+        Overlap::Ahead if time_since_start(facts, now) >= WRITE_ARRIVES_WITHIN => {
             return finish(Outcome::Inconclusive, OutcomeReason::TargetBusy);
         }
-        Overlap::Ahead | Overlap::Beside => return give_up_or(facts, now, Step::Wait(LOOK_AGAIN)),
+        Overlap::Ahead | Overlap::Beside => return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN)),
         Overlap::None => {}
     }
-    // What held before the first try holds before each: a budget may let an eviction
-    // through minutes after the pod is well again, or its owner has spoken.
-    if world.policy == PolicyStanding::Suspended || world.target == LiveTarget::OptedOut || !world.firing {
-        return give_up_or(facts, now, Step::Wait(LOOK_AGAIN));
+    // Two leaders may each have started to remove another pod of the workload. As above, the
+    // later action gives up and the earlier one waits.
+    match world.too_few_available {
+        Some(Overlap::Ahead) if time_since_start(facts, now) >= WRITE_ARRIVES_WITHIN => {
+            return finish(Outcome::Inconclusive, OutcomeReason::TooFewAvailable);
+        }
+        Some(_) => return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN)),
+        None => {}
     }
-    give_up_or(facts, now, Step::Do(effect_of(facts)))
+    // Checked before each try: a disruption budget may allow an eviction minutes after the
+    // pod has recovered or its owner has opted out.
+    if world.policy == PolicyStanding::Suspended || world.target == LiveTarget::OptedOut || !world.firing {
+        return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN));
+    }
+    unless_too_late(facts, now, Instruction::Do(effect_of(facts)))
 }
 
-/// `step`, unless the action has been trying for too long.
-fn give_up_or(facts: &Facts, now: Timestamp, step: Step) -> Step {
-    if trying_for(facts, now) < EXECUTE_WITHIN {
-        step
+/// The instruction, or the end of the action if it has tried for [`EXECUTE_WITHIN`].
+fn unless_too_late(facts: &Facts, now: Timestamp, instruction: Instruction) -> Instruction {
+    if time_since_start(facts, now) < EXECUTE_WITHIN {
+        instruction
     } else if facts.blocked_by_budget {
         finish(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget)
     } else {
@@ -348,71 +288,42 @@ fn give_up_or(facts: &Facts, now: Timestamp, step: Step) -> Step {
     }
 }
 
-fn trying_for(facts: &Facts, now: Timestamp) -> SignedDuration {
+fn time_since_start(facts: &Facts, now: Timestamp) -> SignedDuration {
     facts.began.map_or(SignedDuration::ZERO, |began| elapsed(began, now))
 }
 
-/// The write that carries an action out.
+/// The write that executes an action.
 #[must_use]
 pub fn effect_of(facts: &Facts) -> Effect {
-    match &facts.action {
-        Action::DeletePod { disruption: Disruption::Evict, grace } => Effect::EvictPod { grace: *grace },
-        Action::DeletePod { disruption: Disruption::Delete, grace } => Effect::DeletePod { grace: *grace },
-        Action::RolloutRestart => Effect::Restart { mark: facts.uid.clone() },
-        Action::Scale { from, to, autoscaler: None } => Effect::Scale { from: *from, to: *to },
-        Action::Scale { from, to, autoscaler: Some(autoscaler) } => {
-            Effect::RaiseMinimum { autoscaler: autoscaler.clone(), from: *from, to: *to }
-        }
+    facts.action.behaviour().effect(&facts.uid)
+}
+
+fn effect_state(facts: &Facts, world: &ActionWorld) -> EffectState {
+    if facts.action.scope().is_workload() && world.subject == LiveSubject::Gone {
+        return EffectState::Gone;
     }
+    facts.action.behaviour().effect_state(world)
 }
 
-/// How the world stands to the effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// It is not there, and nothing stands in its way.
-    Absent,
-    /// It is there.
-    InPlace,
-    /// Somebody else has written something else there: it is never overwritten.
-    Foreign,
-    /// The workload to be changed is gone, or scaled to zero.
-    Gone,
-}
-
-fn standing(facts: &Facts, world: World) -> Standing {
-    match (&facts.action, world.field) {
-        (Action::DeletePod { .. }, _) => match world.target {
-            LiveTarget::Gone | LiveTarget::Terminating => Standing::InPlace,
-            _ => Standing::Absent,
-        },
-        _ if world.subject == LiveSubject::Gone => Standing::Gone,
-        (Action::RolloutRestart, LiveField::Restarted { by_this: true }) => Standing::InPlace,
-        (Action::RolloutRestart, LiveField::Restarted { by_this: false }) => Standing::Absent,
-        (Action::Scale { to, .. }, LiveField::Count(count)) if count == *to => Standing::InPlace,
-        (Action::Scale { from, .. }, LiveField::Count(count)) if count == *from => Standing::Absent,
-        (Action::RolloutRestart | Action::Scale { .. }, _) => Standing::Foreign,
-    }
-}
-
-fn from_settling(facts: &Facts, world: World, now: Timestamp) -> Step {
+fn from_settling(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instruction {
     let whole = facts.action.scope().is_workload();
-    match (world.subject, standing(facts, world)) {
+    match (world.subject, effect_state(facts, &world)) {
         (LiveSubject::Gone, _) => finish(Outcome::Inconclusive, OutcomeReason::TargetGone),
-        // What was written was taken back: nobody will learn whether it would have helped.
-        (_, Standing::Absent | Standing::Foreign) if whole => {
+        // Somebody has reverted the change, so its result will never be known.
+        (_, EffectState::Absent | EffectState::Foreign) if whole => {
             finish(Outcome::Inconclusive, OutcomeReason::ChangedByOthers)
         }
         (LiveSubject::Restored, _) if whole || world.target == LiveTarget::Gone => {
-            Step::Record(Transition::Settled { verify_by: after(now, facts.verify_within) })
+            Instruction::Record(Transition::Settled { verify_by: after(now, facts.verify_within) })
         }
         _ if facts.settle_by.is_some_and(|settle_by| now >= settle_by) => {
             finish(Outcome::Failed, OutcomeReason::NotSettled)
         }
-        _ => Step::Wait(LOOK_WHILE_SETTLING),
+        _ => Instruction::Wait(CHECK_WHILE_SETTLING),
     }
 }
 
-fn from_verifying(facts: &Facts, world: World, now: Timestamp) -> Step {
+fn from_verifying(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instruction {
     if let Some((outcome, reason)) = world.verdict.filter(|(outcome, _)| !outcome.without_effect()) {
         return finish(outcome, reason);
     }
@@ -426,17 +337,5 @@ fn from_verifying(facts: &Facts, world: World, now: Timestamp) -> Step {
     if deadline.is_some_and(|deadline| now >= deadline) {
         return finish(Outcome::Inconclusive, OutcomeReason::SourceUnknown);
     }
-    Step::Wait(LOOK_WHILE_VERIFYING)
-}
-
-/// How long to wait before an effect that was refused or failed is tried again.
-#[must_use]
-pub fn retry_after(effect: &Effect) -> SignedDuration {
-    match effect {
-        Effect::EvictPod { .. }
-        | Effect::DeletePod { .. }
-        | Effect::Restart { .. }
-        | Effect::Scale { .. }
-        | Effect::RaiseMinimum { .. } => TRY_AGAIN,
-    }
+    Instruction::Wait(CHECK_WHILE_VERIFYING)
 }

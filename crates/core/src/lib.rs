@@ -1,5 +1,5 @@
-//! The judgement: pure and total. No IO, no clock, no Kubernetes client; the
-//! same input always gives the same decision.
+//! Decides what to do about unhealthy targets. Pure and total: no IO, no clock, no
+//! Kubernetes client. The same input always gives the same decision.
 //!
 //! ```text
 //! Policy ───────┐
@@ -8,11 +8,11 @@
 //! Ledger ───────┤
 //! Memory ───────┘
 //!
-//! Facts of one action ─ next_step(now) ─▶ Step: one effect or one transition
+//! Facts of one action ─ next_instruction(now) ─▶ Instruction: one effect or one transition
 //! ```
 //!
-//! Every function here is total: durations saturate, nothing panics, and an
-//! input that makes no sense leads to inaction with a reason.
+//! Nothing here panics, and durations saturate. Input that makes no sense leads to no
+//! action, with a reason.
 #![cfg_attr(
     not(test),
     deny(
@@ -26,6 +26,7 @@
 )]
 
 pub mod action;
+pub mod availability;
 pub mod decide;
 pub mod execute;
 pub mod ledger;
@@ -36,4 +37,4 @@ pub mod target;
 pub mod time;
 
 pub use decide::{Decision, Inputs, decide};
-pub use execute::{Step, next_step};
+pub use execute::{Instruction, next_instruction};

@@ -1,5 +1,5 @@
-//! What was seen, as values: the answer of a source to a query, or the reason
-//! why there is none. *Unknown is neither sick nor healthy.*
+//! The answers of a source to queries, or the reason why there is no answer.
+//! *Unknown is neither unhealthy nor healthy.*
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,32 +14,32 @@ pub type Labels = BTreeMap<String, String>;
 /// One series of an instant vector with its value at the time of evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
-    /// All labels, `__name__` included where the expression kept it.
+    /// All labels. `__name__` is among them if the expression keeps it.
     pub labels: Labels,
-    /// The sample's value. `NaN` is neither breach nor evidence.
+    /// The value of the sample. `NaN` is neither a breach nor evidence.
     pub value: f64,
 }
 
-/// What a source said to one query.
+/// The answer of a source to one query.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// A whole answer within all limits. Empty is a whole answer, too.
+    /// A complete answer within all limits. It may be empty.
     Answered(Vec<Series>),
-    /// No answer that may be relied on.
+    /// No usable answer.
     Unknown(Unknown),
 }
 
 impl Answer {
-    /// The word for a whole answer, where else stands the reason why there is none.
+    /// The word for a complete answer. Without one, the word is the reason.
     pub const ANSWERED: &str = "Answered";
 
-    /// An answer that may not be relied on, for `reason`.
+    /// No usable answer, for `reason`.
     #[must_use]
     pub fn unknown(reason: UnknownReason, message: impl Into<String>) -> Self {
         Self::Unknown(Unknown { reason, message: message.into() })
     }
 
-    /// The word used in conditions, metrics and logs alike.
+    /// The word in conditions, metrics and logs.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -49,41 +49,41 @@ impl Answer {
     }
 }
 
-/// Why there is no answer, with the words that tell the mend.
+/// Why there is no usable answer, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unknown {
-    /// The reason, from a bounded vocabulary.
+    /// The reason, from a fixed set.
     pub reason: UnknownReason,
-    /// What happened and what to do, in one sentence. Free of values that
-    /// change with every poll, for it goes into status.
+    /// What happened and what to do, in one sentence. It goes into the status, so it has no
+    /// values that change with every evaluation.
     pub message: String,
 }
 
-/// The bounded vocabulary of what makes an answer unusable.
+/// The reasons why an answer is not usable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UnknownReason {
-    /// No connection, or it broke.
+    /// No connection, or the connection broke.
     Unreachable,
-    /// No whole answer before the deadline.
+    /// No complete answer before the deadline.
     Timeout,
-    /// The source wants other credentials (401, 403).
+    /// The source refused the credentials (401, 403).
     Unauthorized,
     /// The source refused the query (400, 422).
     BadQuery,
-    /// More bytes or series than the limits allow.
+    /// The answer has more bytes or series than the limits allow.
     TooLarge,
-    /// A scalar, string or matrix where an instant vector was asked for.
+    /// The answer is a scalar, a string or a matrix instead of an instant vector.
     WrongType,
-    /// The source warned that its answer may lack something.
+    /// The source warned that its answer may be incomplete.
     PartialAnswer,
-    /// Not the JSON that the source's API promises.
+    /// The answer is not the JSON that the source's API documents.
     Malformed,
-    /// The source object is missing or not usable yet.
+    /// The source object is missing, or not usable yet.
     SourceNotReady,
 }
 
 impl UnknownReason {
-    /// Every reason, for tables and metrics that must be complete.
+    /// Every reason.
     pub const ALL: [Self; 9] = [
         Self::Unreachable,
         Self::Timeout,
@@ -96,7 +96,7 @@ impl UnknownReason {
         Self::SourceNotReady,
     ];
 
-    /// The word used in conditions, Events, metrics and logs alike.
+    /// The word in conditions, Events, metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -119,49 +119,48 @@ impl fmt::Display for UnknownReason {
     }
 }
 
-/// Everything that was asked of the source in one round.
+/// The answers of one evaluation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// The instant before the query was asked, by the API server's clock: the answer tells of
-    /// then or later.
+    /// The time just before the query was sent, by the API server's clock. The answer
+    /// describes this time or a later one.
     pub at: Timestamp,
-    /// The condition's answer: a returned series means breached.
+    /// The answer to the condition's query. Each series in it is a breach.
     pub breach: Answer,
-    /// For whom there is data at all; `None` when it was not asked.
+    /// The series of all targets that have data, breached or not. `None`: not queried.
     pub evidence: Option<Answer>,
-    /// Who was breached when, over a time that nobody looked at; `None` when it was
-    /// not asked.
+    /// The breaches during a time without evaluations. `None`: not queried.
     pub history: Option<History>,
-    /// For each target that was asked about: whether the samples behind its breach are
-    /// fresh. A function over a range hides a dead exporter for minutes.
+    /// Whether the samples behind a target's breach are fresh, for each target for which
+    /// that was queried. A function over a range hides a dead exporter for minutes.
     pub freshness: BTreeMap<Uid, Freshness>,
 }
 
 /// Whether the samples behind a breach are fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Freshness {
-    /// Every selector that the breach needs has a sample right now.
+    /// Every selector that the breach needs has a sample now.
     Fresh,
-    /// One of them has none: the exporter is silent.
+    /// A selector has no sample: the exporter is silent.
     Stale,
-    /// The source did not say.
+    /// The source gave no usable answer.
     Unknown,
 }
 
-/// Who was breached when.
+/// The breaches over a range of time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum History {
-    /// One entry a series, over the whole time that was asked for.
+    /// One entry for each series, over the whole range.
     Answered(Vec<SeriesHistory>),
-    /// No answer that may be relied on.
+    /// No usable answer.
     Unknown(Unknown),
 }
 
-/// When one series was there.
+/// When one series was in the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesHistory {
     /// All labels.
     pub labels: Labels,
-    /// The instants of evaluation at which it was returned, in order.
+    /// The evaluation times at which the source returned it, oldest first.
     pub at: Vec<Timestamp>,
 }

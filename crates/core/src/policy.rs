@@ -1,55 +1,56 @@
-//! A policy as it is judged: every default filled in, every field checked.
-//! What is wrong in a `HealingPolicy` is refused before this type is made.
+//! A policy with all defaults filled in and all fields checked. An invalid
+//! `HealingPolicy` is refused before this type is created.
 
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::action::ActionSpec;
+use crate::availability::MinAvailable;
 
 /// A compiled policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    /// Namespace and name: windows and ladders are keyed by it, so that deleting
-    /// and creating a policy anew gives no budget back.
+    /// Namespace and name. Windows and ladders use this key and not the uid, so deleting and
+    /// recreating a policy gives no budget back.
     pub key: PolicyKey,
-    /// Whether actions are carried out or only recorded.
-    pub mode: Mode,
-    /// Time between two looks at the source.
+    /// Whether actions are executed or only recorded.
+    pub mode: PolicyMode,
+    /// Time between two evaluations.
     pub interval: SignedDuration,
-    /// How long a breach must hold before it is acted on.
+    /// How long the condition must be breached before Prunella acts.
     pub breach_for: SignedDuration,
     /// How long a target must be clear, with evidence, to count as healthy again.
     pub clear_for: SignedDuration,
-    /// What a target without any data is taken for.
-    pub on_no_data: OnNoData,
+    /// How to treat a target that has no data.
+    pub on_no_data: NoDataRule,
     /// How a series names its target.
     pub series: SeriesMatch,
-    /// The label of a series that holds its object's namespace.
+    /// The label of a series that has the namespace of its object.
     pub namespace_label: String,
-    /// Whether every selector of the query keeps to the policy's namespace: only then a
-    /// series without that label is one of it.
+    /// Whether every selector of the query names the policy's namespace. Only then a series
+    /// without a namespace label belongs to that namespace.
     pub pinned: bool,
-    /// How old a target must be for its breach to count as sickness.
+    /// How old a target must be before its breach counts.
     pub min_age: SignedDuration,
-    /// How far back a sample may lie and still be seen: the widest range of the query
-    /// and the lookback. Where names recur, the samples of an object younger than this
-    /// may be its predecessor's.
+    /// The age of the oldest sample that can affect an answer: the widest range of the query
+    /// plus the lookback. If replacements keep the name, the samples of an object younger
+    /// than this may belong to the object that it replaced.
     pub signal_window: SignedDuration,
-    /// The longest silence over which a timer is still continued:
+    /// The longest gap between two evaluations that does not restart a timer:
     /// max(2 × interval, lookback).
     pub longest_gap: SignedDuration,
-    /// Whether the policy is suspended: judged, but nothing new is begun.
+    /// Whether the policy is suspended: it is evaluated, but starts no action.
     pub suspended: bool,
-    /// When the ladder was last reset by hand: what was done before counts on no rung.
+    /// When a user last reset the ladder. Earlier actions count on no step.
     pub reset_at: Option<Timestamp>,
-    /// A digest of condition, target and steps: a record with another one was made by
-    /// another rule and is no rung of this ladder.
-    pub hash: String,
-    /// The ladder, from its lowest rung; never empty.
-    pub steps: Vec<StepSpec>,
-    /// The brakes' settings.
-    pub limits: Limits,
+    /// A digest of condition, target and steps. A record with another digest does not count
+    /// on this ladder.
+    pub digest: String,
+    /// The ladder, lowest step first. Never empty.
+    pub steps: Vec<LadderStep>,
+    /// The settings of the guardrails.
+    pub limits: PolicyLimits,
 }
 
 /// Namespace and name of a policy.
@@ -67,92 +68,95 @@ impl fmt::Display for PolicyKey {
     }
 }
 
-/// What is done with a decision.
+/// What Prunella does with a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Decide and record; touch nothing.
+pub enum PolicyMode {
+    /// Decide and record, but execute nothing.
     DryRun,
-    /// Decide and act.
+    /// Decide, record and execute.
     Enforce,
 }
 
 /// How a series names its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SeriesMatch {
-    /// By this label, which holds the target's name.
+    /// By this label, whose value is the name of the target.
     Label(String),
-    /// Not at all: any series speaks of every target.
+    /// Not at all: any series counts for every target.
     Global,
 }
 
-/// What a target is taken for that is in neither the answer nor the evidence.
+/// How to treat a target that has no data: it is in neither the answer nor the evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnNoData {
-    /// Keep what is known of it: no action, no recovery.
+pub enum NoDataRule {
+    /// Keep its state: no action and no recovery.
     Hold,
-    /// Take it for clear.
+    /// Treat it as clear.
     Clear,
 }
 
-/// One rung of the ladder.
+/// One step of the ladder.
 #[derive(Debug, Clone, PartialEq)]
-pub struct StepSpec {
-    /// What is wanted; what is done about a given target follows from it and from how
-    /// its workload stands.
+pub struct LadderStep {
+    /// The name of the step, unique within the policy.
+    pub name: String,
+    /// What the step wants. The action for a target follows from it and from the state of
+    /// the workload.
     pub action: ActionSpec,
-    /// How often it is tried before the next rung is climbed, at least once.
+    /// How many attempts are made before the next step. At least 1.
     pub attempts: u32,
-    /// How long after settling the target may take to be clear.
+    /// How long the verification may take after the action has settled.
     pub verify_within: SignedDuration,
 }
 
-/// The brakes' settings.
+/// The settings of the guardrails.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Least time between two actions that count against the same target.
+pub struct PolicyLimits {
+    /// The shortest time between two actions that count against the same target.
     pub cooldown: SignedDuration,
-    /// How many actions the policy may begin in any window of `window`.
+    /// How many actions the policy may start within any `window`.
     pub max_actions: u32,
     /// The length of the sliding window.
     pub window: SignedDuration,
     /// How many of the policy's actions may be in flight at once.
     pub max_concurrent: u32,
-    /// How long a target must have been clear after an action for that action to be
-    /// forgotten, and how long after its birth a replacement's sickness is still laid
-    /// to the action that made it.
+    /// How long a target must be clear after an action before that action no longer counts.
+    /// Also how long after its creation a new episode of a replacement still counts as a
+    /// result of the action that created it.
     pub ladder_reset: SignedDuration,
-    /// How many actions one subject may bear in a window, whatever policies begin them.
+    /// How many actions of all policies together one subject may have within a window.
     pub subject_cap: SubjectCap,
-    /// How many of the targets may be breached at once before the observer is as suspect
-    /// as they are.
-    pub max_unhealthy: Unhealthy,
-    /// What is still done when more are.
-    pub on_storm: OnStorm,
-    /// How long no more than that many must be breached for the storm to be over.
+    /// How many pods of a workload must stay Ready when one of them is removed.
+    pub min_available: MinAvailable,
+    /// How many targets may be breached at once. If more are, it is a storm.
+    pub max_unhealthy: MaxUnhealthy,
+    /// What Prunella still does in a storm.
+    pub on_storm: StormRule,
+    /// How long no more than that many targets must be breached before the storm is over.
     pub storm_cooldown: SignedDuration,
 }
 
-/// How many actions one subject may bear.
+/// How many actions one subject may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SubjectCap {
-    /// How many.
+    /// The number of actions.
     pub count: u32,
-    /// In any window of this length.
+    /// The length of the sliding window.
     pub window: SignedDuration,
 }
 
 /// How many targets may be breached at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unhealthy {
-    /// So many of them.
+pub enum MaxUnhealthy {
+    /// This number of targets.
     Count(u32),
-    /// So many in a hundred of them, rounded down.
+    /// This percentage of the selected targets, rounded down.
     Percent(u32),
 }
 
-impl Unhealthy {
-    /// How many of `selected` that is; never fewer than one, or the first to fall sick
-    /// would be a storm.
+impl MaxUnhealthy {
+    /// How many of `selected` targets may be breached. At least 1: with 0, the first breached
+    /// target would be a storm.
     #[must_use]
     pub fn of(self, selected: usize) -> usize {
         let count = match self {
@@ -166,10 +170,10 @@ impl Unhealthy {
     }
 }
 
-/// What is still done in a storm.
+/// What Prunella still does in a storm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnStorm {
-    /// One action at a time, the next only after one has succeeded.
+pub enum StormRule {
+    /// One action at a time as a probe. The next one only after a probe has succeeded.
     Probe,
     /// Nothing.
     Hold,

@@ -1,54 +1,65 @@
-//! Why a sick target is not acted on: one vocabulary for conditions, Events,
-//! metrics and logs.
+//! Why Prunella does not act on an unhealthy target. Conditions, Events, metrics and logs
+//! use the same words.
 
 use std::fmt;
 
 use jiff::Timestamp;
 
+use crate::availability::Shortage;
 use crate::target::NotHealable;
 
-/// The first brake that refused, in the order of the brakes.
+/// The first guardrail that refused. The order is the order of the guardrails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The policy is suspended.
     Suspended,
-    /// Somebody holds healing back, here or everywhere.
+    /// A hold stops healing, in this namespace or everywhere.
     Held,
-    /// The source had no answer that may be relied on.
+    /// The source gave no usable answer.
     ObservationUnknown,
-    /// The target is in neither the answer nor the evidence.
+    /// Neither the answer nor the evidence has a series of the target.
     NoData,
-    /// It is younger than `minAge`, or its samples may be its predecessor's.
+    /// The target is younger than `minAge`, or its samples may belong to an earlier object
+    /// of the same name.
     TooYoung,
-    /// The breach has not held for `for` yet, or is not there at this moment.
+    /// The condition has not been breached for `for` yet, or is not breached now.
     NotYetFor,
-    /// Its owner wants it left alone.
+    /// The owner of the target opted out.
     OptedOut,
-    /// The object may not be healed at all.
+    /// Prunella never acts on this target, or not on it now.
     NotHealable(NotHealable),
-    /// An action of some policy on it or its owners is in flight.
+    /// An action of any policy on the target or its owners is in flight.
     TargetBusy,
-    /// Every rung of the ladder was tried, or does not apply.
+    /// All steps were tried, or do not apply.
     Exhausted,
-    /// This sickness is on record already: a dry run says a thing once.
+    /// A dry run has already recorded this episode. It records an episode once.
     AlreadyRecorded,
-    /// Too soon after the last action that counts against it.
+    /// The cooldown after the last action that counts against the target is not over.
     Cooldown,
-    /// Its subject has borne as many actions, of all policies, as it may in an hour.
+    /// The newest actions on the target finished without effect. The wait before the next one
+    /// grows with each of them.
+    BackOff,
+    /// The subject has had as many actions, of all policies together, as its cap allows.
     SubjectCap,
-    /// The policy's window is full.
+    /// The policy has started `maxActions` actions within its window.
     MaxActions,
-    /// The policy has as many actions in flight as it may.
+    /// The policy has recorded as many actions within a minute as it may, whatever their
+    /// outcomes.
+    TooManyRecords,
+    /// The policy has `maxConcurrent` actions in flight.
     MaxConcurrent,
-    /// More targets are breached than may be: the observer is as suspect as they are.
+    /// Too few pods of the workload would stay Ready, over all policies.
+    TooFewAvailable(Shortage),
+    /// More targets are breached than `maxUnhealthy` allows. The query or a dependency may be
+    /// the cause.
     Storm,
     /// The samples behind the breach are not fresh: the exporter is silent.
     Stale,
 }
 
 impl Reason {
-    /// Every brake once, in their order.
-    pub const ALL: [Self; 17] = [
+    /// Every guardrail once, in order.
+    pub const ALL: [Self; 20] = [
         Self::Suspended,
         Self::Held,
         Self::ObservationUnknown,
@@ -61,14 +72,17 @@ impl Reason {
         Self::Exhausted,
         Self::AlreadyRecorded,
         Self::Cooldown,
+        Self::BackOff,
         Self::SubjectCap,
         Self::MaxActions,
+        Self::TooManyRecords,
         Self::MaxConcurrent,
+        Self::TooFewAvailable(Shortage { remaining: 0, required: 1 }),
         Self::Storm,
         Self::Stale,
     ];
 
-    /// The word used in status, Events, metrics and logs alike.
+    /// The word in status, Events, metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -84,9 +98,12 @@ impl Reason {
             Self::Exhausted => "Exhausted",
             Self::AlreadyRecorded => "AlreadyRecorded",
             Self::Cooldown => "Cooldown",
+            Self::BackOff => "BackOff",
             Self::SubjectCap => "SubjectCap",
             Self::MaxActions => "MaxActions",
+            Self::TooManyRecords => "TooManyRecords",
             Self::MaxConcurrent => "MaxConcurrent",
+            Self::TooFewAvailable(_) => "TooFewAvailable",
             Self::Storm => "Storm",
             Self::Stale => "Stale",
         }
@@ -99,12 +116,12 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A refusal as a value.
+/// Why a guardrail refused, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which brake.
+    /// The guardrail.
     pub reason: Reason,
-    /// Until when it will hold, where that is known.
+    /// When the refusal ends. `None`: unknown.
     pub until: Option<Timestamp>,
 }
 
@@ -115,7 +132,7 @@ impl Refusal {
         Self { reason, until: None }
     }
 
-    /// A refusal that ends by itself.
+    /// A refusal that ends at `until`.
     #[must_use]
     pub fn until(reason: Reason, until: Timestamp) -> Self {
         Self { reason, until: Some(until) }

@@ -1,10 +1,12 @@
-//! What is known of a selected object.
+//! Facts about a selected object.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// An object's identity over its whole life; a recreated object has another.
+/// The uid of an object. A recreated object has another one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(String);
 
@@ -28,15 +30,32 @@ impl fmt::Display for Uid {
     }
 }
 
-/// One object, named so that a namesake cannot be taken for it.
+/// A reference to one object. The uid distinguishes it from other objects of its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Object {
-    /// The kind, like `Pod` or `Deployment`.
+    /// The API version, for example `v1` or `apps/v1`.
+    pub api_version: String,
+    /// The kind, for example `Pod` or `Deployment`.
     pub kind: String,
     /// The name within its namespace.
     pub name: String,
     /// The uid.
     pub uid: Uid,
+}
+
+impl Object {
+    /// An object of a kind that Prunella knows. The API version follows from the kind; it is
+    /// empty for any other kind.
+    #[must_use]
+    pub fn known(kind: &str, name: impl Into<String>, uid: impl Into<Uid>) -> Self {
+        let api_version = match kind {
+            "Pod" => "v1",
+            "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => "apps/v1",
+            "HorizontalPodAutoscaler" => "autoscaling/v2",
+            _ => "",
+        };
+        Self { api_version: api_version.to_owned(), kind: kind.to_owned(), name: name.into(), uid: uid.into() }
+    }
 }
 
 impl fmt::Display for Object {
@@ -45,49 +64,54 @@ impl fmt::Display for Object {
     }
 }
 
-/// A selected object as the newest watch event showed it.
+/// A selected object, as of the newest watch event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The object itself.
     pub object: Object,
-    /// Its creation time, whole seconds by the API server's clock. Compared with
-    /// creation times only.
+    /// Its creation time, in whole seconds by the API server's clock. Compare it with times
+    /// of the API server's clock only.
     pub created: Timestamp,
-    /// Whether it passes its own readiness.
+    /// Whether it is ready: a pod by its `Ready` condition, a workload by its replicas.
     pub ready: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
-    /// The stable object behind it, to which a history can be laid: the top
-    /// controller of a pod with a generated name, else the object itself.
+    /// The stable object behind it, which keeps its history: the top controller of a pod, or
+    /// the object itself.
     pub subject: Object,
-    /// Whether names recur, so that a successor carries its predecessor's name.
+    /// Whether its replacement has the same name, like a pod of a `StatefulSet`.
     pub stable_name: bool,
-    /// Whether its owner wants it left alone, and until when.
+    /// Whether its owner opted out, and until when.
     pub opted_out: Option<OptOut>,
-    /// Why it may not be healed, if so.
+    /// Why Prunella must not act on it.
     pub not_healable: Option<NotHealable>,
-    /// The pods of a workload, by which a series may name it; empty for a pod.
+    /// The pods of a workload. A series may name the workload by one of them. Empty for a
+    /// pod.
     pub pods: Vec<Object>,
-    /// How long it may take to end once it is told to; `None` where it does not say.
+    /// The pod's termination grace period. `None`: not set, or not a pod.
     pub grace: Option<SignedDuration>,
-    /// What actions on the subject as a whole depend on; `None` where it is no workload
-    /// that can be changed, or nothing is known of it yet.
-    pub workload: Option<Workload>,
+    /// The facts that actions on the workload need. `None`: the subject is not a workload
+    /// that Prunella can change, or it was not read yet.
+    pub workload: Option<TargetWorkload>,
 }
 
-/// What decisions need to know of a workload.
+/// The facts about a workload that decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Workload {
-    /// How many replicas it asks for; `None` for a kind without such a number.
+pub struct TargetWorkload {
+    /// The number of replicas in its spec. For a `DaemonSet`: the number of nodes that need a
+    /// pod. `None`: not known yet.
     pub replicas: Option<i32>,
-    /// Whether a change of its pod template replaces all its pods by itself.
+    /// Whether a change of its pod template replaces all its pods.
     pub rolls_out: bool,
-    /// Whether the policy's selector chooses all its pods.
+    /// Whether the policy's selector matches all its pods.
     pub all_selected: bool,
     /// The autoscaler that owns the number of replicas.
     pub autoscaler: Option<Autoscaler>,
-    /// When the rollout under way last made progress; `None` when none is.
+    /// When the current rollout last made progress. `None`: no rollout.
     pub rollout_progress: Option<Timestamp>,
+    /// Its Ready pods that are not being deleted. Shared by all targets of the workload.
+    /// `None`: not known.
+    pub ready_pods: Option<Arc<BTreeSet<Uid>>>,
 }
 
 /// An autoscaler that owns a number of replicas.
@@ -95,53 +119,53 @@ pub struct Workload {
 pub struct Autoscaler {
     /// The autoscaler itself.
     pub object: Object,
-    /// The fewest replicas it asks for.
+    /// Its `minReplicas`.
     pub minimum: i32,
-    /// The most replicas it asks for.
+    /// Its `maxReplicas`.
     pub maximum: i32,
-    /// Whether something else made it, and would undo a change of it.
+    /// Whether another object controls it and would undo a change of it.
     pub controlled: bool,
 }
 
-/// That an object's owner wants it left alone.
+/// An opt-out by the owner of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OptOut {
-    /// Until when; `None`: until it is taken back.
+    /// When it ends. `None`: when the owner removes it.
     pub until: Option<Timestamp>,
 }
 
 impl OptOut {
-    /// Whether it holds at `now`.
+    /// Whether it is in effect at `now`.
     #[must_use]
     pub fn holds(self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 }
 
-/// Why an object may not be healed whatever its signals say.
+/// Why Prunella must not act on an object, healthy or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NotHealable {
-    /// A mirror of a static pod: the kubelet owns it, the API server only shows it.
+    /// The mirror of a static pod. The kubelet owns the pod, not the API server.
     StaticPod,
-    /// No controller would make another.
+    /// No controller would replace it.
     NoController,
-    /// Its controller is a Job, which has its own idea of retrying.
+    /// Its controller is a Job, which retries on its own.
     OwnedByJob,
-    /// It is on its way out already.
+    /// It is already being deleted.
     Terminating,
-    /// It finished: there is nothing to heal.
+    /// Its phase is `Succeeded` or `Failed`: no container runs any more.
     Completed,
-    /// Its node is not ready: what the node cannot say the pod cannot show.
+    /// Its node is not ready, so the status of the pod is not up to date.
     NodeNotReady,
-    /// Who owns it is not known yet.
+    /// Its top controller is not known yet.
     OwnerUnknown,
-    /// Its workload is in the middle of a rollout that makes progress.
+    /// Its workload is in a rollout that makes progress.
     MidRollout,
-    /// The cluster cannot do without it.
+    /// It has a system-critical priority class.
     SystemCritical,
-    /// It is a pod of the controller itself.
+    /// It is a pod of Prunella itself.
     OwnPod,
-    /// The action would touch pods of its workload that the policy does not select.
+    /// The action would also touch pods of its workload that the policy does not select.
     PodsNotSelected,
 }
 
@@ -161,7 +185,7 @@ impl NotHealable {
         Self::PodsNotSelected,
     ];
 
-    /// The word used in status, Events, metrics and logs alike.
+    /// The word in status, Events, metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

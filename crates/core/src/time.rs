@@ -1,27 +1,27 @@
-//! Time as a value. Sums saturate instead of failing: an overflow of nine
-//! thousand years must not be a way to panic or to act early.
+//! Arithmetic on times. Sums saturate: an overflow must neither panic nor let an action
+//! start early.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// `start + by`, at most the last representable instant.
+/// `start + by`, clamped to the representable range.
 #[must_use]
 pub fn after(start: Timestamp, by: SignedDuration) -> Timestamp {
     start.checked_add(by).unwrap_or(if by.is_negative() { Timestamp::MIN } else { Timestamp::MAX })
 }
 
-/// `start - by`, at least the first representable instant.
+/// `start - by`, clamped to the representable range.
 #[must_use]
 pub fn before(start: Timestamp, by: SignedDuration) -> Timestamp {
     start.checked_sub(by).unwrap_or(if by.is_negative() { Timestamp::MAX } else { Timestamp::MIN })
 }
 
-/// The instant cut to whole seconds: all that the Kubernetes API keeps of a time.
+/// The instant in whole seconds, which is the precision of the Kubernetes API.
 #[must_use]
 pub fn whole_seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// How long `start` was before `end`; negative when it lies after it.
+/// The time from `start` to `end`. Negative if `start` is after `end`.
 #[must_use]
 pub fn elapsed(start: Timestamp, end: Timestamp) -> SignedDuration {
     end.duration_since(start)
@@ -33,30 +33,30 @@ pub fn times(duration: SignedDuration, factor: i32) -> SignedDuration {
     duration.checked_mul(factor).unwrap_or(SignedDuration::MAX)
 }
 
-/// An unbroken stretch over which something was seen to hold.
+/// A time over which a state was observed without interruption.
 ///
-/// It has length only between two sightings: a gap in which nobody looked, or
-/// in which the source had no answer, is never part of it.
+/// Only time between two observations counts. A gap without evaluations, or without an
+/// answer of the source, does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// When it began, moved forward by every gap that does not count.
+    /// When it started, moved forward by every gap that does not count.
     pub since: Timestamp,
-    /// The newest sighting.
+    /// The newest observation.
     pub last: Timestamp,
 }
 
 impl Span {
-    /// A stretch that begins with the sighting `at`.
+    /// A span that starts with the observation at `at`.
     #[must_use]
     pub fn start(at: Timestamp) -> Self {
         Self { since: at, last: at }
     }
 
-    /// The stretch after one more sighting `at`.
+    /// The span after one more observation at `at`.
     ///
-    /// - `at` not after the newest sighting: the same observation again, nothing changes.
-    /// - more than `longest_gap` since the newest: nobody knows what was in between; it starts again.
-    /// - `frozen` (the source had no usable answer in between): the gap is taken out.
+    /// - `at` is not after the newest observation: it is the same one, nothing changes.
+    /// - More than `longest_gap` has passed since the newest one: the span starts again.
+    /// - `frozen`, the source had no usable answer in between: the gap does not count.
     #[must_use]
     pub fn seen(self, at: Timestamp, longest_gap: SignedDuration, frozen: bool) -> Self {
         let gap = elapsed(self.last, at);
@@ -71,7 +71,7 @@ impl Span {
         }
     }
 
-    /// How long it was seen to hold.
+    /// How long the state was observed.
     #[must_use]
     pub fn held(self) -> SignedDuration {
         elapsed(self.since, self.last)

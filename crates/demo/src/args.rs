@@ -1,34 +1,34 @@
-//! What can be typed.
+//! The command line.
 
 use clap::builder::PossibleValuesParser;
 use clap::{Parser, ValueEnum};
 
 use crate::scenario::{SCENARIOS, Scenario};
 
-/// Breaks an app in five ways and shows how it is healed of each.
+/// Breaks an app in five ways and shows how Prunella heals it.
 #[derive(Debug, Parser)]
 #[command(name = "demo", version, max_term_width = 100)]
 pub(crate) struct Args {
-    /// Where: on a testbed of its own, or on the cluster of your kubeconfig. On yours nothing is
-    /// built or loaded: its nodes must have the images localhost/prunella and localhost/sample-app
+    /// The cluster to use: a new testbed, or the current context of your kubeconfig. For your own
+    /// cluster, load the images localhost/prunella and localhost/sample-app onto its nodes first
     #[arg(long, value_enum, default_value_t = Cluster::Testbed)]
     pub(crate) cluster: Cluster,
-    /// The name of the testbed; one that is up already is used and left up
+    /// Name of the testbed. A testbed that is already running is used, and keeps running
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub(crate) testbed: String,
-    /// Show one policy only (may be given more than once); all are applied all the same
+    /// Show only this policy. Can be repeated. All policies are applied
     #[arg(long, value_name = "POLICY", value_parser = names())]
     pub(crate) only: Vec<String>,
-    /// Leave everything as it is at the end, to look at it
+    /// Keep everything at the end
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Take the controller away before the first fault: the demo must fail
+    /// Scale the controller to zero before the first fault. The demo must then fail
     #[arg(long)]
     pub(crate) scale_controller_to_zero: bool,
 }
 
 impl Args {
-    /// Whether a scenario is to be shown.
+    /// Whether to show a scenario.
     pub(crate) fn shows(&self, scenario: &Scenario) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == scenario.policy)
     }
@@ -38,11 +38,11 @@ fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(SCENARIOS.iter().map(|scenario| scenario.policy))
 }
 
-/// Where the demo runs.
+/// The cluster that the demo uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Cluster {
-    /// A real Kubernetes on this machine; needs root and Linux.
+    /// A real Kubernetes on this machine. Needs root and Linux
     Testbed,
-    /// The current context of your kubeconfig, with your kubectl.
+    /// The current context of your kubeconfig
     Current,
 }

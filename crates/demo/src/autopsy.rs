@@ -1,4 +1,4 @@
-//! After a failure: how things stand, before they are removed.
+//! After a failure: prints the state of the cluster before it is cleaned up.
 
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
@@ -7,10 +7,10 @@ use prunella_api::HealingPolicy;
 use crate::console::Console;
 use crate::ground::{Ground, NAMESPACE, SYSTEM};
 
-/// Prints what is left to see: pods, policies with their conditions, actions, the
-/// controller's last words. What cannot be read is left out.
+/// Prints pods, policies with their conditions, actions, and the end of the controller's
+/// log. Anything that cannot be read is skipped.
 pub(crate) async fn print(ground: &Ground, console: &Console) {
-    console.stage("How things stand");
+    console.stage("State of the cluster");
     let commands = [
         format!("get pods -n {NAMESPACE} -o wide"),
         format!("get healingpolicies,healingactions -n {NAMESPACE}"),

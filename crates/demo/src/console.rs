@@ -1,6 +1,6 @@
-//! What goes to standard output: lines only, so that it reads the same in a
-//! terminal and in a build server's log. Colours only in a terminal, and not if
-//! `NO_COLOR` is set. A reader who has gone is not an error.
+//! Standard output: lines only, so that it looks the same in a terminal and in the log of a
+//! build server. Colours only in a terminal, and not if `NO_COLOR` is set. A closed output
+//! is not an error.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stdout};
@@ -12,14 +12,14 @@ const RED: &str = "31";
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
 
-/// How a line of the timeline is meant.
+/// The colour of a line of the timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// It goes on.
+    /// Neither good nor bad.
     Plain,
-    /// Something is sick.
+    /// Something is unhealthy.
     Bad,
-    /// It is well.
+    /// Something is healthy again.
     Good,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// Of this process; the environment is read here.
+    /// For this process. The environment is read here.
     pub(crate) fn of_process() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { colours: stdout().is_terminal() && !refused, begun: Instant::now() }
@@ -43,7 +43,7 @@ impl Console {
         self.line(&format!("\n{} {}", self.paint(DIM, at), self.paint(BOLD, title)));
     }
 
-    /// A command as the reader would type it.
+    /// A command as the user would type it.
     pub(crate) fn command(&self, command: &str) {
         self.line(&self.paint(DIM, format!("  $ {command}")));
     }
@@ -53,7 +53,7 @@ impl Console {
         self.line(&format!("  {sentence}"));
     }
 
-    /// Text of several lines, set off to the right.
+    /// Text of several lines, indented.
     pub(crate) fn quote(&self, text: &str) {
         for line in text.trim_end().lines() {
             self.line(&format!("    {line}"));
@@ -67,12 +67,12 @@ impl Console {
             Tone::Bad => YELLOW,
             Tone::Good => GREEN,
         };
-        // Padded before it is painted: escapes have no width.
+        // Padded before it is coloured: escape sequences have no width.
         let word = self.paint(colour, format!("{word:<12}"));
         self.line(&format!("  {:>+7.1} s  {word} {what}", since_fault.as_secs_f64()));
     }
 
-    /// Columns as wide as what is in them.
+    /// A table. Each column is as wide as its widest cell.
     pub(crate) fn table<const N: usize>(&self, header: &[&str; N], rows: &[[String; N]]) {
         let mut widths = header.map(str::len);
         for row in rows {
@@ -91,20 +91,20 @@ impl Console {
         }
     }
 
-    /// How it ended: well.
+    /// The result of a run that succeeded.
     pub(crate) fn success(&self, what: &str) {
         let took = self.begun.elapsed().as_secs_f64();
-        self.line(&format!("\n{} ({took:.0} s in all)", self.paint(GREEN, format!("demo: {what}"))));
+        self.line(&format!("\n{} ({took:.0} s)", self.paint(GREEN, format!("demo: {what}"))));
     }
 
-    /// How it ended: not well.
+    /// The result of a run that failed.
     pub(crate) fn failure(&self, what: &str) {
         self.line(&format!("\n{}", self.paint(RED, format!("demo: {what}"))));
     }
 
-    /// What was left on purpose, and how to remove it.
+    /// How to remove what `--keep` keeps.
     pub(crate) fn kept(&self, commands: &[String]) {
-        self.line("\nEverything is left as it is. To remove it:");
+        self.line("\nEverything is kept. To remove it, run:");
         for command in commands {
             self.command(command);
         }
@@ -114,7 +114,7 @@ impl Console {
         if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_string() }
     }
 
-    #[allow(clippy::unused_self, reason = "whoever prints has the console in hand")]
+    #[allow(clippy::unused_self, reason = "only code that has a console may print")]
     fn line(&self, line: &str) {
         let _ = writeln!(stdout(), "{line}");
     }

@@ -1,4 +1,4 @@
-//! The cluster that the demo runs on, and the ways to talk to it.
+//! The cluster that the demo runs on, and the clients for it.
 
 use anyhow::{Context, Result};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -11,28 +11,28 @@ use crate::kubectl::Kubectl;
 use crate::prometheus::Prometheus;
 use crate::undo::{Step, Undo};
 
-/// Where the sample app and the policies live.
+/// The namespace of the sample app and the policies.
 pub(crate) const NAMESPACE: &str = "prunella-demo";
-/// The sample app, and the label `app` of its pods.
+/// The name of the sample app, and the value of the label `app` of its pods.
 pub(crate) const APP: &str = "sample-app";
-/// Where the controller lives.
+/// The controller's namespace.
 pub(crate) const SYSTEM: &str = "prunella-system";
-/// Who the controller is to the API server.
+/// The controller's user name in the API server's log.
 pub(crate) const CONTROLLER: &str = "system:serviceaccount:prunella-system:prunella";
 
-/// The cluster and the ways to talk to it.
+/// The cluster and the clients for it.
 #[derive(Clone)]
 pub(crate) struct Ground {
-    /// For everything that the reader could type.
+    /// For every command that the user could type.
     pub(crate) kubectl: Kubectl,
-    /// For what has to be watched.
+    /// For watches.
     pub(crate) client: Client,
-    /// The testbed, unless it is the reader's own cluster.
+    /// The testbed, unless it is the user's own cluster.
     pub(crate) testbed: Option<Testbed>,
 }
 
 impl Ground {
-    /// The Prometheus that the policies ask.
+    /// The Prometheus that the policies query.
     ///
     /// # Errors
     /// When it cannot be reached from here.
@@ -44,10 +44,10 @@ impl Ground {
     }
 }
 
-/// Brings the cluster up, if it is the demo's own.
+/// Starts the testbed, or uses the cluster of the kubeconfig.
 ///
 /// # Errors
-/// When there is no cluster to be had.
+/// When there is no cluster.
 pub(crate) async fn prepare(args: &Args, console: &Console, undo: &Undo) -> Result<Ground> {
     match args.cluster {
         Cluster::Testbed => testbed(&args.testbed, console, undo).await,
@@ -76,7 +76,7 @@ async fn testbed(name: &str, console: &Console, undo: &Undo) -> Result<Ground> {
     })
 }
 
-/// What is shown are the policies' times: scrapes must not be what is waited for.
+/// A short scrape interval: the demo shows the times of the policies, not of scrapes.
 fn quick() -> Options {
     Options { scrape_interval: "2s".into(), ..Options::default() }
 }
@@ -84,7 +84,7 @@ fn quick() -> Options {
 async fn current(console: &Console) -> Result<Ground> {
     console.stage("The cluster of your kubeconfig");
     let kubectl = Kubectl::own();
-    let context = kubectl.run("config current-context").await.context("your kubectl knows no cluster")?;
+    let context = kubectl.run("config current-context").await.context("kubectl has no current context")?;
     let config = Config::from_kubeconfig(&KubeConfigOptions::default()).await.context("cannot use your kubeconfig")?;
     console.say(&format!("{}, {}", context.trim(), config.cluster_url));
     let client = Client::try_from(config).context("cannot make a client for your cluster")?;

@@ -1,4 +1,4 @@
-//! Breaks the app in one way and follows it, by what is seen and not by what should be.
+//! Breaks the app in one way and reports what is observed until it is healed.
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::StreamExt;
@@ -19,23 +19,23 @@ use crate::story::{Moment, Story};
 use crate::verdict::{Seen, Shape, World, expired, is_of_app};
 use crate::watch::{News, news};
 
-/// What was sick and was healed.
+/// A fault that was healed.
 #[derive(Debug)]
 pub(crate) struct Healed {
-    /// The pod that was broken; one of them, where all were.
+    /// The pod that was broken. If all pods were broken, one of them.
     pub(crate) pod: String,
-    /// What was done.
+    /// The kind of action that healed it.
     pub(crate) action: String,
-    /// When what happened.
+    /// What happened, and when.
     pub(crate) story: Story,
     /// How the action ended.
     pub(crate) outcome: String,
 }
 
-/// Breaks the app and follows it until the action that heals it is verified.
+/// Breaks the app and waits until the action that heals it is verified.
 ///
 /// # Errors
-/// When it is not healed, or not in time, or something else is done.
+/// When it is not healed in time, or another action is taken.
 pub(crate) async fn break_and_follow(
     ground: &Ground,
     console: &Console,
@@ -49,9 +49,9 @@ pub(crate) async fn break_and_follow(
         Befalls::One => (pod.clone(), 1),
         Befalls::All => (format!("all {} pods", before.pods.len()), before.pods.len()),
     };
-    console.stage(&format!("{}: {}", policy.name, scenario.sickness));
+    console.stage(&format!("{}: {}", policy.name, scenario.fault_name));
     console.quote(&policy.query);
-    let bound = bound(prometheus, scenario, policy).await?;
+    let limit = limit(prometheus, scenario, policy).await?;
     let uid = if policy.target == TargetKind::Pod { &seen.uid } else { &before.deployment.uid };
     let mut news = news(ground, prometheus, &policy.query, pod);
     let mut case = Case {
@@ -59,60 +59,63 @@ pub(crate) async fn break_and_follow(
         scenario,
         policy,
         before,
-        bound,
-        sick: &seen.uid,
+        limit,
+        unhealthy: &seen.uid,
         uid,
         story: Story::begin(prometheus.is_some()),
         action: String::new(),
         outcome: String::new(),
-        told: Vec::new(),
+        printed: Vec::new(),
     };
     for pod in before.pods.keys().take(broken) {
-        ask_for_fault(ground, scenario, pod).await?;
+        cause_fault(ground, scenario, pod).await?;
     }
-    case.tell("fault", &format!("{whom} {}", scenario.fault_in_words), Tone::Bad);
+    case.print("fault", &format!("{whom} {}", scenario.fault_in_words), Tone::Bad);
     while let Some((awaited, until)) = case.story.next() {
         match timeout_at(until.into(), news.next()).await {
             Ok(Some(seen)) => case.take(seen)?,
-            Ok(None) => bail!("nothing is watched any more"),
-            Err(_) => bail!("waited {:?} in vain for {}", case.story.patience(awaited), awaited.awaited()),
+            Ok(None) => bail!("all watches have ended"),
+            Err(_) => {
+                bail!("waited {:?} for {}, which did not happen", case.story.patience(awaited), awaited.awaited())
+            }
         }
     }
     let Case { story, action, outcome, .. } = case;
     Ok(Healed { pod: pod.clone(), action, story, outcome })
 }
 
-/// What the query compares with; no number where Prometheus cannot be asked what it is.
-async fn bound(prometheus: Option<&Prometheus>, scenario: &Scenario, policy: &Policy) -> Result<f64> {
-    ensure!(policy.query.contains(scenario.comparison), "{} does not compare by {}", policy.name, scenario.comparison);
+/// The limit that the query compares with, or NaN if Prometheus is not reachable.
+async fn limit(prometheus: Option<&Prometheus>, scenario: &Scenario, policy: &Policy) -> Result<f64> {
+    let compares = policy.query.contains(scenario.comparison);
+    ensure!(compares, "the query of {} does not contain {}", policy.name, scenario.comparison);
     let Some(prometheus) = prometheus else { return Ok(f64::NAN) };
     prometheus.scalar(scenario.comparison.trim_start_matches(['>', '=', ' '])).await
 }
 
-/// Asks the pod itself, through the API server.
-async fn ask_for_fault(ground: &Ground, scenario: &Scenario, pod: &str) -> Result<()> {
+/// Sends the request to the pod, through the API server.
+async fn cause_fault(ground: &Ground, scenario: &Scenario, pod: &str) -> Result<()> {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/simulate/{}", scenario.fault);
     let request = http::Request::post(path).body(Vec::new()).context("cannot make the request")?;
     ground.client.request_text(request).await.with_context(|| format!("cannot break {pod}"))?;
     Ok(())
 }
 
-/// One sickness and what is known of it.
+/// One fault and what is known about it.
 struct Case<'a> {
     console: &'a Console,
     scenario: &'a Scenario,
     policy: &'a Policy,
     before: &'a World,
-    bound: f64,
-    /// The pod that was broken.
-    sick: &'a str,
-    /// The target: that pod, or its Deployment.
+    limit: f64,
+    /// The uid of the pod that was broken.
+    unhealthy: &'a str,
+    /// The uid of the target: that pod, or its Deployment.
     uid: &'a str,
     story: Story,
     action: String,
     outcome: String,
-    /// What is no moment of the story and is told once all the same.
-    told: Vec<String>,
+    /// Other lines of the timeline, so that each is printed once.
+    printed: Vec<String>,
 }
 
 impl Case<'_> {
@@ -128,11 +131,11 @@ impl Case<'_> {
     }
 
     fn value(&mut self, value: f64) {
-        let what = format!("Prometheus: {}", self.scenario.unit.beside(value, self.bound));
+        let what = format!("Prometheus: {}", self.scenario.unit.beside(value, self.limit));
         self.reach(Moment::Visible, "visible", &what, Tone::Bad);
     }
 
-    /// The controller's Events on the policy about the target.
+    /// The controller's Events on the policy that are about the target.
     fn event(&mut self, event: &Event) {
         let on_policy = event.regarding.as_ref().is_some_and(|object| {
             object.kind.as_deref() == Some("HealingPolicy") && object.name.as_deref() == Some(&self.policy.name)
@@ -143,7 +146,6 @@ impl Case<'_> {
         }
         let note = event.note.as_deref().unwrap_or_default();
         match event.reason.as_deref() {
-            Some("Pending") => self.reach(Moment::Pending, "Pending", note, Tone::Plain),
             Some("Firing") => self.reach(Moment::Firing, "Firing", note, Tone::Bad),
             Some("Blocked") => self.once("Blocked", note, Tone::Bad),
             _ => {}
@@ -154,11 +156,12 @@ impl Case<'_> {
         let name = pod.name_any();
         let going = pod.metadata.deletion_timestamp.is_some();
         let now = Seen::of(pod);
-        if now.uid == self.sick {
+        if now.uid == self.unhealthy {
             if going && self.policy.remedy == Remedy::Evict {
-                self.reach(Moment::Acted, "evicted", &format!("{name} is on its way out"), Tone::Plain);
+                self.reach(Moment::Acted, "evicted", &format!("{name} is terminating"), Tone::Plain);
             } else if self.before.pods.get(&name).is_some_and(|was| now.restarts > was.restarts) {
-                self.once("crashed", &format!("{name}, restart {} by the kubelet", now.restarts), Tone::Plain);
+                let what = format!("{name} was restarted by the kubelet ({} restarts)", now.restarts);
+                self.once("crashed", &what, Tone::Plain);
             }
         } else if is_of_app(pod) && !self.before.pods.contains_key(&name) && !going && ready(pod) {
             self.once("new pod", &format!("{name} is Ready"), Tone::Plain);
@@ -185,9 +188,9 @@ impl Case<'_> {
             return Ok(());
         }
         let ours = action.spec.policy.name == self.policy.name && target.uid == self.uid;
-        ensure!(ours, "HealingAction {name} is about {}/{}, which is not its to heal", target.kind, target.name);
+        ensure!(ours, "HealingAction {name} has the wrong target {}/{}", target.kind, target.name);
         self.action.clone_from(&action.spec.action_name);
-        let reserved = format!("{} is on record as HealingAction {name}", action.spec.action_name);
+        let reserved = format!("{} is recorded as HealingAction {name}", action.spec.action_name);
         self.reach(Moment::Reserved, "Reserved", &reserved, Tone::Plain);
         let Some(status) = &action.status else { return Ok(()) };
         let message = status.message.as_deref().unwrap_or_default();
@@ -201,7 +204,7 @@ impl Case<'_> {
                 self.reach(Moment::Verified, "verified", message, Tone::Good);
             }
             Some(_) if expired(action) => self.once("Expired", &format!("HealingAction {name}: {message}"), Tone::Bad),
-            Some(_) => bail!("HealingAction {name} ended as {message}"),
+            Some(_) => bail!("HealingAction {name} ended with: {message}"),
         }
         Ok(())
     }
@@ -210,18 +213,18 @@ impl Case<'_> {
         if self.story.reach(moment) {
             let after = self.story.between(Moment::Acted, moment).filter(|_| moment == Moment::Verified);
             let after = after.map(|after| format!(", {:.1} s after the action", after.as_secs_f64()));
-            self.tell(word, &format!("{what}{}", after.unwrap_or_default()), tone);
+            self.print(word, &format!("{what}{}", after.unwrap_or_default()), tone);
         }
     }
 
     fn once(&mut self, word: &str, what: &str, tone: Tone) {
-        if !self.told.iter().any(|told| told == what) {
-            self.told.push(what.to_owned());
-            self.tell(word, what, tone);
+        if !self.printed.iter().any(|printed| printed == what) {
+            self.printed.push(what.to_owned());
+            self.print(word, what, tone);
         }
     }
 
-    fn tell(&self, word: &str, what: &str, tone: Tone) {
+    fn print(&self, word: &str, what: &str, tone: Tone) {
         self.console.moment(self.story.elapsed(), word, what, tone);
     }
 }

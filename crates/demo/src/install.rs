@@ -1,4 +1,4 @@
-//! Installing, step by step as a reader would, with the same files.
+//! Installs the controller and the app with the commands and files that a user would use.
 
 use std::path::PathBuf;
 
@@ -12,12 +12,12 @@ use crate::console::Console;
 use crate::ground::{APP, Ground, NAMESPACE, SYSTEM};
 use crate::undo::{Step, Undo};
 
-/// On the namespace that the demo made: no other is ever deleted.
+/// The label of a namespace that the demo created. It deletes no other namespace.
 const MADE_BY_DEMO: &str = "prunella.dev/demo";
-/// The images, with the version that the manifests name.
+/// The images that the manifests name.
 const IMAGES: [&str; 2] = ["prunella", "sample-app"];
 
-/// Installs the controller and its source, unless they are there.
+/// Installs the controller and its source, unless they exist.
 ///
 /// # Errors
 /// When it does not become ready.
@@ -25,9 +25,9 @@ pub(crate) async fn controller(ground: &Ground, console: &Console, undo: &Undo) 
     load_images(ground, console).await?;
     console.stage("The controller");
     let deployments: Api<Deployment> = Api::namespaced(ground.client.clone(), SYSTEM);
-    let installed = deployments.get_opt("prunella").await.context("cannot look for the controller")?.is_some();
+    let installed = deployments.get_opt("prunella").await.context("cannot read the Deployment prunella")?.is_some();
     if installed && ground.testbed.is_none() {
-        console.say("it is installed already and stays as it is");
+        console.say("it is already installed and is not changed");
     } else {
         if !installed {
             let words = "delete -k deploy/kustomize/base --ignore-not-found";
@@ -35,14 +35,14 @@ pub(crate) async fn controller(ground: &Ground, console: &Console, undo: &Undo) 
         }
         run(ground, console, "apply -k deploy/kustomize/base").await?;
         if installed {
-            // The image of an earlier demo has the same name.
+            // The image of an earlier run has the same name.
             run(ground, console, &format!("rollout restart deployment/prunella -n {SYSTEM}")).await?;
         }
     }
     run(ground, console, &format!("rollout status deployment/prunella -n {SYSTEM} --timeout=90s")).await?;
 
     let sources: Api<ClusterPrometheusSource> = Api::all(ground.client.clone());
-    if sources.get_opt("default").await.context("cannot look for the source")?.is_none() {
+    if sources.get_opt("default").await.context("cannot read the ClusterPrometheusSource default")?.is_none() {
         let words = "delete -f examples/source.yaml --ignore-not-found";
         undo.note(Step::Kubectl(ground.kubectl.clone(), words.to_owned()));
         run(ground, console, "apply -f examples/source.yaml").await?;
@@ -50,7 +50,7 @@ pub(crate) async fn controller(ground: &Ground, console: &Console, undo: &Undo) 
     run(ground, console, "wait --for=condition=Ready clusterprometheussource/default --timeout=60s").await
 }
 
-/// On a testbed: the binaries beside this one become images.
+/// On a testbed: makes images of the binaries in the folder of this program.
 async fn load_images(ground: &Ground, console: &Console) -> Result<()> {
     let Some(testbed) = &ground.testbed else { return Ok(()) };
     console.stage("Images");
@@ -59,21 +59,23 @@ async fn load_images(ground: &Ground, console: &Console) -> Result<()> {
         let image = format!("localhost/{name}:{}", env!("CARGO_PKG_VERSION"));
         let binary: PathBuf = folder.with_file_name(name);
         testbed.load_image(&image, &binary).await?;
-        console.say(&format!("{image} is on every node"));
+        console.say(&format!("image {image} is on every node"));
     }
     Ok(())
 }
 
-/// Three copies of the sample app under load, in a namespace of the demo's own.
+/// Starts three pods of the sample app under load, in a namespace that the demo creates.
 ///
 /// # Errors
-/// When the namespace is somebody else's, or the app does not become ready.
+/// When the namespace does not belong to the demo, or the app does not become ready.
 pub(crate) async fn sample_app(ground: &Ground, console: &Console, undo: &Undo) -> Result<()> {
-    console.stage("An app that fails on demand, three copies, under load");
+    console.stage("An app that fails on demand: three pods, under load");
     let namespaces: Api<Namespace> = Api::all(ground.client.clone());
-    if let Some(earlier) = namespaces.get_opt(NAMESPACE).await.context("cannot look for the namespace")? {
+    if let Some(earlier) = namespaces.get_opt(NAMESPACE).await.context("cannot read the namespace")? {
         if !earlier.labels().contains_key(MADE_BY_DEMO) {
-            bail!("namespace {NAMESPACE} exists and was not made by the demo: remove or rename it");
+            bail!(
+                "the namespace {NAMESPACE} exists and does not belong to the demo: delete it, or use another cluster"
+            );
         }
         run(ground, console, &format!("delete namespace {NAMESPACE}")).await?;
     }
@@ -88,12 +90,12 @@ pub(crate) async fn sample_app(ground: &Ground, console: &Console, undo: &Undo) 
     Ok(())
 }
 
-/// Takes the controller away: from now on nobody heals.
+/// Scales the controller to zero: nothing is healed from now on.
 ///
 /// # Errors
-/// When it stays.
+/// When its pod does not end.
 pub(crate) async fn stop_controller(ground: &Ground, console: &Console, undo: &Undo) -> Result<()> {
-    console.stage("The negative control: no controller");
+    console.stage("Control run without a controller");
     let words = format!("scale deployment/prunella -n {SYSTEM} --replicas=1");
     undo.note(Step::Kubectl(ground.kubectl.clone(), words));
     run(ground, console, &format!("scale deployment/prunella -n {SYSTEM} --replicas=0")).await?;
@@ -101,7 +103,7 @@ pub(crate) async fn stop_controller(ground: &Ground, console: &Console, undo: &U
     run(ground, console, &format!("{gone} -n {SYSTEM} --timeout=60s")).await
 }
 
-/// Runs kubectl, and shows it.
+/// Prints a kubectl command and runs it.
 ///
 /// # Errors
 /// When it fails.

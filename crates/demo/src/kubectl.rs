@@ -1,5 +1,5 @@
-//! kubectl, run as the reader would run it: what the demo does to the cluster it
-//! does by commands that are printed and can be typed.
+//! kubectl. The demo changes the cluster with commands that it prints, so that a user can
+//! type them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,32 +9,32 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// No command may take longer; those that wait have a deadline of their own.
+/// No command may take longer. Commands that wait have a deadline of their own.
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// A kubectl and the cluster it talks to.
+/// A kubectl and its cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Kubectl {
     program: PathBuf,
-    /// The reader's own when `None`.
+    /// `None`: the user's own.
     kubeconfig: Option<PathBuf>,
 }
 
 impl Kubectl {
-    /// The reader's own.
+    /// The user's own kubectl.
     pub(crate) fn own() -> Self {
         Self { program: "kubectl".into(), kubeconfig: None }
     }
 
-    /// Another one.
+    /// Another kubectl.
     pub(crate) fn of(program: &Path, kubeconfig: PathBuf) -> Self {
         Self { program: program.to_owned(), kubeconfig: Some(kubeconfig) }
     }
 
-    /// Runs a command, words separated by spaces, and gives its output.
+    /// Runs a command, given as words separated by spaces, and returns its output.
     ///
     /// # Errors
-    /// When it cannot be run or fails, with what it said.
+    /// When it cannot be run or fails, with its error output.
     pub(crate) async fn run(&self, words: &str) -> Result<String> {
         let mut command = Command::new(&self.program);
         command.args(words.split_whitespace()).current_dir(repository()).stdin(Stdio::null()).kill_on_drop(true);
@@ -52,7 +52,7 @@ impl Kubectl {
     }
 }
 
-/// The checkout that this program was built from: the manifests are taken from it.
+/// The checkout that this program was built from. It contains the manifests.
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -60,8 +60,8 @@ fn repository() -> PathBuf {
 /// The text of a file of the checkout.
 ///
 /// # Errors
-/// When the checkout has gone or moved.
+/// When the checkout was deleted or moved.
 pub(crate) fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(repository().join(path))
-        .with_context(|| format!("cannot read {path} in the checkout this was built from"))
+        .with_context(|| format!("cannot read {path} in the checkout that this program was built from"))
 }

@@ -1,10 +1,9 @@
-//! `make demo`: brings a cluster up, installs the controller as a reader would,
-//! breaks an app in five ways, one after another, and shows each time from sick to
-//! verified.
+//! `make demo`: starts a cluster, installs the controller, breaks an app in five ways, one
+//! after another, and prints what happens from each fault to the verified action.
 //!
-//! The exit code tells: 0 only if each was healed by one action, which ended as
-//! Succeeded, and nothing was touched but what that had to touch. Whatever it made it removes, also when it fails or
-//! is interrupted, unless it is told to keep it.
+//! The exit code is 0 only if each fault was healed by exactly one action that succeeded, and
+//! nothing else was changed. The demo removes what it created, also when it fails or is
+//! interrupted, unless `--keep` is given.
 
 mod args;
 mod autopsy;
@@ -37,17 +36,17 @@ use crate::prometheus::Prometheus;
 use crate::scenario::{SCENARIOS, Scenario};
 use crate::undo::Undo;
 
-/// What a shell expects of a program that ended by Ctrl-C.
+/// The exit code of a program that ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let console = Console::of_process();
-    // Whoever came first has installed the same one.
+    // Fails only if the same provider is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ended = tokio::runtime::Runtime::new().context("cannot start the async runtime").and_then(|runtime| {
         let ended = runtime.block_on(run(&args, &console));
-        // A thread may still wait for a lock.
+        // A thread may still be waiting for a lock.
         runtime.shutdown_background();
         ended
     });
@@ -72,12 +71,12 @@ async fn run(args: &Args, console: &Console) -> Result<ExitCode> {
         console.kept(&undo.list());
         Ok(())
     } else {
-        undo.all(console).await.context("not everything could be removed")
+        undo.all(console).await.context("the cleanup is not complete")
     };
-    // The last line is the verdict.
+    // The last line is the result.
     Ok(match shown.map(|shown| shown.and(removed)) {
         Some(Ok(())) => {
-            console.success("all that was sick was healed, and nothing else was touched");
+            console.success("every fault was healed, and nothing else was changed");
             ExitCode::SUCCESS
         }
         Some(Err(error)) => {
@@ -111,7 +110,7 @@ async fn heal_all(args: &Args, console: &Console, undo: &Undo, ground: &Ground) 
         match one(console, ground, prometheus.as_ref(), scenario).await {
             Ok(row) => rows.push(row),
             Err(error) => {
-                ended = Err(error.context(scenario.sickness));
+                ended = Err(error.context(scenario.fault_name));
                 break;
             }
         }
@@ -120,7 +119,7 @@ async fn heal_all(args: &Args, console: &Console, undo: &Undo, ground: &Ground) 
         console.table(&report::HEADER, &rows);
     }
     ended?;
-    report::look_further(ground, console).await
+    report::further_commands(ground, console).await
 }
 
 async fn one(

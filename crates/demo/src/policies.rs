@@ -1,4 +1,4 @@
-//! The five policies, applied together as a reader would.
+//! The five policies of the demo.
 
 use anyhow::{Context, Result, bail, ensure};
 use kube::ResourceExt;
@@ -12,26 +12,26 @@ use crate::prometheus::Prometheus;
 use crate::remedy::Remedy;
 use crate::scenario::{POLICIES, Scenario};
 
-/// A policy of the demo, as far as it is followed.
+/// The parts of a policy that the demo uses.
 pub(crate) struct Policy {
-    /// Its name.
+    /// The name.
     pub(crate) name: String,
-    /// What it asks.
+    /// The query.
     pub(crate) query: String,
-    /// Whom it calls sick.
+    /// The kind of its targets.
     pub(crate) target: TargetKind,
-    /// What it does about it.
+    /// The action of its step.
     pub(crate) remedy: Remedy,
 }
 
-/// Applies all policies and waits until they are judged.
+/// Applies all policies and waits until they are evaluated.
 ///
 /// # Errors
-/// When one is not judged, or finds nothing.
+/// When a policy is not evaluated, or its query finds nothing.
 pub(crate) async fn apply(ground: &Ground, console: &Console) -> Result<()> {
     console.stage("Five policies, for one app");
     run(ground, console, &format!("apply -n {NAMESPACE} -f {POLICIES}")).await?;
-    // An error rate is known when requests were counted twice.
+    // An error rate needs two samples.
     for condition in ["Ready", "Observed"] {
         let words = format!("wait --for=condition={condition} healingpolicies --all -n {NAMESPACE} --timeout=90s");
         run(ground, console, &words).await?;
@@ -42,7 +42,7 @@ pub(crate) async fn apply(ground: &Ground, console: &Console) -> Result<()> {
 /// The scenario's policy.
 ///
 /// # Errors
-/// When the file is not what the scenario says of it.
+/// When the file does not match the scenario.
 pub(crate) fn of(scenario: &Scenario) -> Result<Policy> {
     let path = format!("{POLICIES}/{}.yaml", scenario.policy);
     let object: HealingPolicy =
@@ -50,27 +50,34 @@ pub(crate) fn of(scenario: &Scenario) -> Result<Policy> {
     let [step] = object.spec.steps.as_slice() else { bail!("{path} has more than one step") };
     let remedy = Remedy::of(&step.action)?;
     let name = object.name_any();
-    ensure!(name == scenario.policy, "{path} is the policy {name}");
+    ensure!(name == scenario.policy, "{path} contains the policy {name}");
     let target = object.spec.target.kind;
-    let query = object.spec.condition.promql.context("the demo's policies ask PromQL")?.query.trim().to_owned();
+    let query = object
+        .spec
+        .condition
+        .promql
+        .with_context(|| format!("{path} has no promql condition"))?
+        .query
+        .trim()
+        .to_owned();
     Ok(Policy { name, query, target, remedy })
 }
 
-/// The Prometheus that the policies ask; `None` where the demo cannot ask it, too.
+/// The Prometheus that the policies query. `None`: it is not reachable from here.
 ///
 /// # Errors
-/// When that of a testbed cannot be asked.
+/// When the Prometheus of a testbed is not reachable.
 pub(crate) async fn prometheus(ground: &Ground, console: &Console) -> Result<Option<Prometheus>> {
     let found = async {
         let prometheus = ground.prometheus().await?;
-        prometheus.scalar("1").await.context("Prometheus cannot be asked from here")?;
+        prometheus.scalar("1").await.context("Prometheus is not reachable from this machine")?;
         anyhow::Ok(prometheus)
     };
     match found.await {
         Ok(prometheus) => Ok(Some(prometheus)),
-        // The controller asks from within the cluster: it may reach what we do not.
+        // The controller runs in the cluster, so it may reach what this machine does not.
         Err(error) if ground.testbed.is_none() => {
-            console.say(&format!("the timeline goes without what Prometheus shows: {error:#}"));
+            console.say(&format!("the timeline does not show values from Prometheus: {error:#}"));
             Ok(None)
         }
         Err(error) => Err(error),

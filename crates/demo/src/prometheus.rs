@@ -1,5 +1,5 @@
-//! What Prometheus says, asked beside the controller: the demo does not take the
-//! controller's word for the sickness.
+//! Queries Prometheus independently of the controller, so that the demo does not rely on what
+//! the controller reports.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,53 +12,53 @@ use serde_json::Value;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// A way to ask Prometheus.
+/// A way to query Prometheus.
 #[derive(Clone)]
 pub(crate) enum Prometheus {
-    /// Over its URL.
+    /// At its URL.
     Direct(reqwest::Client, Url),
-    /// Through the API server's proxy for the Service of this path: a source's URL is
-    /// good in the cluster and seldom outside it.
+    /// Through the API server's proxy for the Service with this path. The URL of a source
+    /// usually works only in the cluster.
     Proxied(Client, String),
 }
 
 impl Prometheus {
-    /// At a URL that is good here.
+    /// At a URL that works from this machine.
     ///
     /// # Errors
-    /// When it is no URL.
+    /// When it is not a URL.
     pub(crate) fn at(url: &str) -> Result<Self> {
         let client = reqwest::Client::builder()
-            // The default wants the system's certificates, which plain HTTP does not need.
+            // The default loads the system's certificates, which plain HTTP does not need.
             .tls_certs_only([])
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(DEADLINE)
             .build()
             .context("cannot make an HTTP client")?;
-        Ok(Self::Direct(client, Url::parse(url).with_context(|| format!("{url} is no URL"))?))
+        Ok(Self::Direct(client, Url::parse(url).with_context(|| format!("{url} is not a URL"))?))
     }
 
-    /// The one that policies ask by default.
+    /// The default source of policies.
     ///
     /// # Errors
-    /// When there is none, or it is not a Service of the cluster.
+    /// When it does not exist, or is not a Service of the cluster.
     pub(crate) async fn of_default_source(client: &Client) -> Result<Self> {
         let api: Api<ClusterPrometheusSource> = Api::all(client.clone());
         let source = api.get("default").await.context("there is no ClusterPrometheusSource named default")?;
         let path = service_path(&source.spec.url).with_context(|| {
-            format!("{} is not a Service of the cluster, so the demo cannot look into it", source.spec.url)
+            format!("{} is not a Service of this cluster, so the demo cannot query it", source.spec.url)
         })?;
         Ok(Self::Proxied(client.clone(), path))
     }
 
-    /// The series that a query returns, by pod; by no name what names none.
+    /// The series that a query returns, by pod. A series without a pod has an empty name.
     ///
     /// # Errors
     /// When there is no answer.
     pub(crate) async fn by_pod(&self, query: &str) -> Result<BTreeMap<String, f64>> {
         let answer = self.ask(query).await?;
-        let series = answer["data"]["result"].as_array().context("Prometheus gave no list of series")?;
+        let series = answer["data"]["result"].as_array().context("the answer of Prometheus has no list of series")?;
         Ok(series
             .iter()
             .filter_map(|one| {
@@ -71,7 +71,7 @@ impl Prometheus {
     /// The value of an expression without labels.
     ///
     /// # Errors
-    /// When there is no answer, or it is something else.
+    /// When there is no answer, or it is not a number.
     pub(crate) async fn scalar(&self, expression: &str) -> Result<f64> {
         let answer = self.ask(expression).await?;
         number(&answer["data"]["result"]).with_context(|| format!("{expression} is not a number"))
@@ -93,21 +93,21 @@ impl Prometheus {
             }
         };
         if answer["status"] != "success" {
-            bail!("Prometheus answers {answer}");
+            bail!("Prometheus answered {answer}");
         }
         Ok(answer)
     }
 }
 
-/// The API server's own words, where it has any.
+/// The API server's message, if there is one.
 fn short(error: kube::Error) -> anyhow::Error {
     match error {
-        kube::Error::Api(status) => anyhow!("the API server says: {}", status.message),
+        kube::Error::Api(status) => anyhow!("the API server answered: {}", status.message),
         other => other.into(),
     }
 }
 
-/// `http://NAME.NAMESPACE[.svc…][:PORT]` → the API server's path to it.
+/// The API server's path to the Service at `http://NAME.NAMESPACE[.svc…][:PORT]`.
 fn service_path(url: &str) -> Option<String> {
     let url = Url::parse(url).ok()?;
     let mut labels = url.host_str()?.split('.');
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_service_is_not_guessed() {
+    fn a_url_that_is_not_a_service_is_refused() {
         check("https://prometheus.example.com", None);
         check("http://prometheus:9090", None);
         check("nothing", None);

@@ -1,4 +1,4 @@
-//! The end: times in a table, what kubectl shows, and where to look further.
+//! The summary: times in a table, what kubectl shows, and further commands.
 
 use anyhow::Result;
 
@@ -10,18 +10,18 @@ use crate::story::Moment::{Acted, Firing, Settled, Verified, Visible};
 
 /// The columns.
 pub(crate) const HEADER: [&str; 9] =
-    ["SICKNESS", "POLICY", "ACTION", "VISIBLE", "DETECT", "ACT", "SETTLE", "VERIFY", "OUTCOME"];
+    ["FAULT", "POLICY", "ACTION", "VISIBLE", "DETECT", "ACT", "SETTLE", "VERIFY", "OUTCOME"];
 
-/// A line of the table.
+/// A row of the table.
 pub(crate) type Row = [String; 9];
 
-/// Times between the moments: from the fault to being seen in Prometheus, to firing
-/// (which includes `for`), to the change, to the workload being whole, to the verdict
-/// (which includes `clearFor`).
+/// The times from the fault until Prometheus shows it, then until the target is firing
+/// (includes `for`), then until the change, then until the workload is ready, then until the
+/// action is verified (includes `clearFor`).
 pub(crate) fn row(scenario: &Scenario, healed: &Healed) -> Row {
     let story = &healed.story;
     [
-        scenario.sickness.to_owned(),
+        scenario.fault_name.to_owned(),
         scenario.policy.to_owned(),
         healed.action.clone(),
         story.seconds(None, Visible),
@@ -33,18 +33,18 @@ pub(crate) fn row(scenario: &Scenario, healed: &Healed) -> Row {
     ]
 }
 
-/// What kubectl shows now, and what else could be asked.
+/// Prints what kubectl shows, and further commands.
 ///
 /// # Errors
 /// When kubectl fails.
-pub(crate) async fn look_further(ground: &Ground, console: &Console) -> Result<()> {
+pub(crate) async fn further_commands(ground: &Ground, console: &Console) -> Result<()> {
     console.stage("What kubectl shows");
     for words in ["get healingpolicies", "get healingactions"] {
         let words = format!("{words} -n {NAMESPACE}");
         console.command(&format!("kubectl {words}"));
         console.quote(&ground.kubectl.run(&words).await?);
     }
-    console.say("To look further, after make demo ARGS=--keep:");
+    console.say("To look around, run make demo ARGS=--keep, then:");
     if let Some(testbed) = &ground.testbed {
         console.command(&format!("eval \"$(make -s env TESTBED_NAME={})\"", testbed.layout().name));
     }

@@ -1,33 +1,32 @@
-//! What is broken, and which policy is to mend it.
+//! The faults, and the policy that fixes each.
 //!
-//! All five live on one app, with all five policies applied: that each leaves the
-//! others' sicknesses alone is what has to be seen. Five actions are as many as a
-//! workload may bear in an hour (`--subject-cap`), so a sixth scenario would need
-//! another app. Scaling comes last, for it leaves a copy more than there were; and the
-//! restart after the evictions, so that these have old pods to leave alone.
+//! All five use one app, with all five policies applied, to show that a policy ignores the
+//! faults of the others. A workload gets at most five actions in an hour (`--subject-cap`),
+//! so a sixth scenario would need another app. Scaling comes last, because it adds a pod. The
+//! restart comes after the evictions, so that each eviction has old pods to spare.
 
 /// One way to break the app.
 #[derive(Debug)]
 pub(crate) struct Scenario {
-    /// The policy that is to act, and its file in [`POLICIES`].
+    /// The policy that must act, and the name of its file in [`POLICIES`].
     pub(crate) policy: &'static str,
-    /// What is wrong.
-    pub(crate) sickness: &'static str,
-    /// What is asked of a pod to make it sick: path and query of a POST to the sample app.
+    /// The fault in two words.
+    pub(crate) fault_name: &'static str,
+    /// The request that breaks a pod: path and query of a POST to the sample app.
     pub(crate) fault: &'static str,
-    /// The same for the reader.
+    /// The same in words, after the name of the pod.
     pub(crate) fault_in_words: &'static str,
-    /// Whom it befalls.
+    /// Which pods are broken.
     pub(crate) befalls: Befalls,
-    /// Where the policy's query compares.
+    /// The comparison in the policy's query.
     pub(crate) comparison: &'static str,
-    /// How its values read.
+    /// The unit of its values.
     pub(crate) unit: Unit,
-    /// What Prometheus must have of each pod, for the fault to show in it at once.
+    /// A query that must return each pod before the fault, so that the fault shows at once.
     pub(crate) known_by: &'static str,
 }
 
-/// Whom a fault befalls.
+/// Which pods are broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Befalls {
     /// One pod.
@@ -36,12 +35,12 @@ pub(crate) enum Befalls {
     All,
 }
 
-/// What a value counts.
+/// The unit of a value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Unit {
     /// Bytes, shown in MB.
     Bytes,
-    /// A part of a whole, shown in percent.
+    /// A ratio, shown in percent.
     Share,
     /// Restarts.
     Restarts,
@@ -50,7 +49,7 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// A value as people read it.
+    /// A value for people.
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::Bytes => format!("{:.0} MB", value / 1e6),
@@ -61,26 +60,26 @@ impl Unit {
         }
     }
 
-    /// A value beside the bound it has passed.
-    pub(crate) fn beside(self, value: f64, bound: f64) -> String {
+    /// A value and the limit that it has exceeded.
+    pub(crate) fn beside(self, value: f64, limit: f64) -> String {
         match self {
             Self::Readiness => self.show(value),
-            _ => format!("{}, bound {}", self.show(value), self.show(bound)),
+            _ => format!("{}, limit {}", self.show(value), self.show(limit)),
         }
     }
 }
 
-/// Where the policies are, in the checkout.
+/// The folder of the policies in the checkout.
 pub(crate) const POLICIES: &str = "examples/policies/demo";
 
-/// The demo, in this order.
+/// The scenarios, in the order of the demo.
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         policy: "high-memory-usage",
-        sickness: "memory leak",
-        // It ends below the container's limit: an OOM kill would be another story.
+        fault_name: "memory leak",
+        // It ends below the container's limit: an OOM kill would be another fault.
         fault: "memory-leak?rate=40Mi&ceiling=220Mi",
-        fault_in_words: "begins to leak 40 MiB a second, up to 220 MiB",
+        fault_in_words: "leaks 40 MiB per second, up to 220 MiB",
         befalls: Befalls::One,
         comparison: "> 200 * 1000 * 1000",
         unit: Unit::Bytes,
@@ -88,9 +87,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         policy: "high-error-rate",
-        sickness: "errors",
+        fault_name: "errors",
         fault: "errors?percentage=50",
-        fault_in_words: "begins to answer every other request with 500",
+        fault_in_words: "answers every second request with 500",
         befalls: Befalls::One,
         comparison: "> 0.1",
         unit: Unit::Share,
@@ -98,9 +97,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         policy: "pod-not-ready",
-        sickness: "not ready",
+        fault_name: "not ready",
         fault: "not-ready",
-        fault_in_words: "begins to fail its readiness probe",
+        fault_in_words: "fails its readiness probe",
         befalls: Befalls::One,
         comparison: "== 0",
         unit: Unit::Readiness,
@@ -108,23 +107,24 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         policy: "pod-crash-looping",
-        sickness: "crash loop",
-        // Late enough for the request to be answered.
+        fault_name: "crash loop",
+        // Late enough for a response to the request.
         fault: "crash?sticky=true&delay=500ms",
-        fault_in_words: "begins to crash, soon after each start",
+        fault_in_words: "crashes soon after each start",
         befalls: Befalls::One,
         comparison: ">= 2",
         unit: Unit::Restarts,
-        // What is high from its first sample on never increased: it takes two.
+        // increase() needs two samples: a counter that is high from its first sample on never
+        // increased.
         known_by: r#"increase(kube_pod_container_status_restarts_total{namespace="prunella-demo", container="sample-app"}[1m])"#,
     },
     Scenario {
         policy: "high-cpu-usage",
-        sickness: "processor",
-        // Of a core: 95 % of the limit. With one idle copy more it is little more than
-        // seven tenths on the average, as if the work were shared out.
+        fault_name: "CPU",
+        // Percent of a core: 95 % of the limit. With one more idle pod the average is little
+        // more than 70 %, as if the load were shared.
         fault: "cpu?percentage=9.5",
-        fault_in_words: "begin to use nearly all of the processor that they may",
+        fault_in_words: "use nearly all of their CPU limit",
         befalls: Befalls::All,
         comparison: "> 0.8",
         unit: Unit::Share,
@@ -140,7 +140,7 @@ mod tests {
     use crate::kubectl;
 
     #[test]
-    fn each_scenario_knows_its_policy() {
+    fn each_scenario_matches_its_policy() {
         for scenario in SCENARIOS {
             let text = kubectl::read(&format!("{POLICIES}/{}.yaml", scenario.policy)).unwrap();
             let policy: HealingPolicy = serde_yaml::from_str(&text).unwrap();
@@ -151,10 +151,10 @@ mod tests {
     }
 
     #[test]
-    fn values_read_as_people_write_them() {
+    fn values_have_units() {
         assert_eq!(Unit::Bytes.show(215_000_000.0), "215 MB");
         assert_eq!(Unit::Share.show(0.104), "10 %");
         assert_eq!(Unit::Readiness.show(0.0), "not ready");
-        assert_eq!(Unit::Share.beside(0.62, 0.1), "62 %, bound 10 %");
+        assert_eq!(Unit::Share.beside(0.62, 0.1), "62 %, limit 10 %");
     }
 }

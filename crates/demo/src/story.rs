@@ -1,67 +1,62 @@
-//! How far a sickness has come, and how long each next thing may take.
+//! The moments from a fault to its verified fix, and how long each may take.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What happens to a sick target, in this order.
+/// What happens to an unhealthy target, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Moment {
-    /// Prometheus returns the target to the policy's query.
+    /// The policy's query returns the target.
     Visible,
-    /// The controller has seen the breach.
-    Pending,
-    /// The breach has held for `for`.
+    /// The controller has seen the breach for `for`. It writes no Event before.
     Firing,
-    /// The decision is on record as a `HealingAction`.
+    /// The decision is recorded as a `HealingAction`.
     Reserved,
-    /// The change is seen: a pod is on its way out, a Deployment wants something else.
+    /// The change is visible: a pod is terminating, or the Deployment's spec has changed.
     Acted,
-    /// The replacement is ready, or all that a workload was to have.
+    /// The replacement is ready, or all pods of the workload.
     Settled,
-    /// All that is judged by stayed clear: the action succeeded.
+    /// The new pods, or all of them, stayed clear: the action succeeded.
     Verified,
 }
 
 impl Moment {
-    const ALL: [Self; 7] =
-        [Self::Visible, Self::Pending, Self::Firing, Self::Reserved, Self::Acted, Self::Settled, Self::Verified];
+    const ALL: [Self; 6] = [Self::Visible, Self::Firing, Self::Reserved, Self::Acted, Self::Settled, Self::Verified];
 
-    /// What is waited for.
+    /// The moment in words, after "waited for".
     pub(crate) fn awaited(self) -> &'static str {
         match self {
             Self::Visible => "Prometheus to show the fault",
-            Self::Pending => "the controller to see the breach (is it running, and does its source answer?)",
-            Self::Firing => "the policy to hold the target for sick",
-            Self::Reserved => "a HealingAction for the sick target",
-            Self::Acted => "the action to be carried out",
-            Self::Settled => "the workload to be whole again",
+            Self::Firing => "the target to be firing (check that the controller runs and that its source is Ready)",
+            Self::Reserved => "a HealingAction for the unhealthy target",
+            Self::Acted => "the action to be executed",
+            Self::Settled => "the workload to have all its pods ready",
             Self::Verified => "the action to be verified",
         }
     }
 
-    /// How long it may take after the moment before it: several times what it takes on
-    /// two cores, so that a slow machine passes and a dead controller does not.
+    /// How long it may take after the moment before it: several times the time on two cores,
+    /// so that a slow machine passes and a dead controller does not.
     fn patience(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Visible | Self::Acted => 60,
-            Self::Pending | Self::Firing | Self::Reserved => 30,
+            Self::Visible | Self::Firing | Self::Acted => 60,
+            Self::Reserved => 30,
             Self::Settled | Self::Verified => 120,
         })
     }
 }
 
-/// The moments that were reached, since the fault.
+/// The moments that were reached, as times since the fault.
 #[derive(Debug)]
 pub(crate) struct Story {
     fault: Instant,
-    /// What is waited for.
+    /// The moments to wait for.
     moments: Vec<Moment>,
     reached: BTreeMap<Moment, Duration>,
 }
 
 impl Story {
-    /// The fault is asked for at this moment; `visible` is whether Prometheus can be
-    /// looked into.
+    /// Starts now, with the fault. `visible` says whether Prometheus is reachable.
     pub(crate) fn begin(visible: bool) -> Self {
         let moments = Moment::ALL.into_iter().filter(|moment| visible || *moment != Moment::Visible).collect();
         Self { fault: Instant::now(), moments, reached: BTreeMap::new() }
@@ -72,14 +67,14 @@ impl Story {
         self.fault.elapsed()
     }
 
-    /// Notes a moment; whether it is news.
+    /// Records a moment. Returns whether it is new.
     pub(crate) fn reach(&mut self, moment: Moment) -> bool {
         let news = !self.reached.contains_key(&moment);
         self.reached.entry(moment).or_insert_with(|| self.fault.elapsed());
         news
     }
 
-    /// The first moment that was not reached, and until when it is waited for.
+    /// The first moment that was not reached, and its deadline.
     pub(crate) fn next(&self) -> Option<(Moment, Instant)> {
         let next = *self.moments.iter().find(|moment| !self.reached.contains_key(moment))?;
         let newest = self.reached.values().max().copied().unwrap_or_default();
@@ -88,7 +83,7 @@ impl Story {
 
     /// How long a moment may take after the one before it.
     pub(crate) fn patience(&self, moment: Moment) -> Duration {
-        let unseen = moment == Moment::Pending && !self.moments.contains(&Moment::Visible);
+        let unseen = moment == Moment::Firing && !self.moments.contains(&Moment::Visible);
         moment.patience() + if unseen { Moment::Visible.patience() } else { Duration::ZERO }
     }
 
@@ -117,18 +112,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_early_does_not_hide_what_is_missing() {
+    fn an_early_moment_does_not_hide_a_missing_one() {
         let mut story = Story::begin(true);
-        assert!(story.reach(Moment::Pending));
-        assert!(!story.reach(Moment::Pending), "a moment is news once");
+        assert!(story.reach(Moment::Reserved));
+        assert!(!story.reach(Moment::Reserved), "a moment is new once");
         assert_eq!(story.next().unwrap().0, Moment::Visible);
         story.reach(Moment::Visible);
         assert_eq!(story.next().unwrap().0, Moment::Firing);
     }
 
     #[test]
-    fn what_cannot_be_seen_is_not_waited_for() {
-        assert_eq!(Story::begin(false).next().unwrap().0, Moment::Pending);
+    fn without_prometheus_the_first_moment_is_firing() {
+        assert_eq!(Story::begin(false).next().unwrap().0, Moment::Firing);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What the demo made and how it is removed. It is noted *before* it is made, so
-//! that nothing is left by a demo that was interrupted in between.
+//! What the demo created and how to remove it. Each entry is noted *before* the object is
+//! created, so that an interrupted demo leaves nothing.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,26 +10,26 @@ use tokio::time::timeout;
 use crate::console::Console;
 use crate::kubectl::Kubectl;
 
-/// A namespace waits for its pods to end; nothing else takes long.
+/// A namespace waits until its pods have ended. Nothing else takes long.
 const LONGEST: Duration = Duration::from_mins(3);
 
-/// How one thing is removed.
+/// How to remove one thing.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// Takes a testbed down, and with it all that is on it.
+    /// Removes a testbed with everything on it.
     Testbed(String),
-    /// Runs `kubectl` with these words.
+    /// Runs `kubectl` with these arguments.
     Kubectl(Kubectl, String),
 }
 
-/// What was made, in the order it was made.
+/// What was created, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Undo {
     steps: Mutex<Vec<Step>>,
 }
 
 impl Undo {
-    /// Notes what is about to be made.
+    /// Notes what is about to be created.
     pub(crate) fn note(&self, step: Step) {
         self.steps().push(step);
     }
@@ -43,7 +43,7 @@ impl Undo {
         self.needed().iter().map(command).collect()
     }
 
-    /// Removes everything, the newest first; goes on when something fails.
+    /// Removes everything, the newest first. Continues after a failure.
     ///
     /// # Errors
     /// The first failure.
@@ -59,17 +59,13 @@ impl Undo {
                     console.command(&format!("make cluster-down TESTBED_NAME={name}"));
                     timeout(LONGEST, testbed::down(&name))
                         .await
-                        .context("the testbed did not come down in time")
+                        .context("removing the testbed took too long")
                         .flatten()
                         .map(drop)
                 }
                 Step::Kubectl(kubectl, words) => {
                     console.command(&format!("kubectl {words}"));
-                    timeout(LONGEST, kubectl.run(&words))
-                        .await
-                        .context("kubectl did not end in time")
-                        .flatten()
-                        .map(drop)
+                    timeout(LONGEST, kubectl.run(&words)).await.context("kubectl took too long").flatten().map(drop)
                 }
             };
             ended = ended.and(removed);
@@ -77,7 +73,7 @@ impl Undo {
         ended
     }
 
-    /// The newest first. A testbed takes all that is on it along.
+    /// The newest first. Removing a testbed removes everything on it.
     fn needed(&self) -> Vec<Step> {
         let steps = self.steps();
         match steps.iter().find(|step| matches!(step, Step::Testbed(_))) {
@@ -86,7 +82,7 @@ impl Undo {
         }
     }
 
-    // Nothing can be half done in a push.
+    // A panic cannot leave the list half changed, so a poisoned lock is fine.
     fn steps(&self) -> MutexGuard<'_, Vec<Step>> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }

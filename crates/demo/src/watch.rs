@@ -1,5 +1,5 @@
-//! News of a sick target, from whoever knows first: the pods and their Deployment, the
-//! policies' Events, the `HealingAction`s, and Prometheus.
+//! Watches everything that shows the progress of a heal: pods, their Deployment, the policies'
+//! Events, the `HealingAction`s, and Prometheus.
 
 use std::time::Duration;
 
@@ -14,26 +14,26 @@ use prunella_api::{HealingAction, REPORTING_CONTROLLER};
 use crate::ground::{Ground, NAMESPACE};
 use crate::prometheus::Prometheus;
 
-/// How often Prometheus is asked; half of what would show in a time.
+/// The time between two queries to Prometheus. The timeline shows tenths of a second.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
-/// Something was seen.
+/// Something that was observed.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// A pod of the namespace, as it is now.
+    /// A pod of the namespace.
     Pod(Box<Pod>),
-    /// A Deployment of the namespace, as it is now.
+    /// A Deployment of the namespace.
     Deployment(Box<Deployment>),
-    /// The controller says something.
+    /// An Event of the controller.
     Event(Box<Event>),
-    /// An action, as it is now.
+    /// An action.
     Action(Box<HealingAction>),
-    /// A value for which the query returns the sick target.
+    /// The value of the query for the unhealthy target.
     Value(f64),
 }
 
-/// All news, for as long as they are asked for. Values are those of a query's series
-/// that name the pod, or that name none.
+/// All news, as long as the stream is read. Values come from the series that name the pod, or
+/// that name no pod.
 pub(crate) fn news(
     ground: &Ground,
     prometheus: Option<&Prometheus>,
@@ -59,7 +59,7 @@ pub(crate) fn news(
     stream::select_all([pods.boxed(), deployments.boxed(), events.boxed(), actions.boxed(), values]).boxed()
 }
 
-/// Objects as they are and as they become. A watch that breaks begins again.
+/// The objects, and every change of them. A watch that breaks is started again.
 fn objects<K>(api: Api<K>) -> impl Stream<Item = K> + Send
 where
     K: Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
@@ -70,13 +70,13 @@ where
         .filter_map(|object| async move { object.ok() })
 }
 
-/// The value, whenever the query returns it.
+/// The value, each time that the query returns it.
 fn values(prometheus: Prometheus, query: String, pod: String) -> impl Stream<Item = f64> + Send {
     stream::unfold((prometheus, query, pod), |(prometheus, query, pod)| async move {
         loop {
             tokio::time::sleep(ASK_EVERY).await;
             let answer = prometheus.by_pod(&query).await.unwrap_or_default();
-            // A series without a pod speaks of all.
+            // A series without a pod is about all pods.
             if let Some(value) = answer.get(&pod).or_else(|| answer.get("")) {
                 return Some((*value, (prometheus, query, pod)));
             }

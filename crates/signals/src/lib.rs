@@ -1,16 +1,16 @@
-//! The senses: `PromQL` over HTTP, handed on as the values of
-//! [`prunella_core::observation`]. The only crate that knows Prometheus' JSON.
+//! Asks Prometheus and returns the observations of [`prunella_core::observation`].
+//! This is the only crate that knows the JSON of the Prometheus API.
 //!
-//! - [`query`] takes a user's expression apart once, when a policy is loaded:
-//!   what it filters, for whom it has data at all, how far back it looks.
-//! - [`prometheus`] asks one source and says either a whole answer or why there
-//!   is none. It never guesses: what is not a whole answer is *unknown*.
+//! - [`query`] analyses a user's expression once, when a policy is loaded: what it
+//!   filters, which targets have data, and how far back it looks.
+//! - [`prometheus`] asks one source. It returns a complete answer or the reason why
+//!   there is none. It never guesses: an incomplete answer is *unknown*.
 //!
-//! Deliberately absent: retries (the next poll is one), caches, any judgement
-//! about targets, and a clock. The TLS provider is installed by `main`.
+//! Deliberately absent: retries (the next evaluation asks again), caches, decisions
+//! about targets, and a clock. `main` installs the TLS provider.
 
 pub mod prometheus;
 pub mod query;
 
 pub use prometheus::{Prometheus, SourceConfig, SourceError};
-pub use query::{Leaf, Query, QueryError, Scope};
+pub use query::{LabelScope, Leaf, Query, QueryError, ValueUnit};

@@ -1,13 +1,12 @@
-//! A policy's expression, parsed and then resolved: what a [`Query`] says about
-//! itself cannot be wrong afterwards.
+//! A policy's expression, parsed and checked once. A [`Query`] that exists is valid.
 //!
 //! ```text
 //! text ─ guard ─▶ parse ─▶ must filter ─▶ evidence ─▶ Query
 //! ```
 //!
-//! What is sent is always the user's own text: the parser prints some escapes
-//! differently and does not know the newest syntax. Only what is derived, the
-//! evidence and the leaves, is printed from the tree.
+//! Prunella always sends the user's own text. The parser prints some escapes
+//! differently and does not know the newest syntax. Only derived queries, the
+//! evidence and the leaves, are printed from the syntax tree.
 
 mod branches;
 mod build;
@@ -16,13 +15,13 @@ mod error;
 mod evidence;
 mod filter;
 mod guard;
-pub(crate) mod joint;
 mod leaf;
 mod missing;
 mod parse;
 mod ratio;
 mod recent;
 mod tree;
+mod unit;
 mod window;
 
 use std::sync::Arc;
@@ -33,50 +32,52 @@ use promql_parser::parser::{Expr, VectorSelector};
 
 pub use error::QueryError;
 pub use guard::{MAX_LENGTH, MAX_NESTING, MAX_OPERATORS};
-pub use joint::ASKED;
 pub use leaf::Leaf;
+pub use unit::ValueUnit;
 
-/// The label of the answer to [`Query::ages`].
+/// The label of the series that [`Query::ages`] returns.
 pub const AGE: &str = "age";
 
-/// An expression whose returned series mean "breached".
+/// An expression. Every series that it returns means "breached".
 ///
-/// What it is made of is taken apart when somebody asks, which is seldom: a tree takes
-/// several times the memory of its text, and a regular expression in it a hundred times.
+/// The struct keeps the text and parses it again when the tree is needed, which is
+/// rare. A tree takes several times the memory of its text, and a regular expression
+/// in it takes a hundred times the memory.
 ///
 /// # Guarantees
-/// It is an instant vector, it filters or has evidence of its own, and its
-/// evidence parses.
+/// The expression is an instant vector. It filters, or the user gave an evidence
+/// query. The evidence query parses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     text: Arc<str>,
     evidence: Box<str>,
-    /// Whether the evidence is the user's and not derived.
+    /// Whether the user wrote the evidence query. If not, it was derived.
     is_own_evidence: bool,
-    /// Whether our parser has read it: else nothing is known but its text.
-    is_read: bool,
-    may_join: bool,
+    /// Whether our parser accepted the expression. If not, only its text is known.
+    is_parsed: bool,
     widest_range: Duration,
 }
 
-/// How far it can be told that a series is of one place, like a namespace.
+/// How the series of a query relate to one label value, such as
+/// `namespace="shop"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// Every selector keeps to it: all series are of it, whatever labels they kept.
+pub enum LabelScope {
+    /// Every selector requires the value. So every series belongs to it, even a series
+    /// that lost the label.
     Pinned,
-    /// A series can carry the label, and has to.
+    /// A series can carry the value. The caller must check the label of each series.
     Carried,
-    /// No series can be of it and say so.
+    /// No series can carry the value.
     Lost,
 }
 
 impl Query {
-    /// Compiles `query`, deriving the evidence query unless `evidence` is given.
+    /// Compiles `query`. Derives the evidence query unless `evidence` is given.
     ///
     /// # Errors
-    /// [`QueryError`], whose message tells the mend. [`QueryError::is_unread`] is
-    /// not the last word: a server may know more than our parser, see
-    /// [`Query::unread`].
+    /// [`QueryError`]; its message says how to fix the query. If
+    /// [`QueryError::is_unparsed`], a server may still accept the query: see
+    /// [`Query::unparsed`].
     pub fn compile(query: &str, evidence: Option<&str>) -> Result<Self, QueryError> {
         let expr = parse::instant_vector(query)?;
         let derived = match evidence {
@@ -90,84 +91,86 @@ impl Query {
             text: query.into(),
             evidence: derived.into(),
             is_own_evidence: evidence.is_some(),
-            is_read: true,
-            may_join: joint::may_join(query),
+            is_parsed: true,
             widest_range: window::widest(&expr),
         })
     }
 
     /// A query that our parser refuses but the server may accept. Nothing can be
-    /// derived from it: the user says who has data (`evidence`) and how far back
-    /// the expression looks (`signal_window`). It has no leaves, so that the window
-    /// is how long a silent exporter stays unnoticed, and pins no namespace.
+    /// derived from it, so the user says which targets have data (`evidence`) and how
+    /// far back the expression looks (`signal_window`). It has no leaves: a silent
+    /// exporter can stay unnoticed for the whole window. It pins no namespace.
     ///
     /// # Errors
-    /// Only for what is empty or too long.
-    pub fn unread(query: &str, evidence: &str, signal_window: Duration) -> Result<Self, QueryError> {
+    /// Only if the query or the evidence is empty or too long.
+    pub fn unparsed(query: &str, evidence: &str, signal_window: Duration) -> Result<Self, QueryError> {
         guard::check_length(query)?;
         guard::check_length(evidence).map_err(QueryError::of_evidence)?;
         Ok(Self {
             text: query.into(),
             evidence: evidence.into(),
             is_own_evidence: true,
-            is_read: false,
-            // Where it ends only the server knows.
-            may_join: false,
+            is_parsed: false,
             widest_range: signal_window,
         })
     }
 
-    /// Looks back at least as far as the user says: a recording rule hides its range.
+    /// What the values of the query measure.
+    #[must_use]
+    pub fn unit(&self) -> ValueUnit {
+        let parsed = self.is_parsed.then(|| parse::instant_vector(&self.text).ok()).flatten();
+        parsed.map_or(ValueUnit::Plain, |expr| unit::of(&expr))
+    }
+
+    /// Sets the least time that the query looks back. Needed for recording rules, which
+    /// hide their range.
     #[must_use]
     pub fn with_signal_window(mut self, signal_window: Duration) -> Self {
         self.widest_range = self.widest_range.max(signal_window);
         self
     }
 
-    /// The user's text, unchanged: this is what is sent.
+    /// The user's text, unchanged. This is what Prunella sends.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The same, to be kept by others as well.
+    /// The user's text as a shared pointer, for callers that keep it.
     #[must_use]
     pub fn shared_text(&self) -> Arc<str> {
         Arc::clone(&self.text)
     }
 
-    /// Whether it can be asked together with others, by
-    /// [`Prometheus::instant_joint`](crate::Prometheus::instant_joint).
-    #[must_use]
-    pub fn may_join(&self) -> bool {
-        self.may_join
-    }
-
-    /// The query that returns a series for everybody of whom the expression
-    /// knows something, sick or not. Its values mean nothing, but `NaN` is no
-    /// evidence. In rare cases the server refuses it, when a filter was what kept
-    /// the series under a `label_replace` apart: then evidence must be given.
+    /// The evidence query. It returns one series for every target that has data,
+    /// healthy or not. Its values have no meaning, but `NaN` is not evidence.
+    ///
+    /// The server can refuse a derived query in one rare case: a filter kept the series
+    /// under a `label_replace` distinct, and without it two series have the same labels.
+    /// Then the user must set `evidence`.
     #[must_use]
     pub fn evidence(&self) -> &str {
         &self.evidence
     }
 
-    /// What must be there *now* for a breach to be fresh; every one of them must
-    /// answer with a series. Empty when a breach needs no data (`absent`).
+    /// The selectors that must have samples *now*, so that a breach is fresh. Every leaf
+    /// must return a series. Empty if a breach needs no data (`absent`).
     #[must_use]
     pub fn leaves(&self) -> Vec<Leaf> {
-        match (self.is_read, parse::instant_vector(&self.text)) {
+        match (self.is_parsed, parse::instant_vector(&self.text)) {
             (false, _) => Vec::new(),
             (true, Ok(expr)) => leaf::needed(&expr),
-            // It was read once, so it is again; if not, nothing proves it.
+            // It parsed before, so this does not happen. If it does, nothing proves the
+            // breach.
             (true, Err(_)) => vec![Leaf::unproven()],
         }
     }
 
-    /// The query that tells where in `interval` the newest samples lie that a breach needs:
-    /// a series for each part of it, of `parts` equal ones, that is the age of any of them
-    /// modulo `interval`; the part's number, from 0 for the newest, is in the label
-    /// [`AGE`], the value is how many are that old. `None` when a breach needs no data.
+    /// The query for the age of the newest samples that a breach needs, modulo
+    /// `interval`. `interval` is divided into `parts` equal parts. The query returns one
+    /// series for each part that has samples: the label [`AGE`] is the number of the
+    /// part (0 is the newest), the value is the number of samples. `None` if a breach
+    /// needs no data.
     #[must_use]
     pub fn ages(&self, interval: Duration, parts: u32) -> Option<String> {
         let leaves = self.leaves();
@@ -178,32 +181,33 @@ impl Query {
         ))
     }
 
-    /// How far back a sample can lie and still be seen by the expression:
-    /// ranges, subqueries and offsets, added up along the widest path, or what the
-    /// user says. Zero for plain instant selectors; the lookback comes on top.
+    /// The age of the oldest sample that the expression can use: ranges, subqueries and
+    /// offsets, added up along the widest path, or the user's `signal_window` if that is
+    /// longer. Zero for plain instant selectors. The lookback is not included.
     #[must_use]
     pub fn widest_range(&self) -> Duration {
         self.widest_range
     }
 
-    /// How far the series keep to `label="value"`. What could not be read has to carry it.
+    /// How the series of the query relate to `label="value"`. The series of an unparsed
+    /// query must carry the label.
     #[must_use]
-    pub fn scope(&self, label: &str, value: &str) -> Scope {
-        if !self.is_read {
-            return Scope::Carried;
+    pub fn scope(&self, label: &str, value: &str) -> LabelScope {
+        if !self.is_parsed {
+            return LabelScope::Carried;
         }
         let selectors = self.selectors();
         if !selectors.is_empty() && selectors.iter().all(|one| tree::pin(one, label) == Some(value)) {
-            Scope::Pinned
+            LabelScope::Pinned
         } else if self.leaves().iter().any(|leaf| leaf.may_carry(label, value)) {
-            Scope::Carried
+            LabelScope::Carried
         } else {
-            Scope::Lost
+            LabelScope::Lost
         }
     }
 
-    /// Every selector of the expression and of the user's own evidence. What selects nothing
-    /// is of no place, whatever its evidence says.
+    /// Every selector of the expression and of the user's own evidence. Empty if the
+    /// expression has no selector: then its evidence cannot pin a label either.
     fn selectors(&self) -> Vec<VectorSelector> {
         let of = |text: &str| {
             let expr = parse::instant_vector(text).ok();
@@ -225,9 +229,9 @@ fn derived_evidence(expr: &Expr) -> Result<String, QueryError> {
     let required = |why: &str| QueryError::EvidenceRequired { why: why.to_owned() };
     let derived = evidence::derive(expr).map_err(required)?;
     let printed = derived.to_string();
-    // The printer is not trusted: what it prints must mean what was meant.
+    // Do not trust the printer: the printed query must parse to the same tree.
     match parse::instant_vector(&printed) {
         Ok(again) if again == derived => Ok(printed),
-        Ok(_) | Err(_) => Err(required("the derived query does not survive printing")),
+        Ok(_) | Err(_) => Err(required("the derived query changes when it is printed and parsed again")),
     }
 }

@@ -245,13 +245,13 @@ impl ApiServer {
         let wanted = usize::try_from(workload.replicas).unwrap_or(0);
         let ready = self.pods_of(at).filter(|pod| pod.ready).count();
         let (whole, field) = match action.spec.action {
-            Action::DeletePod { .. } => (ready >= wanted, LiveField::None),
-            Action::RolloutRestart => {
+            Action::DeletePod(_) => (ready >= wanted, LiveField::None),
+            Action::RolloutRestart(_) => {
                 let new = |pod: &Rc<Pod>| pod.template == workload.template;
                 let by_this = workload.mark.as_ref().is_some_and(|mark| mark.as_str() == action.name);
                 (ready == wanted && self.pods_of(at).all(new), LiveField::Restarted { by_this })
             }
-            Action::Scale { .. } => {
+            Action::Scale(_) => {
                 (ready == wanted && self.pods_of(at).count() == wanted, LiveField::Count(workload.replicas))
             }
         };

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::action::Action;
 use prunella_core::decide::{Change, Decision, Inputs};
-use prunella_core::ledger::{Record, State};
-use prunella_core::policy::OnStorm;
+use prunella_core::ledger::{RECORDS_AT_LEAST, RECORDS_WINDOW, Record, State};
+use prunella_core::policy::StormRule;
 use prunella_core::target::Uid;
 use prunella_core::time::{after, elapsed, times};
 
@@ -153,7 +153,7 @@ impl Check {
         }
         let one_each =
             answers.values().all(|count| *count == 1) && memory.timers.keys().all(|uid| answers.contains_key(uid));
-        self.require(one_each, now, "HP-12", || "a sick target is not answered exactly once".into());
+        self.require(one_each, now, "HP-12", || "an unhealthy target is not answered exactly once".into());
     }
 
     /// In a storm nothing is begun while something is under way, and never two things.
@@ -170,7 +170,7 @@ impl Check {
         }
         let limits = &inputs.policy.limits;
         let under_way = inputs.ledger.of(&inputs.policy.key).any(Record::in_flight);
-        let most = usize::from(limits.on_storm == OnStorm::Probe && !under_way);
+        let most = usize::from(limits.on_storm == StormRule::Probe && !under_way);
         let count = decision.reservations.len();
         self.require(count <= most, now, "HP-3", || format!("{count} are begun in a storm where {most} may be"));
     }
@@ -185,7 +185,7 @@ impl Check {
     /// A reservation is on record.
     pub(crate) fn created(&mut self, now: Timestamp, action: &ActionObject, api: &ApiServer, prometheus: &Prometheus) {
         self.tally.reserved += 1;
-        self.tally.climbed += u64::from((action.spec.rung, action.spec.attempt) != (1, 1));
+        self.tally.climbed += u64::from((action.spec.step, action.spec.attempt) != (1, 1));
         let rule = &action.spec.policy.rule;
         let limits = &rule.limits;
         let own = || api.actions.values().filter(|other| other.policy() == action.policy());
@@ -195,6 +195,12 @@ impl Check {
             .count();
         self.require(spent <= limits.max_actions as usize, now, "HP-1", || {
             format!("{} is number {spent} in {:#}; {} are allowed", action.name, limits.window, limits.max_actions)
+        });
+        // HP-9: whatever became of them. An action that ends without effect spends no budget.
+        let recorded = own().filter(|other| elapsed(other.created, action.created) < RECORDS_WINDOW).count();
+        let most = limits.max_actions.max(RECORDS_AT_LEAST) as usize;
+        self.require(recorded <= most, now, "HP-9", || {
+            format!("{} is record number {recorded} within a minute; {most} are allowed", action.name)
         });
         // What waits for a disruption budget yields its slot.
         let takes_a_slot = |record: &Record| record.in_flight() && !record.waiting;
@@ -220,9 +226,9 @@ impl Check {
         prometheus: &Prometheus,
     ) {
         match action.spec.action {
-            Action::DeletePod { .. } => self.tally.evictions += 1,
-            Action::RolloutRestart => self.tally.restarts += 1,
-            Action::Scale { .. } => self.tally.scalings += 1,
+            Action::DeletePod(_) => self.tally.evictions += 1,
+            Action::RolloutRestart(_) => self.tally.restarts += 1,
+            Action::Scale(_) => self.tally.scalings += 1,
         }
         let name = &action.name;
         self.require(uid == action.touches(), now, "HP-14", || {
@@ -232,9 +238,9 @@ impl Check {
         by_this.push(uid.clone());
         let count = by_this.len();
         self.require(count == 1, now, "HP-14", || format!("{name} has had effect {count} times"));
-        let sick = &action.spec.target.uid;
-        self.require(prometheus.seen_bad.contains(sick), now, "the innocent", || {
-            format!("{uid} is changed for {sick}, which was never breached")
+        let unhealthy = &action.spec.target.uid;
+        self.require(prometheus.seen_bad.contains(unhealthy), now, "the innocent", || {
+            format!("{uid} is changed for {unhealthy}, which was never breached")
         });
         let state = api.actions.get(name).map(|action| action.state());
         let begun = !matches!(state, None | Some(State::Pending));

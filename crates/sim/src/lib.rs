@@ -6,7 +6,7 @@
 //!                │                                 │
 //!   ApiServer ◀──┼── writes arrive, late or never  │
 //!   Prometheus ──┤                                 ▼
-//!   Process × 2 ─┴── decide, next_step ◀── steps; killed, paused, blinded between any two
+//!   Process × 2 ─┴── decide, next_instruction ◀── steps; killed, paused, blinded between any two
 //!                │
 //!              Check: the promises, after every step ─▶ Report
 //! ```
@@ -36,6 +36,6 @@ mod world;
 pub use faults::Weather;
 pub use prometheus::{Condition, Health};
 pub use report::{Deed, Report, Tally, Violation};
-pub use scenario::{Happening, Scenario, Sickness, WorkloadPlan, policy, step};
+pub use scenario::{Episode, Happening, Scenario, WorkloadPlan, policy, step};
 pub use trace::Trace;
 pub use world::{run, run_traced};

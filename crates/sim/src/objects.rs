@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::action::Action;
-use prunella_core::decide::Phase;
+use prunella_core::decide::BreachPhase;
 use prunella_core::execute::{Facts, OutcomeReason, Transition};
 use prunella_core::ledger::{Outcome, Record, State};
-use prunella_core::policy::{Mode, Policy};
-use prunella_core::target::{Object, Target, Uid, Workload as Whole};
+use prunella_core::policy::{Policy, PolicyMode};
+use prunella_core::target::{Object, Target, TargetWorkload as Whole, Uid};
 use prunella_core::time::whole_seconds;
 
 use crate::prometheus::Condition;
@@ -69,6 +69,7 @@ impl Pod {
                 all_selected: true,
                 autoscaler: None,
                 rollout_progress: workload.rollout_progress,
+                ready_pods: None,
             }),
         }
     }
@@ -92,7 +93,7 @@ pub(crate) struct PolicyObject {
 /// What a judge writes down of a policy.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct PolicyStatus {
-    pub(crate) sick: Vec<SickTarget>,
+    pub(crate) unhealthy: Vec<UnhealthyTarget>,
     pub(crate) observed: bool,
     pub(crate) healing: Option<State>,
     pub(crate) blocked: Vec<&'static str>,
@@ -102,10 +103,10 @@ pub(crate) struct PolicyStatus {
 
 /// A target that is not healthy, as written down.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct SickTarget {
+pub(crate) struct UnhealthyTarget {
     pub(crate) uid: Uid,
     /// `None`: an action has it in hand.
-    pub(crate) phase: Option<Phase>,
+    pub(crate) phase: Option<BreachPhase>,
     pub(crate) exhausted: bool,
     pub(crate) since: Timestamp,
     pub(crate) value: f64,
@@ -130,7 +131,7 @@ pub(crate) struct ActionSpec {
     pub(crate) subject: Object,
     pub(crate) action: Action,
     pub(crate) verify_within: SignedDuration,
-    pub(crate) rung: u32,
+    pub(crate) step: u32,
     pub(crate) attempt: u32,
     pub(crate) since: Timestamp,
     pub(crate) observed_at: Timestamp,
@@ -201,7 +202,7 @@ impl ActionObject {
 
     /// Whether it is done to the workload and not to one pod.
     pub(crate) fn is_on_whole(&self) -> bool {
-        !matches!(self.spec.action, Action::DeletePod { .. })
+        !matches!(self.spec.action, Action::DeletePod(_))
     }
 
     /// The object that it changes.
@@ -215,16 +216,17 @@ impl ActionObject {
             name: self.name.clone(),
             sequence: self.spec.sequence,
             policy: self.spec.policy.rule.key.clone(),
-            hash: self.spec.policy.rule.hash.clone(),
-            mode: Mode::Enforce,
+            digest: self.spec.policy.rule.digest.clone(),
+            mode: PolicyMode::Enforce,
             action: self.spec.action.name().to_owned(),
             scope: self.spec.action.scope(),
             target: self.spec.target.clone(),
             subject: self.spec.subject.clone(),
             created: self.created,
-            sick_since: self.spec.since,
+            unhealthy_since: self.spec.since,
             verify_by: self.status.verify_by,
-            rung: self.spec.rung,
+            step_name: format!("step-{}", self.spec.step),
+            step: self.spec.step,
             attempt: self.spec.attempt,
             state: self.state(),
             waiting: self.status.blocked,
@@ -238,7 +240,7 @@ impl ActionObject {
         Facts {
             uid: self.name.clone().into(),
             state: self.state(),
-            mode: Mode::Enforce,
+            mode: PolicyMode::Enforce,
             action: self.spec.action.clone(),
             start_by: self.spec.start_by,
             began: self.status.started_at,

@@ -9,7 +9,7 @@ use prunella_core::observation::{Answer, Freshness, History, Labels, Series, Ser
 use prunella_core::target::Uid;
 use prunella_core::time::{before, elapsed};
 
-/// What a sick pod is seen with.
+/// What an unhealthy pod is seen with.
 pub(crate) const BAD: f64 = 9.0;
 
 /// How a policy looks at the samples.
@@ -57,7 +57,7 @@ pub(crate) struct Prometheus {
     uid_label: bool,
     /// The pods whose exporter is dead.
     pub(crate) silent: BTreeSet<Uid>,
-    /// The pods that were ever sampled as sick.
+    /// The pods that were ever sampled as unhealthy.
     pub(crate) seen_bad: BTreeSet<Uid>,
     /// When it was not up, newest last; the last may be open.
     outages: Vec<(Timestamp, Option<Timestamp>)>,

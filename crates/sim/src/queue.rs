@@ -31,8 +31,8 @@ pub(crate) enum Event {
     RollsOut(usize),
     /// A pod passes its readiness.
     PodReady(Uid),
-    /// A pod falls sick, or gets well.
-    PodSick(Uid, bool),
+    /// A pod becomes unhealthy, or gets well.
+    PodUnhealthy(Uid, bool),
     /// A write reaches the API server.
     Arrives(Box<Request>),
     /// A process that was killed is started again.

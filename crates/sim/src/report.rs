@@ -40,7 +40,7 @@ pub struct Deed {
     pub name: String,
     /// The name of its target.
     pub target: String,
-    /// Which rung of the ladder, and which attempt on it.
+    /// Which step of the ladder, and which attempt on it.
     pub place: (u32, u32),
     /// How it ended, if it has.
     pub outcome: Option<Outcome>,

@@ -1,10 +1,12 @@
-//! What a history is made of: the cluster, the policies, what falls sick, and what
+//! What a history is made of: the cluster, the policies, what becomes unhealthy, and what
 //! goes wrong when. A seed stands for one; a story writes its own.
 
 use jiff::SignedDuration;
-use prunella_core::action::{ActionSpec, Disruption, ScaleSpec, Towards};
+use prunella_core::action::{ActionSpec, PodRemoval, Removal, Restart, ScaleSpec, Towards};
+use prunella_core::availability::MinAvailable;
 use prunella_core::policy::{
-    Limits, Mode, OnNoData, OnStorm, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap, Unhealthy,
+    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, SeriesMatch, StormRule,
+    SubjectCap,
 };
 
 use crate::dice::Dice;
@@ -24,8 +26,8 @@ pub struct Scenario {
     pub history_limit: usize,
     /// The workloads.
     pub workloads: Vec<WorkloadPlan>,
-    /// What falls sick.
-    pub sickness: Sickness,
+    /// What becomes unhealthy.
+    pub episode: Episode,
     /// How long things go wrong.
     pub storm: SignedDuration,
     /// How long they go right after that at most.
@@ -60,16 +62,16 @@ pub struct WorkloadPlan {
     pub ready_within: i64,
 }
 
-/// Who falls sick, and when.
+/// Who becomes unhealthy, and when.
 #[derive(Debug, Clone)]
-pub struct Sickness {
+pub struct Episode {
     /// How many in a hundred of the pods that are there from the start.
     pub at_first: u32,
     /// How many in a hundred of the replacements.
     pub again: u32,
     /// The longest time, in seconds, until it begins.
     pub begins_within: i64,
-    /// How many in a hundred get well by themselves, and may fall sick again.
+    /// How many in a hundred get well by themselves, and may become unhealthy again.
     pub passes: u32,
     /// The longest time, in seconds, until it has passed, or comes back.
     pub passes_within: i64,
@@ -93,13 +95,13 @@ pub enum Happening {
     /// All exporters live again.
     Speak,
     /// A workload's disruption budget allows evictions, or none.
-    Disruption(usize, bool),
+    Removal(usize, bool),
     /// A policy is suspended, or goes on.
     Suspend(usize, bool),
     /// Somebody else deletes a pod of a workload.
     Deleted(usize),
-    /// A pod of a workload that is there from the start falls sick.
-    Sick(usize, usize),
+    /// A pod of a workload that is there from the start becomes unhealthy.
+    Unhealthy(usize, usize),
     /// From here on nothing goes wrong any more.
     Calm,
 }
@@ -111,11 +113,11 @@ pub fn policy(name: &str) -> Policy {
     let seconds = SignedDuration::from_secs;
     Policy {
         key: PolicyKey { namespace: "shop".into(), name: name.into() },
-        mode: Mode::Enforce,
+        mode: PolicyMode::Enforce,
         interval: seconds(10),
         breach_for: seconds(30),
         clear_for: seconds(20),
-        on_no_data: OnNoData::Hold,
+        on_no_data: NoDataRule::Hold,
         series: SeriesMatch::Label("pod".into()),
         namespace_label: "namespace".into(),
         pinned: false,
@@ -124,17 +126,18 @@ pub fn policy(name: &str) -> Policy {
         reset_at: None,
         longest_gap: seconds(45),
         suspended: false,
-        hash: "rule".into(),
+        digest: "rule".into(),
         steps: vec![step(2), step(1)],
-        limits: Limits {
+        limits: PolicyLimits {
             cooldown: seconds(60),
             max_actions: 3,
             window: seconds(3600),
             max_concurrent: 1,
             ladder_reset: seconds(3600),
             subject_cap: SubjectCap { count: 5, window: seconds(3600) },
-            max_unhealthy: Unhealthy::Percent(50),
-            on_storm: OnStorm::Probe,
+            min_available: MinAvailable::Percent(75),
+            max_unhealthy: MaxUnhealthy::Percent(50),
+            on_storm: StormRule::Probe,
             storm_cooldown: seconds(60),
         },
     }
@@ -142,28 +145,32 @@ pub fn policy(name: &str) -> Policy {
 
 /// An eviction, tried up to `attempts` times and watched for two minutes.
 #[must_use]
-pub fn step(attempts: u32) -> StepSpec {
-    StepSpec {
-        action: ActionSpec::DeletePod { disruption: Disruption::Evict, grace: Some(SignedDuration::from_secs(5)) },
+pub fn step(attempts: u32) -> LadderStep {
+    LadderStep {
+        name: "evict".into(),
+        action: ActionSpec::DeletePod(PodRemoval {
+            removal: Removal::Evict,
+            grace: Some(SignedDuration::from_secs(5)),
+        }),
         attempts,
         verify_within: SignedDuration::from_mins(2),
     }
 }
 
 /// Any action, tried up to `attempts` times: most often an eviction.
-fn any_step(attempts: u32, dice: &mut Dice) -> StepSpec {
+fn any_step(attempts: u32, dice: &mut Dice) -> LadderStep {
     let scale = |towards| ActionSpec::Scale(ScaleSpec { towards, min: 1, max: 5, raise_minimum: false });
     let action = match dice.between(0, 9) {
         0..=5 => return step(attempts),
-        6..=7 => ActionSpec::RolloutRestart,
+        6..=7 => ActionSpec::RolloutRestart(Restart),
         8 => scale(Towards::By(1)),
         _ => scale(Towards::By(-1)),
     };
-    StepSpec { action, ..step(attempts) }
+    LadderStep { action, ..step(attempts) }
 }
 
 impl Scenario {
-    /// One controller and one Deployment with three pods, nobody sick, nothing wrong:
+    /// One controller and one Deployment with three pods, nobody unhealthy, nothing wrong:
     /// where a story begins.
     #[must_use]
     pub fn calm() -> Self {
@@ -173,7 +180,7 @@ impl Scenario {
             policies: vec![(policy("web"), vec![0], Condition::Newest)],
             history_limit: 10,
             workloads: vec![WorkloadPlan { replicas: 3, stable: false, made_within: 2, ready_within: 5 }],
-            sickness: Sickness { at_first: 0, again: 0, begins_within: 60, passes: 0, passes_within: 60 },
+            episode: Episode { at_first: 0, again: 0, begins_within: 60, passes: 0, passes_within: 60 },
             storm: SignedDuration::ZERO,
             calm: SignedDuration::from_mins(30),
             at_least_calm: SignedDuration::from_mins(30),
@@ -206,7 +213,7 @@ impl Scenario {
             policies,
             history_limit: dice.pick(&[1, 3, 10]),
             workloads,
-            sickness: Sickness {
+            episode: Episode {
                 at_first: dice.pick(&[20, 50, 100]),
                 again: dice.pick(&[0, 30, 100]),
                 begins_within: dice.pick(&[5, 60, 900]),
@@ -254,15 +261,16 @@ fn policies(workloads: usize, dice: &mut Dice) -> Vec<(Policy, Vec<usize>, Condi
                 clear_for,
                 longest_gap: (interval * 2).max(seconds(45)),
                 steps: steps.iter().map(|attempts| any_step(*attempts, dice)).collect(),
-                limits: Limits {
+                limits: PolicyLimits {
                     cooldown: seconds(dice.pick(&[0, 30, 120, 300])),
                     max_actions: dice.pick(&[1, 2, 3, 5]),
                     window: seconds(dice.pick(&[120, 300, 900, 3600])),
                     max_concurrent: dice.pick(&[1, 1, 2, 3]),
                     ladder_reset: seconds(dice.pick(&[300, 3600])),
                     subject_cap: SubjectCap { count: dice.pick(&[2, 5, 20]), window: seconds(3600) },
-                    max_unhealthy: Unhealthy::Percent(dice.pick(&[20, 50, 100])),
-                    on_storm: if dice.percent(80) { OnStorm::Probe } else { OnStorm::Hold },
+                    min_available: MinAvailable::Percent(75),
+                    max_unhealthy: MaxUnhealthy::Percent(dice.pick(&[20, 50, 100])),
+                    on_storm: if dice.percent(80) { StormRule::Probe } else { StormRule::Hold },
                     storm_cooldown: seconds(dice.pick(&[0, 60, 300])),
                 },
                 ..base
@@ -330,10 +338,7 @@ fn happenings(
             7 => {
                 // Longer than an eviction is tried, now and then.
                 let until = until + dice.seconds(0, longest_closed) * i32::from(dice.percent(50));
-                all.extend([
-                    (at, Happening::Disruption(workload, false)),
-                    (until, Happening::Disruption(workload, true)),
-                ]);
+                all.extend([(at, Happening::Removal(workload, false)), (until, Happening::Removal(workload, true))]);
             }
             8 => {
                 let policy = one_of(counts.policies, dice);

@@ -40,10 +40,10 @@ impl Trace {
             return;
         }
         let name = |uid| decision.names.get(uid).map_or("?", String::as_str);
-        let sick = decision.memory.timers.iter().map(|(uid, timer)| format!("{}={:?}", name(uid), timer.phase));
+        let unhealthy = decision.memory.timers.iter().map(|(uid, timer)| format!("{}={:?}", name(uid), timer.phase));
         let refused = decision.refusals.iter().map(|one| format!("{}:{}", name(&one.target), one.refusal.reason));
         let verdicts = decision.verdicts.iter().map(|one| format!("{}:{}", one.action, one.outcome.as_str()));
-        let what = sick.chain(refused).chain(verdicts).collect::<Vec<_>>().join(" ");
+        let what = unhealthy.chain(refused).chain(verdicts).collect::<Vec<_>>().join(" ");
         let key = (process, policy.to_owned());
         if self.said.get(&key) != Some(&what) {
             self.say(now, &format!("judge {process}"), || {

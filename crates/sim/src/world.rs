@@ -52,8 +52,8 @@ struct World<'a> {
     looks_move: bool,
     check: Check,
     trace: Trace,
-    /// The pods that are sick right now.
-    sick: BTreeSet<Uid>,
+    /// The pods that are unhealthy right now.
+    unhealthy: BTreeSet<Uid>,
     /// How many pods were ever made.
     made: usize,
     /// How far the journal was handed to the watches.
@@ -76,7 +76,7 @@ impl<'a> World<'a> {
             looks_move: scenario.looks_move,
             check: Check::new(scenario, begun),
             trace: Trace::new(traced, begun),
-            sick: BTreeSet::new(),
+            unhealthy: BTreeSet::new(),
             made: 0,
             announced: 0,
         }
@@ -123,7 +123,7 @@ impl<'a> World<'a> {
             Event::PodAdded(workload) => self.pod_added(workload),
             Event::RollsOut(workload) => self.rolls_out(workload),
             Event::PodReady(uid) => self.pod_ready(&uid),
-            Event::PodSick(uid, sick) => self.pod_sick(uid, sick),
+            Event::PodUnhealthy(uid, unhealthy) => self.pod_unhealthy(uid, unhealthy),
             Event::Arrives(request) => self.arrives(*request),
             Event::Starts(process) => self.starts(process),
             Event::Goes { process, life, step } => self.goes(process, life, step),
@@ -232,10 +232,10 @@ impl<'a> World<'a> {
             Happening::Source(health) => self.prometheus.becomes(health, self.now),
             Happening::Silence(share) => self.silence(share),
             Happening::Speak => self.prometheus.silent.clear(),
-            Happening::Disruption(workload, allowed) => self.allow_disruption(workload, allowed),
+            Happening::Removal(workload, allowed) => self.allow_disruption(workload, allowed),
             Happening::Suspend(policy, suspended) => self.suspend(policy, suspended),
             Happening::Deleted(workload) => self.delete_one_of(workload),
-            Happening::Sick(workload, pod) => self.falls_sick(workload, pod),
+            Happening::Unhealthy(workload, pod) => self.falls_unhealthy(workload, pod),
             Happening::Calm => self.calm(),
         }
     }
@@ -281,7 +281,7 @@ impl<'a> World<'a> {
             .map(|action| Deed {
                 name: action.name.clone(),
                 target: action.spec.target.name.clone(),
-                place: (action.spec.rung, action.spec.attempt),
+                place: (action.spec.step, action.spec.attempt),
                 outcome: match action.state() {
                     State::Finished(outcome) => Some(outcome),
                     _ => None,

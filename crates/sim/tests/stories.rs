@@ -1,10 +1,10 @@
 //! Histories written by hand, in calm weather: what is to happen does happen.
 
 use jiff::SignedDuration;
-use prunella_core::action::{ActionSpec, ScaleSpec, Towards};
+use prunella_core::action::{ActionSpec, Restart, ScaleSpec, Towards};
 use prunella_core::ledger::Outcome;
-use prunella_core::policy::StepSpec;
-use prunella_sim::{Happening, Health, Report, Scenario, Sickness, run, step};
+use prunella_core::policy::LadderStep;
+use prunella_sim::{Episode, Happening, Health, Report, Scenario, run, step};
 
 fn seconds(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
@@ -43,9 +43,9 @@ fn a_quiet_world_is_not_written_to() {
 }
 
 #[test]
-fn a_sick_pod_is_healed_once() {
+fn an_unhealthy_pod_is_healed_once() {
     let mut scenario = Scenario::calm();
-    scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1))];
+    scenario.happenings = vec![(seconds(60), Happening::Unhealthy(0, 1))];
     tell(scenario, |report| {
         assert_eq!(outcomes(report), [Some(Outcome::Succeeded)]);
         assert_eq!(report.tally.evictions, 1);
@@ -55,7 +55,7 @@ fn a_sick_pod_is_healed_once() {
 #[test]
 fn two_old_leaking_pods_are_two_first_attempts() {
     let mut scenario = Scenario::calm();
-    scenario.happenings = vec![(seconds(60), Happening::Sick(0, 0)), (seconds(61), Happening::Sick(0, 1))];
+    scenario.happenings = vec![(seconds(60), Happening::Unhealthy(0, 0)), (seconds(61), Happening::Unhealthy(0, 1))];
     tell(scenario, |report| {
         assert_eq!(places(report), [(1, 1), (1, 1)]);
         assert_eq!(outcomes(report), [Some(Outcome::Succeeded); 2]);
@@ -63,11 +63,11 @@ fn two_old_leaking_pods_are_two_first_attempts() {
 }
 
 #[test]
-fn a_replacement_that_is_sick_again_climbs_and_ends_exhausted() {
+fn a_replacement_that_is_unhealthy_again_climbs_and_ends_exhausted() {
     let mut scenario = Scenario::calm();
     scenario.workloads[0].replicas = 1;
     scenario.policies[0].0.limits.max_actions = 10;
-    scenario.sickness = Sickness { at_first: 100, again: 100, begins_within: 5, passes: 0, passes_within: 60 };
+    scenario.episode = Episode { at_first: 100, again: 100, begins_within: 5, passes: 0, passes_within: 60 };
     for stable in [false, true] {
         scenario.workloads[0].stable = stable;
         tell(scenario.clone(), |report| {
@@ -82,7 +82,7 @@ fn a_replacement_that_is_sick_again_climbs_and_ends_exhausted() {
 fn two_controllers_without_a_lease_do_it_once_as_well() {
     let mut scenario = Scenario::calm();
     scenario.controllers = 2;
-    scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1))];
+    scenario.happenings = vec![(seconds(60), Happening::Unhealthy(0, 1))];
     tell(scenario, |report| {
         assert_eq!(outcomes(report), [Some(Outcome::Succeeded)]);
         assert_eq!(report.tally.evictions, 1);
@@ -93,13 +93,13 @@ fn two_controllers_without_a_lease_do_it_once_as_well() {
 fn a_disruption_budget_is_waited_for_and_never_forced() {
     let mut scenario = Scenario::calm();
     scenario.storm = minutes(30);
-    scenario.happenings = vec![(seconds(0), Happening::Disruption(0, false)), (seconds(60), Happening::Sick(0, 1))];
+    scenario.happenings = vec![(seconds(0), Happening::Removal(0, false)), (seconds(60), Happening::Unhealthy(0, 1))];
     scenario.policies[0].0.limits.cooldown = minutes(60);
     tell(scenario.clone(), |report| {
         assert!(report.tally.refused_by_budget > 50);
         assert_eq!(report.deeds[0].outcome, Some(Outcome::Expired), "it was given up, and its budget given back");
     });
-    scenario.happenings.push((minutes(5), Happening::Disruption(0, true)));
+    scenario.happenings.push((minutes(5), Happening::Removal(0, true)));
     tell(scenario, |report| assert_eq!(outcomes(report), [Some(Outcome::Succeeded)]));
 }
 
@@ -109,7 +109,7 @@ fn a_silent_source_heals_nobody_and_stops_nobody() {
     scenario.storm = minutes(15);
     for health in [Health::Down, Health::Hanging] {
         scenario.happenings = vec![
-            (seconds(60), Happening::Sick(0, 1)),
+            (seconds(60), Happening::Unhealthy(0, 1)),
             (seconds(70), Happening::Source(health)),
             (minutes(10), Happening::Source(Health::Up)),
         ];
@@ -129,12 +129,12 @@ fn a_dead_exporter_behind_a_range_is_not_acted_on() {
     scenario.policies[0].0.breach_for = seconds(60);
     scenario.storm = minutes(20);
     scenario.calm = SignedDuration::ZERO;
-    scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1)), (seconds(90), Happening::Silence(100))];
+    scenario.happenings = vec![(seconds(60), Happening::Unhealthy(0, 1)), (seconds(90), Happening::Silence(100))];
     tell(scenario, |report| assert_eq!(report.deeds, []));
 }
 
 #[test]
-fn history_goes_when_no_brake_counts_it_any_more() {
+fn history_goes_when_no_guardrail_counts_it_any_more() {
     let mut scenario = Scenario::calm();
     scenario.history_limit = 1;
     scenario.policies[0].0.interval = minutes(2);
@@ -143,7 +143,7 @@ fn history_goes_when_no_brake_counts_it_any_more() {
     scenario.policies[0].0.limits.max_actions = 10;
     scenario.scrape_interval = minutes(1);
     scenario.lookback = minutes(3);
-    scenario.happenings = (0..4).map(|round| (minutes(1 + 15 * round), Happening::Sick(0, 0))).collect();
+    scenario.happenings = (0..4).map(|round| (minutes(1 + 15 * round), Happening::Unhealthy(0, 0))).collect();
     scenario.calm = minutes(26 * 60);
     tell(scenario, |report| {
         assert_eq!(report.tally.reserved, 4);
@@ -154,8 +154,8 @@ fn history_goes_when_no_brake_counts_it_any_more() {
 #[test]
 fn a_restart_replaces_all_pods_by_one_write_and_is_judged_by_the_new_ones() {
     let mut scenario = Scenario::calm();
-    scenario.policies[0].0.steps = vec![doing(ActionSpec::RolloutRestart)];
-    scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1))];
+    scenario.policies[0].0.steps = vec![doing(ActionSpec::RolloutRestart(Restart))];
+    scenario.happenings = vec![(seconds(60), Happening::Unhealthy(0, 1))];
     for stable in [false, true] {
         scenario.workloads[0].stable = stable;
         tell(scenario.clone(), |report| {
@@ -168,9 +168,9 @@ fn a_restart_replaces_all_pods_by_one_write_and_is_judged_by_the_new_ones() {
 #[test]
 fn scaling_climbs_to_its_maximum_and_is_passed_over_then() {
     let mut scenario = Scenario::calm();
-    scenario.policies[0].0.steps = vec![StepSpec { attempts: 5, ..doing(scale_to_at_most(5)) }, step(1)];
+    scenario.policies[0].0.steps = vec![LadderStep { attempts: 5, ..doing(scale_to_at_most(5)) }, step(1)];
     scenario.policies[0].0.limits.max_actions = 10;
-    scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1))];
+    scenario.happenings = vec![(seconds(60), Happening::Unhealthy(0, 1))];
     tell(scenario, |report| {
         // More pods do not help this one.
         assert_eq!(places(report), [(1, 1), (1, 2), (2, 1)]);
@@ -185,7 +185,7 @@ fn a_controller_that_dies_at_any_instant_still_does_it_once() {
     let cured = Some(Outcome::Succeeded);
     for (step, outcome) in [
         (step(1), cured),
-        (doing(ActionSpec::RolloutRestart), cured),
+        (doing(ActionSpec::RolloutRestart(Restart)), cured),
         // More pods do not help.
         (doing(scale_to_at_most(4)), Some(Outcome::Failed)),
     ] {
@@ -197,7 +197,7 @@ fn a_controller_that_dies_at_any_instant_still_does_it_once() {
             scenario.at_least_calm = minutes(5);
             scenario.policies[0].0.steps = vec![step.clone()];
             let dies = seconds(60) + SignedDuration::from_millis(250 * quarter);
-            scenario.happenings = vec![(seconds(60), Happening::Sick(0, 1)), (dies, Happening::Crash(0))];
+            scenario.happenings = vec![(seconds(60), Happening::Unhealthy(0, 1)), (dies, Happening::Crash(0))];
             let report = run(&scenario);
             let what = format!("{} killed at {dies:#}", step.action.name());
             assert!(report.violations.is_empty(), "{what}: {}", report.violations[0]);
@@ -209,8 +209,8 @@ fn a_controller_that_dies_at_any_instant_still_does_it_once() {
 }
 
 /// An action, tried once and watched as long as an eviction.
-fn doing(action: ActionSpec) -> StepSpec {
-    StepSpec { action, ..step(1) }
+fn doing(action: ActionSpec) -> LadderStep {
+    LadderStep { action, ..step(1) }
 }
 
 fn scale_to_at_most(max: i32) -> ActionSpec {

@@ -1,4 +1,4 @@
-//! What goes to standard output.
+//! Standard output.
 
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 use testbed::{Part, Testbed};
 
-/// How often a followed file is looked at.
+/// How often a followed file is read.
 const FOLLOW: Duration = Duration::from_millis(200);
 
-/// The variables that lead other programs to the testbed.
+/// Prints the variables with which other programs find the testbed.
 pub(crate) fn environment(testbed: &Testbed, plain: bool) -> Result<()> {
     let layout = testbed.layout();
     let mut variables = vec![
@@ -28,7 +28,7 @@ pub(crate) fn environment(testbed: &Testbed, plain: bool) -> Result<()> {
         writeln!(out, "{line}")?;
     }
     if !plain {
-        // Behind what the user has: their own kubectl wins.
+        // After the user's own folders: their own kubectl has priority.
         for folder in testbed.tool_folders() {
             writeln!(out, "export PATH=\"$PATH\":{}", quoted(&folder.display().to_string()))?;
         }
@@ -36,17 +36,17 @@ pub(crate) fn environment(testbed: &Testbed, plain: bool) -> Result<()> {
     Ok(())
 }
 
-/// For a shell, whatever is in it.
+/// Quoted for a shell.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-/// Prints a file, and what is added to it if `follow`.
+/// Prints a file. With `follow`, also everything that is added to it.
 pub(crate) async fn file(path: &Path, follow: bool) -> Result<()> {
     let mut file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     loop {
         match io::copy(&mut file, &mut io::stdout().lock()) {
-            // The reader has seen enough.
+            // The reader has closed the pipe.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             copied => copied.with_context(|| format!("cannot print {}", path.display()))?,
         };
@@ -57,11 +57,12 @@ pub(crate) async fn file(path: &Path, follow: bool) -> Result<()> {
     }
 }
 
-/// How an image's archive gets to where pods run.
+/// Prints the commands that load an image's archive onto nodes.
 pub(crate) fn ways_to_load(archive: &Path) {
     let archive = archive.display();
     println!("{archive}");
     println!("  kind load image-archive {archive}");
+    println!("  k3d image import {archive}");
     println!("  minikube image load {archive}");
     println!("  docker load --input {archive}");
 }

@@ -1,6 +1,6 @@
-//! Are the tests evidence? Each promise and each brake is broken, one at a time, in a copy
-//! of the checkout, and the test that protects it must fail there. A change that cannot be
-//! made any more, or a test that passes all the same, is an error.
+//! Checks the tests. It breaks each promise and each guardrail, one at a time, in a copy of
+//! the checkout. The test that protects it must fail there. It is an error when the break no
+//! longer fits the code, or when the test still passes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-/// Where the changes are told.
+/// The folder with the descriptions of the breaks.
 const FOLDER: &str = "tests/break-it";
-/// Not copied: what is built, and what is not code.
+/// Folders that are not copied: build output and history.
 const LEFT_OUT: [&str; 2] = ["target", ".git"];
 
 /// One change that breaks something.
@@ -23,9 +23,9 @@ struct Break {
     breaks: String,
     /// The file, from the checkout on.
     file: PathBuf,
-    /// What is there once and no more.
+    /// The text to replace. The file must contain it exactly once.
     from: String,
-    /// What is put in its place.
+    /// The text that replaces it.
     to: String,
     /// The package of the test.
     package: String,
@@ -33,7 +33,7 @@ struct Break {
     test: String,
 }
 
-/// Tries every change whose description contains `only`.
+/// Tries every break whose description contains `only`.
 pub(crate) fn all(checkout: &Path, only: &str) -> Result<()> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from);
     let room = target.join("break-it");
@@ -43,21 +43,27 @@ pub(crate) fn all(checkout: &Path, only: &str) -> Result<()> {
     }
     copy_folder(checkout, &copy)?;
     let wanted: Vec<Break> = read(checkout)?.into_iter().filter(|one| one.breaks.contains(only)).collect();
-    ensure!(!wanted.is_empty(), "nothing in {FOLDER} is called like {only:?}");
-    let mut unnoticed = Vec::new();
+    ensure!(!wanted.is_empty(), "no break in {FOLDER} has {only:?} in its description");
+    let mut uncaught = Vec::new();
     for one in &wanted {
-        let begun = Instant::now();
-        let told = match attempt(one, &copy, &room.join("target")) {
-            Ok(()) => "noticed",
+        let started = Instant::now();
+        let result = match attempt(one, &copy, &room.join("target")) {
+            Ok(()) => "caught",
             Err(error) => {
-                unnoticed.push(format!("{}: {error:#}", one.breaks));
-                "NOT NOTICED"
+                uncaught.push(format!("{}: {error:#}", one.breaks));
+                "NOT CAUGHT"
             }
         };
-        println!("{told:<12} {:>3} s  {} ({})", begun.elapsed().as_secs(), one.breaks, one.test);
+        println!("{result:<12} {:>3} s  {} ({})", started.elapsed().as_secs(), one.breaks, one.test);
     }
-    ensure!(unnoticed.is_empty(), "{} of {} went wrong:\n{}", unnoticed.len(), wanted.len(), unnoticed.join("\n"));
-    println!("all {} were noticed", wanted.len());
+    ensure!(
+        uncaught.is_empty(),
+        "{} of {} breaks were not caught:\n{}",
+        uncaught.len(),
+        wanted.len(),
+        uncaught.join("\n")
+    );
+    println!("all {} breaks were caught", wanted.len());
     Ok(())
 }
 
@@ -69,52 +75,53 @@ fn read(checkout: &Path) -> Result<Vec<Break>> {
     for file in files {
         let text = fs::read_to_string(&file)?;
         let breaks: Vec<Break> =
-            serde_yaml::from_str(&text).with_context(|| format!("{} makes no sense", file.display()))?;
+            serde_yaml::from_str(&text).with_context(|| format!("{} is not a list of breaks", file.display()))?;
         all.extend(breaks);
     }
     Ok(all)
 }
 
-/// Makes the change, runs the test, and takes the change back.
+/// Applies the break, runs the test, and reverts the break.
 fn attempt(one: &Break, copy: &Path, target: &Path) -> Result<()> {
     let path = copy.join(&one.file);
-    let sound = fs::read_to_string(&path).with_context(|| format!("cannot read {}", one.file.display()))?;
-    let found = sound.matches(&one.from).count();
-    ensure!(found == 1, "{} has {found} times, not once: {:?}", one.file.display(), one.from);
-    fs::write(&path, sound.replace(&one.from, &one.to))?;
-    let outcome = notices(one, copy, target);
-    fs::write(&path, sound)?;
+    let original = fs::read_to_string(&path).with_context(|| format!("cannot read {}", one.file.display()))?;
+    let found = original.matches(&one.from).count();
+    ensure!(found == 1, "{} contains this {found} times instead of once: {:?}", one.file.display(), one.from);
+    fs::write(&path, original.replace(&one.from, &one.to))?;
+    let outcome = catches(one, copy, target);
+    fs::write(&path, original)?;
     outcome
 }
 
-fn notices(one: &Break, copy: &Path, target: &Path) -> Result<()> {
+/// Whether the test fails with the break applied.
+fn catches(one: &Break, copy: &Path, target: &Path) -> Result<()> {
     let output = Command::new(env!("CARGO"))
         .args(["test", "--locked", "--package", &one.package])
-        .args(where_it_is(one, copy)?)
+        .args(binary_of(one, copy)?)
         .arg(&one.test)
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", target)
         .env("RUST_BACKTRACE", "0")
         .output()
         .context("cannot run cargo")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let of_test = |end: &str| {
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let has_line = |end: &str| {
         let line = |line: &&str| line.starts_with("test ") && line.contains(&*one.test) && line.ends_with(end);
-        said.lines().any(|text| line(&text))
+        printed.lines().any(|text| line(&text))
     };
-    if of_test("... FAILED") {
+    if has_line("... FAILED") {
         return Ok(());
     }
-    if of_test("... ok") {
-        bail!("{} passes all the same", one.test);
+    if has_line("... ok") {
+        bail!("{} still passes", one.test);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    let error = errors.lines().find(|line| line.starts_with("error")).unwrap_or("it did not run");
+    let error = errors.lines().find(|line| line.starts_with("error")).unwrap_or("the test did not run");
     bail!("{}: {error}", one.test)
 }
 
-/// Which binary of its package the test is in: that one alone is built.
-fn where_it_is(one: &Break, copy: &Path) -> Result<Vec<String>> {
+/// The test binary that contains the test, so that only this one is built.
+fn binary_of(one: &Break, copy: &Path) -> Result<Vec<String>> {
     let folder = one.package.strip_prefix("prunella-").unwrap_or(&one.package);
     let tests = copy.join("crates").join(folder).join("tests");
     let head = format!("fn {}(", one.test);
@@ -153,18 +160,23 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Running them all takes minutes; that each still has its place does not.
+    /// Running all breaks takes minutes. Checking that each still fits the code does not.
     #[test]
-    fn every_change_can_be_made_and_its_test_is_there() -> Result<()> {
+    fn every_break_fits_the_code_and_names_a_test() -> Result<()> {
         let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let breaks = read(&checkout)?;
-        assert!(breaks.len() >= 39, "{} are left", breaks.len());
+        assert!(breaks.len() >= 39, "only {} breaks are left", breaks.len());
         for one in breaks {
             let text = fs::read_to_string(checkout.join(&one.file))?;
             assert_eq!(text.matches(&one.from).count(), 1, "{}: {:?}", one.breaks, one.from);
             let folder = one.package.strip_prefix("prunella-").unwrap_or(&one.package);
             let head = format!("fn {}(", one.test);
-            assert!(holds(&checkout.join("crates").join(folder), &head)?, "{}: no {}", one.breaks, one.test);
+            assert!(
+                holds(&checkout.join("crates").join(folder), &head)?,
+                "{}: there is no test {}",
+                one.breaks,
+                one.test
+            );
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! Generates what is committed as generated, and checks it for drift; breaks the code to
-//! see the tests fail.
+//! The project's own tasks: writes the files that are committed as generated, checks that
+//! they are current, and breaks the code to see the tests fail.
 
+mod api_reference;
 mod break_it;
 
 use std::fs;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// The project's own tasks.
 #[derive(Parser)]
@@ -16,30 +17,43 @@ use clap::Parser;
 enum Task {
     /// Write the custom resource definitions to crds/.
     Crds {
-        /// Write nothing; fail when a committed file differs from what would be written.
+        /// Write nothing. Fail when a committed file differs from the generated one.
         #[arg(long)]
         check: bool,
     },
-    /// Write what is generated for those who watch: docs/metrics.md, and the alerts for the
-    /// Prometheus operator.
+    /// Write the generated pages of docs/reference, and the alerts for the Prometheus operator.
     Docs {
-        /// Write nothing; fail when a committed page differs from what would be written.
+        /// Write nothing. Fail when a committed file differs from the generated one.
         #[arg(long)]
         check: bool,
+        /// Generate this file only. The metrics page needs the controller's binary.
+        #[arg(long, value_enum)]
+        only: Option<Page>,
     },
-    /// Break each promise and each brake in a copy of the checkout, as tests/break-it tells,
-    /// and see that the named test fails.
+    /// Break each promise and each guardrail in a copy of the checkout, as described in
+    /// tests/break-it, and check that the named test fails.
     BreakIt {
-        /// Only those whose description contains this.
+        /// Only the breaks whose description contains this text.
         #[arg(default_value = "", hide_default_value = true)]
         only: String,
     },
 }
 
+/// A file that `xtask docs` generates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Page {
+    /// docs/reference/api.md, from crates/api.
+    Api,
+    /// docs/reference/metrics.md, from crates/controller.
+    Metrics,
+    /// deploy/monitoring/prometheusrule.yaml, from alerts.yaml next to it.
+    Alerts,
+}
+
 fn main() -> Result<()> {
     match Task::parse() {
         Task::Crds { check } => crds(check),
-        Task::Docs { check } => docs(check),
+        Task::Docs { check, only } => docs(check, only),
         Task::BreakIt { only } => break_it::all(&repository(), &only),
     }
 }
@@ -51,20 +65,30 @@ fn crds(check: bool) -> Result<()> {
         let wanted = format!("{header}{}", serde_yaml::to_string(&crd)?);
         stale.extend(put(&format!("crds/{name}"), &wanted, check)?);
     }
-    ensure!(stale.is_empty(), "crds/ is not what crates/api says: run `make crds` and commit {}", stale.join(", "));
+    ensure!(stale.is_empty(), "out of date: {}; run `make crds` and commit the result", stale.join(", "));
     Ok(())
 }
 
-fn docs(check: bool) -> Result<()> {
-    let header = "<!-- Generated from crates/controller by `make docs`. Do not edit. -->\n\n";
-    let mut stale: Vec<String> = Vec::new();
-    stale.extend(put("docs/metrics.md", &format!("{header}{}", metrics()?), check)?);
-    stale.extend(put("deploy/monitoring/prometheusrule.yaml", &prometheus_rule()?, check)?);
-    ensure!(stale.is_empty(), "what is generated is not up to date: run `make docs` and commit {}", stale.join(", "));
+fn docs(check: bool, only: Option<Page>) -> Result<()> {
+    let mut stale = Vec::new();
+    for page in Page::value_variants().iter().filter(|page| only.is_none_or(|only| only == **page)) {
+        let (name, wanted) = match page {
+            Page::Api => ("docs/reference/api.md", marked("crates/api", &api_reference::page()?)),
+            Page::Metrics => ("docs/reference/metrics.md", marked("crates/controller", &metrics()?)),
+            Page::Alerts => ("deploy/monitoring/prometheusrule.yaml", prometheus_rule()?),
+        };
+        stale.extend(put(name, &wanted, check)?);
+    }
+    ensure!(stale.is_empty(), "out of date: {}; run `make docs` and commit the result", stale.join(", "));
     Ok(())
 }
 
-/// The alerts as the Prometheus operator takes them: the same text, one step further in.
+/// A generated page with a note for people who open it in an editor.
+fn marked(source: &str, page: &str) -> String {
+    format!("<!-- Generated from {source} by `make docs`. Do not edit. -->\n\n{page}")
+}
+
+/// The alerts as the Prometheus operator takes them: the same text, indented once.
 fn prometheus_rule() -> Result<String> {
     let path = repository().join("deploy/monitoring/alerts.yaml");
     let alerts = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -80,19 +104,19 @@ fn prometheus_rule() -> Result<String> {
     Ok(rule)
 }
 
-/// What the controller says of its metrics. The program is asked, for nobody may depend
-/// on its crate; and the one that `make build` put beside this one, for `cargo run` would
-/// build it anew with the features of it alone.
+/// The page that `prunella metrics` prints. This runs the program, because no crate may
+/// depend on the controller's. It runs the binary that `make build` put next to this one:
+/// `cargo run` would build it again with other features.
 fn metrics() -> Result<String> {
     let program = std::env::current_exe().context("cannot find this program")?.with_file_name("prunella");
     let asked = Command::new(&program).arg("metrics").output();
-    let output = asked.with_context(|| format!("cannot run {}: `make build` first", program.display()))?;
+    let output = asked.with_context(|| format!("cannot run {}: run `make build` first", program.display()))?;
     ensure!(output.status.success(), "`prunella metrics` failed: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).context("`prunella metrics` prints no text")
+    String::from_utf8(output.stdout).context("`prunella metrics` does not print text")
 }
 
-/// Writes a file of the checkout unless it is as wanted; when only checking, names it
-/// instead.
+/// Writes a file of the checkout if its content differs. With `check` it writes nothing and
+/// returns the name of the file that differs.
 fn put(name: &str, wanted: &str, check: bool) -> Result<Option<String>> {
     let path = repository().join(name);
     if fs::read_to_string(&path).ok().as_deref() == Some(wanted) {

@@ -1,5 +1,5 @@
-//! A change of a workload is made once, whoever is killed while it is made, and never
-//! over what somebody else wrote.
+//! A workload is changed once, even if the controller is killed meanwhile, and a change by
+//! somebody else is never overwritten.
 
 use anyhow::{Context as _, Result, ensure};
 use prunella_e2e::{PATIENCE, Place, Room, alone, eventually, in_its_place};
@@ -33,7 +33,7 @@ async fn killed_when_a_scaling_was_written_and_before_it_was_told_it_is_written_
     .await
 }
 
-/// Kills the controller when the change has taken effect, before the answer reaches it.
+/// Kills the controller after the change has taken effect, before it receives the response.
 async fn killed(
     room: &Room<'_>,
     place: &Place<'_>,
@@ -42,24 +42,24 @@ async fn killed(
     resource: String,
 ) -> Result<()> {
     let proxy = proxy(room).await?;
-    let sick = workload.deploy(room, 1).await?.swap_remove(0);
+    let unhealthy = workload.deploy(room, 1).await?.swap_remove(0);
     let first = place.start(&proxy).await?;
     let written = On { method: Some("PATCH".into()), resource: Some(resource.clone()), ..On::default() };
     let kill = proxy.arm(Rule::new(written, Fate::ApplyThenDrop).killing(first.process.0));
     room.apply(&workload.policy(room, action)).await?;
-    room.until_judged(POLICY).await?;
-    room.simulate(&sick, "gauge?value=9").await?;
+    room.until_evaluated(POLICY).await?;
+    room.simulate(&unhealthy, "gauge?value=9").await?;
     first.process.until_dead().await;
-    // It is dead a moment before that is counted.
-    tokio::time::timeout(PATIENCE, proxy.until_hit(kill)).await.context("it died of something else")?;
-    ensure!(proxy.hits(kill) == 1, "it wrote again after it was to die");
-    let record = room.actions(POLICY).await?.pop().context("nothing is on record")?;
-    ensure!(prunella_e2e::state(&record) == "Running", "it was told: {}", prunella_e2e::state(&record));
+    // The proxy counts the hit a moment after the controller is dead.
+    tokio::time::timeout(PATIENCE, proxy.until_hit(kill)).await.context("it died for another reason")?;
+    ensure!(proxy.hits(kill) == 1, "it wrote again");
+    let record = room.actions(POLICY).await?.pop().context("there is no action")?;
+    ensure!(prunella_e2e::state(&record) == "Running", "the state is already {}", prunella_e2e::state(&record));
 
     place.start(&proxy).await?;
     verifying(room).await?;
-    // Where the sick pod is still there, the load on it is shared now.
-    let _ = room.simulate(&sick, "gauge?value=1").await;
+    // If the unhealthy pod still exists, its load is shared now.
+    let _ = room.simulate(&unhealthy, "gauge?value=1").await;
     room.until_outcome(POLICY, 1, "Succeeded").await?;
     let write = one_write(room)?;
     ensure!(what(&write) == format!("patch {resource} {}", workload.name), "{}", what(&write));
@@ -73,13 +73,13 @@ async fn a_number_that_somebody_else_has_changed_meanwhile_stays() -> Result<()>
     alone("scale-other", async |room| {
         in_its_place(room, async |place| {
             let proxy = proxy(room).await?;
-            let sick = DEPLOYMENT.deploy(room, 1).await?.swap_remove(0);
+            let unhealthy = DEPLOYMENT.deploy(room, 1).await?.swap_remove(0);
             place.start(&proxy).await?;
             let on = On { method: Some("PATCH".into()), resource: Some("deployments/scale".into()), ..On::default() };
             let held = proxy.arm(Rule::new(on, Fate::Stall { millis: None }));
             room.apply(&DEPLOYMENT.policy(room, &json!({"scale": {"by": 1, "max": 9}}))).await?;
-            room.until_judged(POLICY).await?;
-            room.simulate(&sick, "gauge?value=9").await?;
+            room.until_evaluated(POLICY).await?;
+            room.simulate(&unhealthy, "gauge?value=9").await?;
             proxy.until_hit(held).await;
             room.kubectl(&["scale", "deployment", DEPLOYMENT.name, "--replicas=3"]).await?;
             proxy.release();
@@ -87,7 +87,7 @@ async fn a_number_that_somebody_else_has_changed_meanwhile_stays() -> Result<()>
             let reason = action.status.and_then(|status| status.outcome_reason);
             ensure!(reason.as_deref() == Some("ChangedByOthers"), "{reason:?}");
             let write = one_write(room)?;
-            ensure!(write.response_status.code == 422, "it was answered {:?}", write.response_status);
+            ensure!(write.response_status.code == 422, "the response is {:?}", write.response_status);
             DEPLOYMENT.ready_pods(room, 3).await.map(drop)
         })
         .await

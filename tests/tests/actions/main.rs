@@ -1,5 +1,4 @@
-//! What is done to a whole workload: it is restarted, or scaled, or its autoscaler is
-//! told to.
+//! Actions on a whole workload: restart, scale, and raising the minimum of an autoscaler.
 
 mod autoscaled;
 mod crash;

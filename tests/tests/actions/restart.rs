@@ -1,5 +1,5 @@
-//! A workload is restarted: one mark on its pod template, and its own controller
-//! replaces all its pods.
+//! A workload is restarted: one annotation on its pod template, and its own controller
+//! replaces all pods.
 
 use anyhow::{Context as _, Result, ensure};
 use prunella_e2e::{Room, Story, in_room, uid_of};
@@ -9,19 +9,19 @@ use crate::workload::{DAEMON_SET, DEPLOYMENT, POLICY, STATEFUL_SET, Workload, on
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_deployment_with_a_sick_pod_is_restarted_once() -> Result<()> {
+async fn a_deployment_with_an_unhealthy_pod_is_restarted_once() -> Result<()> {
     in_room("restart-deployment", async |room| restarted(room, DEPLOYMENT).await).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_stateful_set_with_a_sick_pod_is_restarted_once() -> Result<()> {
+async fn a_stateful_set_with_an_unhealthy_pod_is_restarted_once() -> Result<()> {
     in_room("restart-stateful", async |room| restarted(room, STATEFUL_SET).await).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_daemon_set_with_a_sick_pod_is_restarted_once() -> Result<()> {
+async fn a_daemon_set_with_an_unhealthy_pod_is_restarted_once() -> Result<()> {
     in_room("restart-daemon", async |room| restarted(room, DAEMON_SET).await).await
 }
 
@@ -29,7 +29,7 @@ async fn restarted(room: &Room<'_>, workload: Workload) -> Result<()> {
     let before = workload.deploy(room, 2).await?;
     let story = Story::of(room);
     room.apply(&workload.policy(room, &json!({"rolloutRestart": {}}))).await?;
-    room.until_judged(POLICY).await?;
+    room.until_evaluated(POLICY).await?;
     room.simulate(&before[0], "gauge?value=9").await?;
     let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
 
@@ -44,8 +44,8 @@ async fn restarted(room: &Room<'_>, workload: Workload) -> Result<()> {
     let old: Vec<_> = before.iter().map(uid_of).collect();
     ensure!(after.iter().all(|pod| !old.contains(&uid_of(pod))), "a pod was not replaced");
     let name = action.metadata.name.as_deref().unwrap_or_default();
-    let stages = story.action_states(name);
-    ensure!(stages == ["Pending", "Running", "Settling", "Verifying", "Succeeded"], "{stages:?}");
+    let states = story.action_states(name);
+    ensure!(states == ["Pending", "Running", "Settling", "Verifying", "Succeeded"], "{states:?}");
     ensure!(action.spec.action_name == "RolloutRestart", "{}", action.spec.action_name);
     ensure!(action.spec.subject.kind == workload.kind && action.spec.subject.name == workload.name);
     let status = action.status.context("no status")?;

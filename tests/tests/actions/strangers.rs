@@ -1,4 +1,4 @@
-//! A workload has pods that the policy does not select: it is not touched as a whole.
+//! A workload with pods that the policy does not select is not changed as a whole.
 
 use anyhow::{Result, ensure};
 use prunella_e2e::{PATIENCE, eventually, in_room, name_of};
@@ -16,14 +16,14 @@ async fn a_workload_with_pods_that_are_not_selected_is_not_restarted() -> Result
         let mut policy = DEPLOYMENT.policy(room, &json!({"rolloutRestart": {}}));
         policy["spec"]["target"]["selector"]["matchLabels"] = json!({"team": "mine"});
         room.apply(&policy).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
         room.simulate(&pods[0], "gauge?value=9").await?;
         let blocked = room.until_condition(POLICY, "Blocked", "True", "NotHealable").await?;
         ensure!(blocked.message.contains("PodsNotSelected"), "{}", blocked.message);
         ensure!(room.healing_writes()?.is_empty(), "something was written");
 
         room.kubectl(&["label", "pods", &name_of(&pods[1]), "team=mine"]).await?;
-        // Its pods are selected now, and so it is restarted. The new ones are not.
+        // All its pods are selected now, so it is restarted.
         eventually(PATIENCE, "the restart", async || {
             ensure!(room.healing_writes()?.len() == 1, "nothing was written");
             Ok(())

@@ -1,4 +1,4 @@
-//! The app as a workload of each kind, and policies that act on it as a whole.
+//! The app as a workload of each kind, and policies that act on the whole workload.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -8,17 +8,19 @@ use prunella_e2e::{PATIENCE, Room, eventually};
 use serde_json::{Value, json};
 use testbed::audit::Event;
 
-/// The policy of each test here.
+/// The name of the policy in each test.
 pub(crate) const POLICY: &str = "gauge";
+/// The name of its only step.
+pub(crate) const STEP: &str = "heal";
 
 /// A workload of the app.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Workload {
-    /// As kubectl names it.
+    /// The kind.
     pub(crate) kind: &'static str,
-    /// Its resource, as the API server's log names it.
+    /// The resource in the API server's log.
     pub(crate) resource: &'static str,
-    /// Its name, which its pods carry in the label `app`.
+    /// Its name, which is also the label `app` of its pods.
     pub(crate) name: &'static str,
     manifest: &'static str,
 }
@@ -44,7 +46,7 @@ pub(crate) const DAEMON_SET: Workload = Workload { kind: "DaemonSet", resource: 
 pub(crate) const REPLICA_SET: Workload = Workload { kind: "ReplicaSet", resource: "replicasets", ..DEPLOYMENT };
 
 impl Workload {
-    /// Lays it out with so many replicas; its pods when all are ready.
+    /// Creates it with this number of replicas. Returns its pods when all are ready.
     pub(crate) async fn deploy(&self, room: &Room<'_>, replicas: usize) -> Result<Vec<Pod>> {
         let mut manifest = room.example(self.manifest)?;
         manifest["kind"] = json!(self.kind);
@@ -55,42 +57,42 @@ impl Workload {
             "ReplicaSet" => spec.retain(|field, _| ["selector", "template", "replicas"].contains(&field.as_str())),
             _ => {}
         }
-        // Nobody is to wait for a pod that is on its way out.
+        // So that tests do not wait for pods that are terminating.
         manifest["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = json!(1);
         manifest["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] = json!(1);
         room.apply(&manifest).await?;
         self.ready_pods(room, replicas).await
     }
 
-    /// Waits until it has so many pods and all are ready.
+    /// Waits until it has this number of pods and all are ready.
     pub(crate) async fn ready_pods(&self, room: &Room<'_>, count: usize) -> Result<Vec<Pod>> {
         eventually(PATIENCE, &format!("{count} ready pods of {}", self.name), async || {
             let chosen = ListParams::default().labels(&format!("app={}", self.name));
             let mut pods = room.api::<Pod>().list(&chosen).await?.items;
             pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
             let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-            ensure!((ready, pods.len()) == (count, count), "{ready} of {} are ready", pods.len());
+            ensure!((ready, pods.len()) == (count, count), "{ready} of {} pods are ready", pods.len());
             pods.sort_by_key(kube::ResourceExt::name_any);
             Ok(pods)
         })
         .await
     }
 
-    /// A policy with one step for its pods whose gauge is above 5.
+    /// A policy with one step, for its pods whose gauge is above 5.
     pub(crate) fn policy(&self, room: &Room<'_>, action: &Value) -> Value {
         let query = format!(r#"sample_app_gauge{{namespace="{}", pod=~"{}-.*"}} > 5"#, room.name(), self.name);
         let mut policy = room.policy(POLICY, &query);
         let spec = &mut policy["spec"];
         spec["target"]["selector"]["matchLabels"] = json!({"app": self.name});
-        spec["steps"] = json!([{"action": action, "verify": {"within": "2m"}}]);
+        spec["steps"] = json!([{"name": STEP, "action": action, "verify": {"within": "2m"}}]);
         policy
     }
 }
 
-/// The one change of somebody's workload that the controller asked for.
+/// The controller's only write request for a workload.
 pub(crate) fn one_write(room: &Room<'_>) -> Result<Event> {
     let mut writes = room.healing_writes()?;
-    ensure!(writes.len() == 1, "the controller asked for {writes:#?}");
+    ensure!(writes.len() == 1, "the controller sent {writes:#?}");
     writes.pop().context("no write")
 }
 

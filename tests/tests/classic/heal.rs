@@ -1,4 +1,4 @@
-//! One fault, from breaking the app to the verdict on the one action that it called for.
+//! One fault, from breaking the app to the outcome of the only action.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,44 +12,44 @@ use prunella_api::HealingAction;
 use prunella_e2e::{Room, eventually, in_room, name_of, restarts, state, uid_of, what};
 
 use crate::app::{Folder, governed};
-use crate::rules::{Befalls, Remedy, Rule};
+use crate::rules::{Broken, Remedy, Rule};
 
 /// How long one rule may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// From the fault to the verdict.
+    /// From the fault to the outcome.
     pub(crate) in_all: Duration,
-    /// From the change to the verdict.
+    /// From the change to the outcome.
     pub(crate) verified: Duration,
 }
 
-/// Breaks the app and sees this rule, and no other, mend it.
+/// Breaks the app and checks that this rule, and no other, fixes it.
 pub(crate) async fn healed(rule: Rule, folder: Folder, patience: Patience) -> Result<()> {
     in_room(rule.name, async |room| {
         let before = governed(room, folder).await?;
         let others = load(room).await?;
-        let sick = before.first().context("there are no pods")?;
-        for pod in before.iter().take(if rule.befalls == Befalls::All { before.len() } else { 1 }) {
+        let unhealthy = before.first().context("there are no pods")?;
+        for pod in before.iter().take(if rule.broken == Broken::All { before.len() } else { 1 }) {
             room.simulate(pod, rule.fault).await?;
         }
         let action = until_succeeded(room, rule, patience.in_all).await?;
-        told(rule, &action, patience.verified)?;
+        in_time(rule, &action, patience.verified)?;
 
-        written(room, &rule.remedy.request(sick))?;
-        touched(rule.remedy, sick, &before, &room.pods().await?)?;
-        ensure!(load(room).await? == others, "the load was touched");
+        written(room, &rule.remedy.request(unhealthy))?;
+        touched(rule.remedy, unhealthy, &before, &room.pods().await?)?;
+        ensure!(load(room).await? == others, "the pods of the load have changed");
         Ok(())
     })
     .await
 }
 
-/// Waits until the rule's action has succeeded, while nobody else acts. One that a busy
-/// machine did not begin before its evidence was stale had no effect, and is decided anew.
+/// Waits until the rule's action has succeeded, and no other rule acts. An action that a busy
+/// machine did not start before its evidence was too old had no effect and is decided again.
 async fn until_succeeded(room: &Room<'_>, rule: Rule, within: Duration) -> Result<HealingAction> {
     let found = eventually(within, &format!("{} to succeed", rule.name), async || {
         let mut actions = room.api::<HealingAction>().list(&ListParams::default()).await?.items;
         actions.retain(|action| action.spec.policy.name != rule.name || outcome(action) != Some("Expired"));
-        let action = actions.pop().context("nothing is on record")?;
+        let action = actions.pop().context("there is no action")?;
         let wrong = !actions.is_empty() || action.spec.policy.name != rule.name;
         ensure!(outcome(&action).is_some() || wrong, "{} is {}", action.name_any(), state(&action));
         actions.push(action);
@@ -67,51 +67,52 @@ fn outcome(action: &HealingAction) -> Option<&str> {
 }
 
 /// Prints how long it took, and checks it.
-fn told(rule: Rule, action: &HealingAction, within: Duration) -> Result<()> {
+fn in_time(rule: Rule, action: &HealingAction, within: Duration) -> Result<()> {
     let status = action.status.as_ref().context("no status")?;
     let seconds = |from: &Option<Time>, to: &Option<Time>| {
-        let (from, to) = (from.as_ref().context("no beginning")?, to.as_ref().context("no end")?);
+        let (from, to) = (from.as_ref().context("no start")?, to.as_ref().context("no end")?);
         anyhow::Ok(to.0.duration_since(from.0).as_secs())
     };
     let settled = seconds(&status.executed_at, &status.settled_at)?;
     let verified = seconds(&status.executed_at, &status.finished_at)?;
     println!("{}: {} settled after {settled} s, verified after {verified} s", rule.name, action.spec.action_name);
-    ensure!(u64::try_from(verified)? <= within.as_secs(), "verified {verified} s after it was done");
+    ensure!(u64::try_from(verified)? <= within.as_secs(), "verified {verified} s after the change");
     Ok(())
 }
 
-/// Nothing but this was asked for, and it was granted once: what an API server that is
-/// busy did not get done in time had no effect, and is asked for again.
-fn written(room: &Room<'_>, due: &str) -> Result<()> {
-    let asked = room.healing_writes()?;
-    let granted = asked.iter().filter(|write| write.succeeded()).count();
-    let told: Vec<_> = asked.iter().map(|write| (what(write), write.response_status.code)).collect();
-    ensure!(granted == 1 && told.iter().all(|(what, _)| what == due), "the controller asked for {told:?}, not {due}");
+/// Checks that only this was sent, and that it succeeded once: a write that a busy API server
+/// did not finish in time had no effect and is repeated.
+fn written(room: &Room<'_>, expected: &str) -> Result<()> {
+    let sent = room.healing_writes()?;
+    let granted = sent.iter().filter(|write| write.succeeded()).count();
+    let sent: Vec<_> = sent.iter().map(|write| (what(write), write.response_status.code)).collect();
+    let only = sent.iter().all(|(what, _)| what == expected);
+    ensure!(granted == 1 && only, "the controller sent {sent:?}, expected {expected} once");
     Ok(())
 }
 
-/// What had to be replaced was, and nothing else.
-fn touched(remedy: Remedy, sick: &Pod, before: &[Pod], after: &[Pod]) -> Result<()> {
+/// Checks that exactly the pods were replaced that had to be.
+fn touched(remedy: Remedy, unhealthy: &Pod, before: &[Pod], after: &[Pod]) -> Result<()> {
     let now = seen(after);
     for pod in before {
         let replaced = match remedy {
-            Remedy::Evict => uid_of(pod) == uid_of(sick),
+            Remedy::Evict => uid_of(pod) == uid_of(unhealthy),
             Remedy::Restart => true,
             Remedy::Scale => false,
         };
         match now.get(&uid_of(pod)) {
-            Some(_) if replaced => anyhow::bail!("{} is still there", name_of(pod)),
+            Some(_) if replaced => anyhow::bail!("{} was not replaced", name_of(pod)),
             Some(restarted) if *restarted != restarts(pod) => anyhow::bail!("{} was restarted", name_of(pod)),
             None if !replaced => anyhow::bail!("{} is gone", name_of(pod)),
             _ => {}
         }
     }
     let wanted = before.len() + usize::from(remedy == Remedy::Scale);
-    ensure!(after.len() == wanted, "there are {} copies, not {wanted}", after.len());
+    ensure!(after.len() == wanted, "there are {} pods, expected {wanted}", after.len());
     Ok(())
 }
 
-/// The pods that send the load: nobody's business.
+/// The pods that send the load. No policy selects them.
 async fn load(room: &Room<'_>) -> Result<BTreeMap<String, i32>> {
     Ok(seen(&room.api::<Pod>().list(&ListParams::default().labels("app=sample-app-load")).await?.items))
 }

@@ -1,8 +1,8 @@
-//! The five classic rules of `examples/policies`, all of them on one app: for each fault
-//! exactly one of them acts, does what it is for, and it helps.
+//! The five rules of `examples/policies`, all on one app: for each fault exactly one of them
+//! acts, and the action helps.
 //!
-//! In a hurry these are the variants that `make demo` shows. With their own numbers they
-//! take minutes and have a line of their own in the menu, `make test-classic`.
+//! Usually these are the versions of `make demo`, with short times. With their real times they
+//! take minutes: `make test-classic`.
 
 #[cfg(feature = "classic")]
 mod numbers;

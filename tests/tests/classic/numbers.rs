@@ -1,5 +1,5 @@
-//! Each rule with its own numbers. All five run beside each other, each with an app of
-//! its own: together they take as long as the slowest.
+//! Each rule with its real thresholds and times. All five run at the same time, each with its
+//! own app.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::app::CLASSIC;
 use crate::heal::{Patience, healed};
 use crate::rules::{self, Rule};
 
-/// Above the longest `for` with what goes before it, and the longest `verify.within`.
+/// Longer than the longest `for` with the time before it, and the longest `verify.within`.
 const PATIENCE: Patience = Patience { in_all: Duration::from_mins(20), verified: Duration::from_mins(10) };
 
 async fn with_its_numbers(rule: Rule) -> Result<()> {
@@ -42,6 +42,6 @@ async fn running_and_not_ready_for_two_minutes() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn more_than_four_fifths_of_the_processor_for_two_minutes() -> Result<()> {
+async fn more_than_four_fifths_of_the_cpu_limit_for_two_minutes() -> Result<()> {
     with_its_numbers(rules::HIGH_CPU_USAGE).await
 }

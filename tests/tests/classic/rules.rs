@@ -1,32 +1,32 @@
-//! What each rule is for: the fault it mends, and the one change by which it does.
+//! The fault that each rule is for, and the only change that fixes it.
 
 use k8s_openapi::api::core::v1::Pod;
 use prunella_e2e::name_of;
 
-/// One of the five.
+/// One of the five rules.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
-    /// The policy's name, and its file's.
+    /// The name of the policy and of its file.
     pub(crate) name: &'static str,
-    /// What makes the app sick in the way that the rule is for.
+    /// The fault that the rule is for, as a request to the sample app.
     pub(crate) fault: &'static str,
-    /// Whom it befalls.
-    pub(crate) befalls: Befalls,
-    /// What is done about it.
+    /// Which pods are broken.
+    pub(crate) broken: Broken,
+    /// The action.
     pub(crate) remedy: Remedy,
 }
 
-/// Whom a fault befalls.
+/// Which pods are broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Befalls {
+pub(crate) enum Broken {
     One,
     All,
 }
 
-/// What is done, once.
+/// The action, taken once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// The sick pod is evicted.
+    /// The unhealthy pod is evicted.
     Evict,
     /// The Deployment is restarted.
     Restart,
@@ -36,30 +36,30 @@ pub(crate) enum Remedy {
 
 pub(crate) const HIGH_MEMORY_USAGE: Rule = Rule {
     name: "high-memory-usage",
-    // Above the bound, and below the container's limit: it is not killed.
+    // Above the policy's threshold and below the container's limit, so that it is not killed.
     fault: "memory-leak?rate=40Mi&ceiling=220Mi",
-    befalls: Befalls::One,
+    broken: Broken::One,
     remedy: Remedy::Evict,
 };
 
 pub(crate) const POD_CRASH_LOOPING: Rule = Rule {
     name: "pod-crash-looping",
     fault: "crash?sticky=true&delay=500ms",
-    befalls: Befalls::One,
+    broken: Broken::One,
     remedy: Remedy::Restart,
 };
 
 pub(crate) const HIGH_ERROR_RATE: Rule =
-    Rule { name: "high-error-rate", fault: "errors?percentage=50", befalls: Befalls::One, remedy: Remedy::Evict };
+    Rule { name: "high-error-rate", fault: "errors?percentage=50", broken: Broken::One, remedy: Remedy::Evict };
 
 pub(crate) const POD_NOT_READY: Rule =
-    Rule { name: "pod-not-ready", fault: "not-ready", befalls: Befalls::One, remedy: Remedy::Evict };
+    Rule { name: "pod-not-ready", fault: "not-ready", broken: Broken::One, remedy: Remedy::Evict };
 
 pub(crate) const HIGH_CPU_USAGE: Rule = Rule {
     name: "high-cpu-usage",
-    // Of a core: 95 % of the limit.
+    // Percent of a core: 95 % of the limit.
     fault: "cpu?percentage=9.5",
-    befalls: Befalls::All,
+    broken: Broken::All,
     remedy: Remedy::Scale,
 };
 
@@ -67,10 +67,10 @@ pub(crate) const ALL: [Rule; 5] =
     [HIGH_MEMORY_USAGE, POD_CRASH_LOOPING, HIGH_ERROR_RATE, POD_NOT_READY, HIGH_CPU_USAGE];
 
 impl Remedy {
-    /// The one request to the API server, of the pod that is sick.
-    pub(crate) fn request(self, sick: &Pod) -> String {
+    /// The only request to the API server, for this unhealthy pod.
+    pub(crate) fn request(self, unhealthy: &Pod) -> String {
         match self {
-            Self::Evict => format!("create pods/eviction {}", name_of(sick)),
+            Self::Evict => format!("create pods/eviction {}", name_of(unhealthy)),
             Self::Restart => "patch deployments sample-app".to_owned(),
             Self::Scale => "patch deployments/scale sample-app".to_owned(),
         }

@@ -1,5 +1,5 @@
-//! Many heals beside each other, each with a trouble of its own: the whole protocol has
-//! to hold for all of them, whoever's trouble kills the controller.
+//! Many heals at the same time, each with its own fault of the API server. The write protocol
+//! must hold for all of them, whichever fault kills the controller.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,42 +14,42 @@ use testbed::{Proxy, ProxyOptions};
 use crate::flow::Trouble;
 use crate::lane::{Lane, evictions};
 
-/// For as many kills as there are troubles at most, with the machine shared.
+/// Enough for one kill per trouble, on a shared machine.
 const LIMIT: Duration = Duration::from_mins(8);
 
-/// Takes the place of the API server: what comes by the clock is not counted.
+/// A proxy in front of the API server. Periodic writes are not counted.
 pub(crate) async fn proxy(room: &Room<'_>) -> Result<Proxy> {
     let uncounted = ["leases", "events"].map(String::from).into();
     room.ground.testbed.proxy(ProxyOptions { uncounted, ..ProxyOptions::default() }).await
 }
 
-/// Names that are no part of each other.
+/// Names of which none is a part of another.
 fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}-{number:03}")).collect()
 }
 
-/// Lets one lane for each trouble fall sick, and checks that each is healed once, that
-/// it is told, and that none acts beyond its budget of one.
+/// Makes one lane per trouble unhealthy. Checks that each is healed once, that the policy reports
+/// it, and that none acts beyond its budget of one.
 pub(crate) async fn drill(room: &Room<'_>, place: &Place<'_>, prefix: &str, troubles: &[Trouble]) -> Result<()> {
-    let begun = Instant::now();
+    let started = Instant::now();
     let proxy = proxy(room).await?;
     let gun = Gun::new(prefix)?;
     let names = names(prefix, troubles.len());
-    let lanes = Lane::lay(room, &names).await?;
+    let lanes = Lane::create(room, &names).await?;
     let armed: Vec<_> =
         troubles.iter().zip(&names).map(|(trouble, name)| proxy.arm(trouble.rule(name, &gun.command()))).collect();
 
-    let laid = begun.elapsed();
+    let created = started.elapsed();
     let mut controllers = Vec::new();
     let healing = async {
-        Lane::govern(room, &names, 1).await?;
-        try_join_all(lanes.iter().map(Lane::sicken)).await?;
+        Lane::apply_policies(room, &names, 1).await?;
+        try_join_all(lanes.iter().map(Lane::break_target)).await?;
         eventually(LIMIT, "all lanes to be healed", async || {
             for (trouble, rule) in troubles.iter().zip(&armed) {
-                ensure!(proxy.hits(*rule) > 0 || !trouble.write.is_vital(), "{trouble:?} has not come about");
+                ensure!(proxy.hits(*rule) > 0 || !trouble.write.is_vital(), "{trouble:?} has not happened");
             }
-            let looks = join_all(lanes.iter().map(async |lane| lane.healed(1).await)).await;
-            looks
+            let checks = join_all(lanes.iter().map(async |lane| lane.healed(1).await)).await;
+            checks
                 .into_iter()
                 .zip(troubles)
                 .zip(&names)
@@ -64,9 +64,9 @@ pub(crate) async fn drill(room: &Room<'_>, place: &Place<'_>, prefix: &str, trou
     let missed: Vec<_> =
         armed.iter().zip(troubles).filter(|(rule, _)| proxy.hits(**rule) == 0).map(|(_, trouble)| trouble).collect();
     println!(
-        "{prefix}: {} lanes laid in {laid:.1?}, healed after {:.1?}, with {} controllers; {} stages too short to tell: {missed:?}",
+        "{prefix}: {} lanes created in {created:.1?}, healed after {:.1?}, with {} controllers; {} states too short to be reported: {missed:?}",
         lanes.len(),
-        begun.elapsed(),
+        started.elapsed(),
         controllers.len(),
         missed.len(),
     );
@@ -75,16 +75,16 @@ pub(crate) async fn drill(room: &Room<'_>, place: &Place<'_>, prefix: &str, trou
         Err(error) => Err(error),
     };
     if spent.is_err() {
-        tell(place, prefix, &proxy, &controllers).await?;
+        save(place, prefix, &proxy, &controllers).await?;
     }
     spent?;
-    println!("{prefix}: {:.1?} in all", begun.elapsed());
+    println!("{prefix}: {:.1?} in total", started.elapsed());
     place.clear().await?;
     Lane::remove(room, &names).await
 }
 
-/// Starts a controller whenever there is none. Nothing of it is let through before the
-/// gun is aimed at it: a trouble must not come about and miss.
+/// Starts a controller whenever there is none. The proxy is paused until the gun is aimed at the
+/// new controller, so that no trouble misses it.
 async fn keep_one_alive(place: &Place<'_>, proxy: &Proxy, gun: &Gun, all: &mut Vec<StandIn>) -> Result<()> {
     loop {
         proxy.pause();
@@ -98,22 +98,22 @@ async fn keep_one_alive(place: &Place<'_>, proxy: &Proxy, gun: &Gun, all: &mut V
     }
 }
 
-/// Every shot hit, unless the controller had been killed for another of its requests in
-/// the same instant.
+/// Checks that every shot hit, unless another request had killed the same controller at the same
+/// time.
 fn none_missed(proxy: &Proxy) -> Result<()> {
     let log = proxy.log();
-    let fallen = || log.iter().filter_map(|entry| Some((entry.peer, entry.fell.as_ref()?.not_killed.as_ref())));
-    let killed: BTreeSet<_> = fallen().filter(|(_, missed)| missed.is_none()).map(|(peer, _)| peer).collect();
-    for (peer, missed) in fallen() {
+    let killing = || log.iter().filter_map(|entry| Some((entry.peer, entry.fell.as_ref()?.not_killed.as_ref())));
+    let killed: BTreeSet<_> = killing().filter(|(_, missed)| missed.is_none()).map(|(peer, _)| peer).collect();
+    for (peer, missed) in killing() {
         ensure!(missed.is_none() || killed.contains(&peer), "the controller at {peer} was not killed: {missed:?}");
     }
     Ok(())
 }
 
-/// Each heal cost one eviction, of the pod that was sick; what had none was no charge on
-/// the budget of one; and that is spent: whoever is sick again is left alone.
+/// Checks that each heal cost one eviction, of the unhealthy pod; that actions without effect cost
+/// no budget; and that the budget of one is used up: a pod that is unhealthy again is not healed.
 async fn none_acts_again(room: &Room<'_>, lanes: &[Lane<'_>], troubles: &[Trouble]) -> Result<()> {
-    let second = try_join_all(lanes.iter().map(Lane::sicken)).await?;
+    let second = try_join_all(lanes.iter().map(Lane::break_target)).await?;
     try_join_all(lanes.iter().map(Lane::until_spent)).await?;
     let evicted = evictions(room)?;
     for ((lane, trouble), second) in lanes.iter().zip(troubles).zip(second) {
@@ -129,20 +129,20 @@ async fn none_acts_again(room: &Room<'_>, lanes: &[Lane<'_>], troubles: &[Troubl
     Ok(())
 }
 
-/// What the proxy saw, and what the controllers said, in a folder for whoever looks.
-pub(crate) async fn tell(place: &Place<'_>, name: &str, proxy: &Proxy, controllers: &[StandIn]) -> Result<()> {
+/// Saves the proxy's log and the controllers' logs in a folder.
+pub(crate) async fn save(place: &Place<'_>, name: &str, proxy: &Proxy, controllers: &[StandIn]) -> Result<()> {
     let folder = std::env::temp_dir().join(format!("prunella-crash-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let lines: Vec<_> = proxy.log().iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
     fs::write(folder.join(format!("{name}.jsonl")), lines.join("\n"))?;
     for controller in controllers {
-        fs::write(folder.join(format!("{}.log", controller.pod)), place.said(controller).await)?;
+        fs::write(folder.join(format!("{}.log", controller.pod)), place.log(controller).await)?;
     }
     println!("requests and logs are in {}", folder.display());
     Ok(())
 }
 
-/// Kills the newest controller, whichever it is, at the proxy's command.
+/// Kills the newest controller when the proxy says so.
 struct Gun {
     target: PathBuf,
 }
@@ -151,14 +151,14 @@ impl Gun {
     fn new(name: &str) -> Result<Self> {
         let target = std::env::temp_dir().join(format!("prunella-{name}-{}.pid", std::process::id()));
         let gun = Self { target };
-        fs::write(&gun.target, "").context("cannot write down whom to kill")?;
+        fs::write(&gun.target, "").context("cannot write the file with the process id")?;
         Ok(gun)
     }
 
-    /// Aims at a controller, or at nobody: its number may soon be somebody else's.
+    /// Aims at a controller, or at nothing, because its process id may be reused.
     fn aim(&self, controller: Option<&StandIn>) {
         let pid = controller.map(|controller| controller.process.0.to_string()).unwrap_or_default();
-        // A shot at nobody is told by the proxy, and by the trouble that does not come about.
+        // If this fails, the proxy reports a shot that missed.
         let _ = fs::write(&self.target, pid);
     }
 

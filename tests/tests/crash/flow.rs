@@ -1,77 +1,76 @@
-//! The writes of one heal, Events aside, and how each is known on its way.
+//! The writes of one heal, without Events, and how to recognize each.
 
 use testbed::proxy::{Entry, Fate, Kill, On, Rule};
 
 /// One write of a heal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Write {
-    /// The policy tells that its target is not sick.
-    TellWell,
-    /// The policy tells that its target is breached, not yet for long enough.
-    TellPending,
-    /// The policy tells that its target is sick, while something is reserved about it.
-    TellFiring,
-    /// The action is created: its budget is spent.
+    /// The policy reports that its target is healthy.
+    ReportHealthy,
+    /// The policy reports that its target is breached, but not yet for long enough.
+    ReportPending,
+    /// The policy reports that its target is unhealthy, while an action is reserved.
+    ReportFiring,
+    /// The action is created, which spends budget.
     Reserve,
-    /// The policy tells of the action that was reserved.
-    TellReserved,
+    /// The policy reports the reserved action.
+    ReportReserved,
     /// `Pending → Running`.
     Begin,
-    /// The policy tells of the action that runs.
-    TellRunning,
+    /// The policy reports that the action runs.
+    ReportRunning,
     /// The effect.
     Evict,
     /// `Running → Settling`.
     Executed,
-    /// The policy tells of the action that settles.
-    TellSettling,
+    /// The policy reports that the action settles.
+    ReportSettling,
     /// `Settling → Verifying`.
     Settled,
-    /// The policy tells of the action that is verified.
-    TellVerifying,
+    /// The policy reports that the action is verified.
+    ReportVerifying,
     /// `Verifying → Succeeded`.
     Finish,
-    /// The policy tells how the action ended.
-    TellOutcome,
-    /// The finalizer is taken off.
+    /// The policy reports the outcome.
+    ReportOutcome,
+    /// The finalizer is removed.
     Release,
 }
 
 impl Write {
-    /// In the order in which they go out, but that `TellFiring` and `Reserve` go out together.
+    /// In order, except that `ReportFiring` and `Reserve` are sent at the same time.
     pub(crate) const ALL: [Self; 15] = [
-        Self::TellWell,
-        Self::TellPending,
-        Self::TellFiring,
+        Self::ReportHealthy,
+        Self::ReportPending,
+        Self::ReportFiring,
         Self::Reserve,
-        Self::TellReserved,
+        Self::ReportReserved,
         Self::Begin,
-        Self::TellRunning,
+        Self::ReportRunning,
         Self::Evict,
         Self::Executed,
-        Self::TellSettling,
+        Self::ReportSettling,
         Self::Settled,
-        Self::TellVerifying,
+        Self::ReportVerifying,
         Self::Finish,
-        Self::TellOutcome,
+        Self::ReportOutcome,
         Self::Release,
     ];
 
-    /// Whether a heal cannot go without it. What is told of a stage is left out when
-    /// the stage was over before it could be told.
+    /// Whether every heal needs it. A state that ends before it could be reported is skipped.
     pub(crate) fn is_vital(self) -> bool {
         !matches!(
             self,
-            Self::TellPending
-                | Self::TellFiring
-                | Self::TellReserved
-                | Self::TellRunning
-                | Self::TellSettling
-                | Self::TellVerifying
+            Self::ReportPending
+                | Self::ReportFiring
+                | Self::ReportReserved
+                | Self::ReportRunning
+                | Self::ReportSettling
+                | Self::ReportVerifying
         )
     }
 
-    /// Names it among the requests about one lane.
+    /// Recognizes it among the requests about one lane.
     pub(crate) fn on(self, lane: &str) -> On {
         let (method, resource) = match self {
             Self::Reserve => ("POST", "healingactions"),
@@ -81,19 +80,19 @@ impl Write {
             _ => ("PATCH", "healingpolicies/status"),
         };
         let body = match self {
-            Self::TellWell => r#""reason":"NoTargetSick""#.to_owned(),
-            Self::TellPending => r#""reason":"TargetsPending""#.to_owned(),
-            Self::TellFiring => r#""reason":"TargetsSick""#.to_owned(),
+            Self::ReportHealthy => r#""reason":"AllTargetsHealthy""#.to_owned(),
+            Self::ReportPending => r#""reason":"TargetsPending""#.to_owned(),
+            Self::ReportFiring => r#""reason":"TargetsUnhealthy""#.to_owned(),
             Self::Reserve => format!(r#""name":"{lane}-"#),
-            Self::TellReserved => told("Pending", "Healing"),
-            Self::Begin => told("Running", "Progressing"),
-            Self::TellRunning => told("Running", "Healing"),
+            Self::ReportReserved => with_condition("Pending", "Healing"),
+            Self::Begin => with_condition("Running", "Progressing"),
+            Self::ReportRunning => with_condition("Running", "Healing"),
             Self::Evict => String::new(),
-            Self::Executed => told("Settling", "Progressing"),
-            Self::TellSettling => told("Settling", "Healing"),
-            Self::Settled => told("Verifying", "Progressing"),
-            Self::TellVerifying => told("Verifying", "Healing"),
-            Self::Finish | Self::TellOutcome => r#""outcome":"Succeeded""#.to_owned(),
+            Self::Executed => with_condition("Settling", "Progressing"),
+            Self::ReportSettling => with_condition("Settling", "Healing"),
+            Self::Settled => with_condition("Verifying", "Progressing"),
+            Self::ReportVerifying => with_condition("Verifying", "Healing"),
+            Self::Finish | Self::ReportOutcome => r#""outcome":"Succeeded""#.to_owned(),
             Self::Release => r#""finalizers":[]"#.to_owned(),
         };
         On {
@@ -115,39 +114,39 @@ impl Write {
                 && on.path.as_ref().is_none_or(|part| entry.asked.path.contains(part))
                 && on.body.as_ref().is_none_or(|part| body.contains(part))
         };
-        // The later word counts: the end is told together with who is well again.
+        // The last match counts: the outcome is reported together with the recovery.
         Self::ALL.into_iter().rev().find(|write| is(&write.on(lane)))
     }
 }
 
-fn told(reason: &str, condition: &str) -> String {
+fn with_condition(reason: &str, condition: &str) -> String {
     format!(r#""reason":"{reason}","status":"True","type":"{condition}""#)
 }
 
-/// It arrives when the controller has long given it up, after five seconds.
+/// It arrives after the controller's deadline of five seconds.
 const LATE: Fate = Fate::Stall { millis: Some(12_000) };
 
-/// What befalls one write of a heal.
+/// A fault of the API server at one write of a heal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trouble {
-    /// Which.
+    /// The write.
     pub(crate) write: Write,
-    /// What becomes of it.
+    /// What happens to it.
     pub(crate) fate: Fate,
-    /// Whether the controller is killed at that point.
+    /// Whether the controller is killed then.
     pub(crate) killed: bool,
 }
 
 impl Trouble {
-    /// Killed before the write goes out, and killed after it took effect but before the
-    /// answer: of every write.
+    /// At every write: the controller is killed before the write is sent, and after it took effect
+    /// but before the response.
     pub(crate) fn kills() -> Vec<Self> {
         let points = Self::each(Write::ALL, &[Fate::Swallow, Fate::ApplyThenDrop]);
         points.into_iter().map(|point| Self { killed: true, ..point }).collect()
     }
 
-    /// What an API server, or whatever stands before it, may answer: everything to the
-    /// eviction, and what the others have to survive.
+    /// Possible responses of an API server, or of a proxy in front of it: all of them to the
+    /// eviction, and the important ones to the other writes.
     pub(crate) fn answers() -> Vec<Self> {
         let record = [Write::Begin, Write::Executed, Write::Settled, Write::Finish];
         let refused = [Fate::Answer(409), Fate::Answer(429), Fate::Answer(503)];
@@ -159,11 +158,14 @@ impl Trouble {
         all.extend(Self::each([Write::Begin], &[LATE]));
         all.extend(Self::each([Write::Reserve], &refused));
         all.extend(Self::each([Write::Reserve], &lost));
-        all.extend(Self::each([Write::TellOutcome, Write::Release], &[Fate::Answer(409), Fate::ApplyThenAnswer(504)]));
+        all.extend(Self::each(
+            [Write::ReportOutcome, Write::Release],
+            &[Fate::Answer(409), Fate::ApplyThenAnswer(504)],
+        ));
         all
     }
 
-    /// Every answer to every write.
+    /// Every response to every write.
     pub(crate) fn every_answer() -> Vec<Self> {
         Self::each(Write::ALL, &Self::ANSWERS)
     }
@@ -188,19 +190,19 @@ impl Trouble {
         writes.into_iter().flat_map(fall).collect()
     }
 
-    /// Whether the action cannot be begun before its evidence is stale. It had no effect
-    /// then: another one has to find the whole budget.
+    /// Whether the action cannot start before its evidence is too old. It has no effect then, and
+    /// the next action must have the whole budget.
     pub(crate) fn expires(self) -> bool {
         self.write == Write::Begin && matches!(self.fate, Fate::Stall { .. })
     }
 
-    /// Whether the eviction reaches the API server a second time, late, when the first is
-    /// done: it is granted then, for the very same pod, and changes nothing.
+    /// Whether the eviction reaches the API server a second time, late. It is accepted for the same
+    /// pod and changes nothing.
     pub(crate) fn comes_late(self) -> bool {
         self.write == Write::Evict && matches!(self.fate, Fate::Stall { .. })
     }
 
-    /// The rule that brings it about: once, or until it is too late to begin.
+    /// The proxy's rule for it: once, or until it is too late to start.
     pub(crate) fn rule(self, lane: &str, gun: &[String]) -> Rule {
         let kill = self.killed.then(|| Kill::Command(gun.to_vec()));
         let times = if self.expires() { 2 } else { 1 };

@@ -1,9 +1,10 @@
-//! Safe to kill: with the API server behind a proxy, the controller is killed before and
-//! after every write of a heal, lied to, and doubled. Each time one pod is evicted, once;
-//! the outcome is told; the budget is right; nothing stays under way.
+//! Crash safety. A proxy in front of the API server kills the controller before and after every
+//! write of a heal, or answers with errors; and two controllers run at the same time. Each time
+//! one pod is evicted once, the outcome is reported, the budget is right, and no action stays in
+//! flight.
 //!
-//! Each test runs many heals beside each other. `PRUNELLA_CRASH=full` gives each kill a
-//! run of its own and every write every answer: half an hour instead of some minutes.
+//! Each test runs many heals at the same time. With `PRUNELLA_CRASH=full` each kill has its own
+//! run, and every write gets every response. That takes half an hour instead of minutes.
 
 mod drill;
 mod flow;
@@ -17,7 +18,7 @@ use lane::Lane;
 use prunella_e2e::{PATIENCE, Place, Room, alone, eventually, in_its_place};
 use twins::twins;
 
-/// As many lanes as two slow cores can heal beside each other.
+/// As many lanes as two slow cores can heal at the same time.
 const AT_ONCE: usize = 21;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,12 +27,12 @@ async fn a_heal_is_these_writes_and_no_others() -> Result<()> {
     alone("writes", async |room| {
         in_its_place(room, async |place| {
             let (proxy, names) = (proxy(room).await?, ["calm".to_owned()]);
-            let lanes = Lane::lay(room, &names).await?;
+            let lanes = Lane::create(room, &names).await?;
             place.start(&proxy).await?;
-            Lane::govern(room, &names, 1).await?;
-            room.until_judged("calm").await?;
+            Lane::apply_policies(room, &names, 1).await?;
+            room.until_evaluated("calm").await?;
             for lane in &lanes {
-                lane.sicken().await?;
+                lane.break_target().await?;
                 eventually(PATIENCE, "the heal", async || lane.healed(1).await).await?;
             }
             let mut seen = Vec::new();

@@ -1,21 +1,21 @@
-//! Two controllers over the same policies with nothing between them: what keeps them
-//! from acting twice is in the writes themselves.
+//! Two controllers for the same policies, without leader election. Only the writes themselves
+//! keep them from acting twice.
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::{join_all, try_join_all};
 use prunella_e2e::{PATIENCE, Place, Room, eventually, uid_of};
 use testbed::proxy::{Fate, Rule};
 
-use crate::drill::{proxy, tell};
+use crate::drill::{proxy, save};
 use crate::flow::Write;
 use crate::lane::{Lane, evictions};
 
-/// How many actions a policy may begin: so many rounds are healed, and one more is not.
+/// How many actions a policy may start. That many rounds are healed, and the next is not.
 const BUDGET: usize = 3;
-/// How far one of them lags behind the other at one write: longer than any write takes.
+/// The delay of one controller at one write, in milliseconds. Longer than any write takes.
 const LAG: u64 = 700;
 
-/// The write at which one of them is late, a lane each.
+/// The write at which one controller is late. Each has its own lane.
 const LATE_AT: [Option<Write>; 8] = [
     None,
     Some(Write::Reserve),
@@ -27,11 +27,11 @@ const LATE_AT: [Option<Write>; 8] = [
     Some(Write::Release),
 ];
 
-/// Lets pods fall sick before two controllers, until the budget of each policy is spent.
+/// Makes pods unhealthy with two controllers, until the budget of each policy is used.
 pub(crate) async fn twins(room: &Room<'_>, place: &Place<'_>) -> Result<()> {
     let (prompt, late) = (proxy(room).await?, proxy(room).await?);
     let names: Vec<_> = (0..LATE_AT.len()).map(|number| format!("twin-{number}")).collect();
-    let lanes = Lane::lay(room, &names).await?;
+    let lanes = Lane::create(room, &names).await?;
     for (name, write) in names.iter().zip(LATE_AT) {
         if let Some(write) = write {
             let late_each_time =
@@ -42,37 +42,37 @@ pub(crate) async fn twins(room: &Room<'_>, place: &Place<'_>) -> Result<()> {
     let controllers = [place.start(&prompt).await?, place.start(&late).await?];
     let outcome = rounds(room, &lanes, &names).await;
     if outcome.is_err() {
-        tell(place, "prompt", &prompt, &controllers).await?;
-        tell(place, "late", &late, &[]).await?;
+        save(place, "prompt", &prompt, &controllers).await?;
+        save(place, "late", &late, &[]).await?;
     }
     let [by_prompt, by_late] = [&prompt, &late].map(|proxy| {
         let granted = |entry: &&testbed::proxy::Entry| entry.asked.resource == "pods/eviction" && entry.took_effect();
         proxy.log().iter().filter(granted).count()
     });
-    println!("evictions granted to the prompt one: {by_prompt}, to the late one: {by_late}");
+    println!("successful evictions of the prompt controller: {by_prompt}, of the late one: {by_late}");
     outcome
 }
 
 async fn rounds(room: &Room<'_>, lanes: &[Lane<'_>], names: &[String]) -> Result<()> {
-    Lane::govern(room, names, u32::try_from(BUDGET)?).await?;
-    let mut sick: Vec<Vec<String>> = vec![Vec::new(); lanes.len()];
+    Lane::apply_policies(room, names, u32::try_from(BUDGET)?).await?;
+    let mut unhealthy: Vec<Vec<String>> = vec![Vec::new(); lanes.len()];
     for round in 1..=BUDGET {
-        let pods = try_join_all(lanes.iter().map(Lane::sicken)).await?;
-        sick.iter_mut().zip(&pods).for_each(|(sick, pod)| sick.push(uid_of(pod)));
+        let pods = try_join_all(lanes.iter().map(Lane::break_target)).await?;
+        unhealthy.iter_mut().zip(&pods).for_each(|(unhealthy, pod)| unhealthy.push(uid_of(pod)));
         eventually(PATIENCE, &format!("round {round} to be healed"), async || {
-            let looks = join_all(lanes.iter().map(|lane| lane.healed(round))).await;
-            looks.into_iter().zip(names).try_for_each(|(healed, name)| healed.with_context(|| name.clone()))
+            let checks = join_all(lanes.iter().map(|lane| lane.healed(round))).await;
+            checks.into_iter().zip(names).try_for_each(|(healed, name)| healed.with_context(|| name.clone()))
         })
         .await?;
     }
-    try_join_all(lanes.iter().map(Lane::sicken)).await?;
+    try_join_all(lanes.iter().map(Lane::break_target)).await?;
     try_join_all(lanes.iter().map(Lane::until_spent)).await?;
     let evicted = evictions(room)?;
-    for (lane, sick) in lanes.iter().zip(sick) {
-        // Both may ask for the same pod at once; it goes but once.
+    for (lane, unhealthy) in lanes.iter().zip(unhealthy) {
+        // Both may evict the same pod at the same time. It is removed once.
         let mut evicted = lane.among(&evicted);
         evicted.dedup();
-        ensure!(evicted == sick, "{}: evicted {evicted:?}, these were sick: {sick:?}", lane.name);
+        ensure!(evicted == unhealthy, "{}: evicted {evicted:?}, unhealthy were {unhealthy:?}", lane.name);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `DryRun`: everything is decided, and nothing is done but to record it.
+//! `DryRun`: decisions are recorded and nothing is changed.
 
 use std::time::Duration;
 
@@ -10,42 +10,43 @@ const POLICY: &str = "dry";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_dry_run_records_a_sickness_once_and_touches_nothing() -> Result<()> {
+async fn a_dry_run_records_an_episode_once_and_touches_nothing() -> Result<()> {
     in_room("dry-run", async |room| {
         let pods = room.deploy(2).await?;
-        let sick = pods.first().context("no pod")?;
+        let unhealthy = pods.first().context("no pod")?;
         let mut policy = room.policy(POLICY, &room.gauge_over(5));
         policy["spec"]["mode"] = json!("DryRun");
         room.apply(&policy).await?;
-        room.until_judged(POLICY).await?;
-        room.simulate(sick, "gauge?value=10").await?;
+        room.until_evaluated(POLICY).await?;
+        room.simulate(unhealthy, "gauge?value=10").await?;
 
         let action = room.until_outcome(POLICY, 1, "DryRun").await?;
-        ensure!(action.spec.target.name == name_of(sick), "{:?}", action.spec.target);
-        ensure!(action.spec.evidence.value == "10", "{}", action.spec.evidence.value);
+        ensure!(action.spec.target.name == name_of(unhealthy), "{:?}", action.spec.target);
+        let evidence = action.spec.evidence.promql.as_ref().context("no evidence")?;
+        ensure!(evidence.value == "10", "{evidence:?}");
         room.until_condition(POLICY, "Blocked", "True", "AlreadyRecorded").await?;
 
         let uids: Vec<_> = pods.iter().map(uid_of).collect();
-        steadily(Duration::from_secs(8), "a sickness that is on record", async || {
+        steadily(Duration::from_secs(8), "an episode that is recorded", async || {
             let records = room.actions(POLICY).await?.len();
             ensure!(records == 1, "there are {records} records");
             let now: Vec<_> = room.pods().await?.iter().map(uid_of).collect();
-            ensure!(now == uids, "other pods than before");
+            ensure!(now == uids, "the pods are not the same");
             Ok(())
         })
         .await?;
         let writes = room.healing_writes()?;
         ensure!(writes.is_empty(), "{writes:#?}");
 
-        for uid in [uid_of(sick), action.spec.policy.uid.clone()] {
-            let told = room.told(&uid).await?;
-            let mut reasons: Vec<_> = told.iter().map(|one| one.reason.as_str()).collect();
+        for uid in [uid_of(unhealthy), action.spec.policy.uid.clone()] {
+            let events = room.events_on(&uid).await?;
+            let mut reasons: Vec<_> = events.iter().map(|one| one.reason.as_str()).collect();
             reasons.dedup();
-            ensure!(reasons == ["Pending", "Firing", "DryRun"], "{told:#?}");
+            ensure!(reasons == ["Firing", "DryRun"], "{events:#?}");
         }
 
-        // What was decided stays what was decided.
-        let patch = json!({"spec": {"rung": 2}}).to_string();
+        // The record of a decision cannot be changed.
+        let patch = json!({"spec": {"step": "another"}}).to_string();
         let name = action.metadata.name.as_deref().unwrap_or_default();
         let changed = room.kubectl(&["patch", "healingaction", name, "--type=merge", "--patch", &patch]).await;
         let refusal = changed.err().map(|error| format!("{error:#}")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The brakes that a policy's limits are.
+//! The guardrails from a policy's limits.
 
 use std::time::Duration;
 
@@ -14,20 +14,20 @@ const HOUR: SignedDuration = SignedDuration::from_hours(1);
 #[ignore = "needs root"]
 async fn two_are_healed_one_after_the_other_and_a_third_is_one_too_many() -> Result<()> {
     in_room("limits", async |room| {
-        // Never more than half of them at once: that would be a storm.
+        // At most half of the pods are unhealthy at once.
         let pods = room.deploy(4).await?;
-        let [first, second, third, _] = pods.as_slice() else { unreachable!("four are ready") };
+        let [first, second, third, _] = pods.as_slice() else { unreachable!("four pods are ready") };
         let mut policy = room.policy("gauge", &room.gauge_over(5));
         policy["spec"]["limits"]["maxActions"]["count"] = json!(2);
         let story = Story::of(room);
         room.apply(&policy).await?;
-        room.until_judged("gauge").await?;
+        room.until_evaluated("gauge").await?;
 
         tokio::try_join!(room.simulate(first, "gauge?value=10"), room.simulate(second, "gauge?value=10"))?;
         room.until_condition("gauge", "Blocked", "True", "MaxConcurrent").await?;
         let spent = room.until_outcome("gauge", 1, "Succeeded").await?;
         room.until_outcome("gauge", 2, "Succeeded").await?;
-        ensure!(story.most_at_once("gauge") == 1, "{} were under way at once", story.most_at_once("gauge"));
+        ensure!(story.most_at_once("gauge") == 1, "{} were in flight at the same time", story.most_at_once("gauge"));
 
         room.ready_pods(4).await?;
         room.simulate(third, "gauge?value=10").await?;
@@ -54,8 +54,8 @@ async fn what_any_policy_did_cools_down_before_another_acts() -> Result<()> {
         patient["spec"]["limits"]["cooldown"] = json!("1h");
         room.apply(&room.policy("hasty", &leaked)).await?;
         room.apply(&patient).await?;
-        room.until_judged("hasty").await?;
-        room.until_judged("patient").await?;
+        room.until_evaluated("hasty").await?;
+        room.until_evaluated("patient").await?;
 
         room.simulate(leaking, "memory-leak?rate=20Mi&ceiling=10Mi").await?;
         let healed = room.until_outcome("hasty", 1, "Succeeded").await?;
@@ -73,21 +73,21 @@ fn created(action: &HealingAction) -> Result<Timestamp> {
     Ok(action.metadata.creation_timestamp.as_ref().context("not created")?.0)
 }
 
-/// The status names the brake, and until when it holds.
+/// The status names the guardrail, and until when it applies.
 async fn held_back(room: &Room<'_>, policy: &str, by: &str, until: Timestamp) -> Result<()> {
     let status = room.policy_now(policy).await?.status.context("no status")?;
-    let [sick] = status.sick.as_slice() else { anyhow::bail!("these are sick: {:?}", status.sick) };
-    ensure!(sick.state == "Firing" && sick.blocked_by.as_deref() == Some(by), "{sick:?}");
-    ensure!(sick.blocked_until.as_ref().map(|time| time.0) == Some(until), "not until {until}: {sick:?}");
+    let [unhealthy] = status.unhealthy.as_slice() else { anyhow::bail!("unhealthy: {:?}", status.unhealthy) };
+    ensure!(unhealthy.state == "Firing" && unhealthy.blocked_by.as_deref() == Some(by), "{unhealthy:?}");
+    ensure!(unhealthy.blocked_until.as_ref().map(|time| time.0) == Some(until), "not until {until}: {unhealthy:?}");
     ensure!(status.blocked.iter().map(|one| (one.reason.as_str(), one.count)).eq([(by, 1)]), "{:?}", status.blocked);
     Ok(())
 }
 
-/// The sick pod is left alone and nothing is reserved beyond what was.
+/// The unhealthy pod stays, and no further action is reserved.
 async fn stays(room: &Room<'_>, policy: &str, actions: usize, pod: &str) -> Result<()> {
-    steadily(Duration::from_secs(5), "the brake", async || {
+    steadily(Duration::from_secs(5), "the guardrail", async || {
         ensure!(room.actions(policy).await?.len() == actions, "another action was reserved");
-        ensure!(room.pods().await?.iter().any(|one| uid_of(one) == pod), "the sick pod is gone");
+        ensure!(room.pods().await?.iter().any(|one| uid_of(one) == pod), "the unhealthy pod is gone");
         Ok(())
     })
     .await

@@ -1,9 +1,9 @@
-//! Healing on a real cluster, with the controller as a pod under its own
-//! `ServiceAccount`.
+//! Healing on a real cluster. The controller runs as a pod with its own `ServiceAccount`.
 
 mod dry_run;
 mod leak;
 mod limits;
 mod refusals;
 mod schema;
+mod steps;
 mod unfit;

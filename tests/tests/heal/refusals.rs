@@ -1,4 +1,4 @@
-//! What may not be healed, or not now, whatever its signals say.
+//! Pods that must not be healed, or not now, although they are unhealthy.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ async fn a_pod_that_nobody_would_make_again_is_left_alone() -> Result<()> {
 
         let blocked = room.until_condition(POLICY, "Blocked", "True", "NotHealable").await?;
         ensure!(blocked.message.contains("NoController"), "{}", blocked.message);
-        let sick = room.policy_now(POLICY).await?.status.map(|status| status.sick).unwrap_or_default();
-        let refused: Vec<_> = sick.iter().map(|one| (one.uid.clone(), one.blocked_by.as_deref())).collect();
+        let unhealthy = room.policy_now(POLICY).await?.status.map(|status| status.unhealthy).unwrap_or_default();
+        let refused: Vec<_> = unhealthy.iter().map(|one| (one.uid.clone(), one.blocked_by.as_deref())).collect();
         ensure!(refused == [(uid_of(naked), Some("NotHealable"))], "{refused:?}");
 
         steadily(Duration::from_secs(5), "the refusal", async || {
@@ -47,37 +47,37 @@ async fn a_pod_that_nobody_would_make_again_is_left_alone() -> Result<()> {
 async fn a_disruption_budget_is_waited_for_and_never_forced() -> Result<()> {
     in_room("budget", async |room| {
         let pods = room.deploy(2).await?;
-        let sick = pods.first().context("no pod")?;
+        let unhealthy = pods.first().context("no pod")?;
         let mut budget = room.example("sample-app/pdb.yaml")?;
         budget["spec"]["maxUnavailable"] = json!(0);
         room.apply(&budget).await?;
         let story = Story::of(room);
         room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
-        room.simulate(sick, "gauge?value=10").await?;
+        room.simulate(unhealthy, "gauge?value=10").await?;
 
-        eventually(PATIENCE, "the action to say what holds it up", async || {
+        eventually(PATIENCE, "the action to say what delays it", async || {
             let actions = room.actions(POLICY).await?;
             let action = actions.first().context("no action")?;
             let by = action.status.as_ref().and_then(|status| status.blocked_by.as_deref());
-            ensure!(by == Some("DisruptionBudget"), "{} held up by {by:?}", state(action));
+            ensure!(by == Some("DisruptionBudget"), "{}, delayed by {by:?}", state(action));
             Ok(())
         })
         .await?;
         steadily(Duration::from_secs(12), "the pod", async || {
-            ensure!(room.ready_pods(2).await?.iter().any(|pod| uid_of(pod) == uid_of(sick)), "it is gone");
+            ensure!(room.ready_pods(2).await?.iter().any(|pod| uid_of(pod) == uid_of(unhealthy)), "it is gone");
             Ok(())
         })
         .await?;
         let refused = room.healing_writes()?;
         ensure!(refused.len() >= 2, "tried {} times in 12 s", refused.len());
-        let meant = |name: &str| name == name_of(sick);
+        let meant = |name: &str| name == name_of(unhealthy);
         ensure!(
             refused.iter().all(|one| one.response_status.code == 429 && meant(&one.object_ref.name)),
             "{refused:#?}"
         );
-        let told = room.told(&uid_of(sick)).await?;
-        let blocked: Vec<_> = told.iter().filter(|one| one.reason == "Blocked").collect();
-        ensure!(matches!(blocked.as_slice(), [one] if one.warning && one.times == 1), "{told:#?}");
+        let events = room.events_on(&uid_of(unhealthy)).await?;
+        let blocked: Vec<_> = events.iter().filter(|one| one.reason == "Blocked").collect();
+        ensure!(matches!(blocked.as_slice(), [one] if one.warning && one.times == 1), "{events:#?}");
 
         budget["spec"]["maxUnavailable"] = json!(1);
         room.apply(&budget).await?;

@@ -1,5 +1,4 @@
-//! What the API server refuses before the controller ever sees it, and in which
-//! words.
+//! Specs that the API server refuses, and its messages.
 
 use anyhow::{Context as _, Result, ensure};
 use kube::Api;
@@ -10,10 +9,10 @@ use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn bad_specs_are_refused_in_words_that_tell_the_mend() -> Result<()> {
+async fn bad_specs_are_refused_with_the_fix() -> Result<()> {
     in_room("schema", async |room| {
         let good = room.policy("policy", &room.gauge_over(5));
-        dry_run(&room.api::<HealingPolicy>(), &good).await.context("the good one was refused")?;
+        dry_run(&room.api::<HealingPolicy>(), &good).await.context("the good spec was refused")?;
         for (path, value, expected) in cases() {
             let mut bad = good.clone();
             set(&mut bad, path, value.clone())?;
@@ -27,16 +26,16 @@ async fn bad_specs_are_refused_in_words_that_tell_the_mend() -> Result<()> {
 }
 
 fn cases() -> Vec<(&'static str, Value, &'static str)> {
-    let step = json!({"action": {"deletePod": {}}});
+    let step = |number: usize| json!({"name": format!("step-{number}"), "action": {"deletePod": {}}});
     vec![
         ("/metadata/name", json!("n".repeat(41)), "at most 40 characters"),
         ("/spec/frobnicate", json!(true), "frobnicate"),
         ("/spec/mode", json!("Force"), "Unsupported value"),
-        ("/spec/interval", json!("500ms"), "interval must lie between 1s and 1h"),
-        ("/spec/interval", json!("2h"), "interval must lie between 1s and 1h"),
+        ("/spec/interval", json!("500ms"), "interval must be between 1s and 1h"),
+        ("/spec/interval", json!("2h"), "interval must be between 1s and 1h"),
         ("/spec/interval", json!("soon"), "spec.interval"),
         ("/spec/interval", json!(30), "spec.interval"),
-        ("/spec/condition", json!({}), "exactly one kind of condition must be given: promql"),
+        ("/spec/condition", json!({}), "give exactly one kind of condition: promql"),
         ("/spec/condition/promql/query", json!(""), "at least 1 chars long"),
         ("/spec/condition/promql/query", json!("x".repeat(4097)), "may not be more than 4096"),
         ("/spec/condition/promql/signalWindow", json!("25h"), "signalWindow must be at most 24h"),
@@ -47,28 +46,30 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
         ("/spec/target/selector", json!({}), "selector must not be empty"),
         ("/spec/target/selector", json!({"matchLabels": {}}), "selector must not be empty"),
         ("/spec/target/match", json!({"label": "not a label"}), "spec.target.match.label"),
-        ("/spec/target/match", json!({"label": "pod", "global": {}}), "match takes one of label and global"),
-        ("/spec/target/match", json!({"global": {}}), "match.global is for workloads alone"),
+        ("/spec/target/match", json!({"label": "pod", "global": {}}), "match takes label or global, not both"),
+        ("/spec/target/match", json!({"global": {}}), "match.global works for workloads only"),
         ("/spec/target/namespaceLabel", json!("not a label"), "spec.target.namespaceLabel"),
         ("/spec/target/minAge", json!("25h"), "minAge must be at most 24h"),
-        ("/spec/target/kind", json!("Deployment"), "deletePod is for pods alone"),
+        ("/spec/target/kind", json!("Deployment"), "deletePod works on pods only"),
         ("/spec/steps", json!([]), "at least 1 items"),
-        ("/spec/steps", json!(vec![step; 11]), "Too many"),
-        ("/spec/steps/0/action", json!({}), "exactly one kind of action must be given"),
+        ("/spec/steps", json!((0..11).map(step).collect::<Vec<_>>()), "Too many"),
+        ("/spec/steps/0/name", json!("Evict"), "spec.steps[0].name"),
+        ("/spec/steps/0/name", json!("e".repeat(33)), "may not be more than 32"),
+        ("/spec/steps/0/action", json!({}), "give exactly one kind of action"),
         ("/spec/steps/0/action/deletePod/gracePeriodSeconds", json!(-1), "greater than or equal to 1"),
-        ("/spec/steps/0/action/rolloutRestart", json!({}), "exactly one kind of action must be given"),
+        ("/spec/steps/0/action/rolloutRestart", json!({}), "give exactly one kind of action"),
         ("/spec/steps/0/action", json!({"scale": {"by": 1}}), "scale.max"),
-        ("/spec/steps/0/action", json!({"scale": {"max": 3}}), "exactly one of by and to must be given"),
-        ("/spec/steps/0/action", json!({"scale": {"by": 1, "to": 2, "max": 3}}), "exactly one of by and to"),
+        ("/spec/steps/0/action", json!({"scale": {"max": 3}}), "give exactly one of by and to"),
+        ("/spec/steps/0/action", json!({"scale": {"by": 1, "to": 2, "max": 3}}), "give exactly one of by and to"),
         ("/spec/steps/0/action", json!({"scale": {"by": 0, "max": 3}}), "by must not be 0"),
         ("/spec/steps/0/action", json!({"scale": {"by": 1001, "max": 3}}), "less than or equal to 1000"),
-        ("/spec/steps/0/action", json!({"scale": {"by": 1, "min": 4, "max": 3}}), "min must not be more than max"),
-        ("/spec/steps/0/action", json!({"scale": {"to": 4, "max": 3}}), "to must lie between min and max"),
+        ("/spec/steps/0/action", json!({"scale": {"by": 1, "min": 4, "max": 3}}), "min must not be greater than max"),
+        ("/spec/steps/0/action", json!({"scale": {"to": 4, "max": 3}}), "to must be between min and max"),
         ("/spec/steps/0/action", json!({"scale": {"by": 1, "min": 0, "max": 3}}), "greater than or equal to 1"),
         ("/spec/steps/0/verify/within", json!("2s"), "verify.within must be at least clearFor + interval"),
         ("/spec/limits/cooldown", json!("25h"), "cooldown must be at most 24h"),
         ("/spec/limits/maxActions/count", json!(0), "greater than or equal to 1"),
-        ("/spec/limits/maxActions/per", json!("30s"), "maxActions.per must lie between 1m and 24h"),
+        ("/spec/limits/maxActions/per", json!("30s"), "maxActions.per must be between 1m and 24h"),
         ("/spec/limits/maxConcurrent", json!(0), "greater than or equal to 1"),
         ("/spec/limits/maxUnhealthy", json!(0), "maxUnhealthy must be a number from 1 to 10000 or a percentage"),
         ("/spec/limits/maxUnhealthy", json!("101%"), "or a percentage from 1% to 100%"),
@@ -78,9 +79,9 @@ fn cases() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-/// Puts a value where the path leads, new at its end or not.
+/// Sets the value at a path. Its last part may be new.
 fn set(object: &mut Value, path: &str, value: Value) -> Result<()> {
-    let (parent, last) = path.rsplit_once('/').context("a path begins with /")?;
+    let (parent, last) = path.rsplit_once('/').context("a path starts with /")?;
     object.pointer_mut(parent).with_context(|| format!("there is no {parent}"))?[last] = value;
     Ok(())
 }
@@ -106,8 +107,8 @@ async fn sources(room: &Room<'_>) -> Result<()> {
     for (path, value, expected) in [
         ("/spec/url", json!("ftp://prometheus"), "spec.url"),
         ("/spec/url", json!("http://user:secret@prometheus"), "spec.url"),
-        ("/spec/scrapeInterval", json!("100ms"), "scrapeInterval must lie between 1s and 1h"),
-        ("/spec/scrapeInterval", json!("2h"), "scrapeInterval must lie between 1s and 1h"),
+        ("/spec/scrapeInterval", json!("100ms"), "scrapeInterval must be between 1s and 1h"),
+        ("/spec/scrapeInterval", json!("2h"), "scrapeInterval must be between 1s and 1h"),
     ] {
         let mut bad = good.clone();
         set(&mut bad, path, value.clone())?;

@@ -1,4 +1,4 @@
-//! Policies that have nothing to do, and policies that cannot work.
+//! Policies that cannot work, and policies that have nothing to do.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use kube::api::ListParams;
 use prunella_e2e::{NAMESPACE, PATIENCE, Room, condition, eventually, in_room, restarts, steadily, uid_of};
 use serde_json::{Value, json};
 
-/// A policy that cannot work as it is written.
+/// A policy that cannot work.
 struct Bad {
     name: &'static str,
-    /// What is wrong in its spec, as a change of a good one.
+    /// The change of a good spec that makes it bad.
     wrong: Value,
-    /// The reason that `Ready` shows, and what the message says.
+    /// The reason of `Ready`, and a part of its message.
     reason: &'static str,
     message: String,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn bad_policies_say_what_is_wrong_hurt_only_themselves_and_work_when_mended() -> Result<()> {
+async fn bad_policies_say_what_is_wrong_hurt_only_themselves_and_work_when_fixed() -> Result<()> {
     in_room("unfit", async |room| {
         let pods = room.deploy(1).await?;
         let controller = controller(room).await?;
         room.apply(&room.policy("good", &room.gauge_over(5))).await?;
         let all = bad(room.name());
-        // What is mended means what "good" does not.
+        // A fixed policy has another query than "good", which must act alone.
         let sound = |one: &Bad| room.policy(one.name, &format!("sample_app_gauge{{namespace={:?}}} < -5", room.name()));
         for one in &all {
             let mut policy = sound(one);
@@ -37,7 +37,7 @@ async fn bad_policies_say_what_is_wrong_hurt_only_themselves_and_work_when_mende
         }
         for one in &all {
             let ready = room.until_condition(one.name, "Ready", "False", one.reason).await?;
-            ensure!(ready.message.contains(&one.message), "{} says: {}", one.name, ready.message);
+            ensure!(ready.message.contains(&one.message), "the message of {} is {}", one.name, ready.message);
             println!("{}: {}: {}", one.name, one.reason, ready.message);
             if one.reason != "SourceNotReady" {
                 stalled(room, one.name, one.reason, &one.message).await?;
@@ -47,27 +47,27 @@ async fn bad_policies_say_what_is_wrong_hurt_only_themselves_and_work_when_mende
         let visible = Timestamp::now();
         room.simulate(pods.first().context("no pod")?, "gauge?value=10").await?;
         let action = room.until_outcome("good", 1, "Succeeded").await?;
-        let begun = action.metadata.creation_timestamp.context("no time")?.0.duration_since(visible);
-        // A scrape of 5 s, for 2s, two intervals of 1s, and the second that times are cut to.
-        println!("beside {} bad ones the good one has acted within {begun:#}", all.len());
-        ensure!(begun <= SignedDuration::from_secs(5 + 2 + 2 + 1), "{begun:#}");
+        let started = action.metadata.creation_timestamp.context("no time")?.0.duration_since(visible);
+        // Up to 5 s until the scrape, 2 s for `for`, two intervals of 1 s, and 1 s of rounding.
+        println!("with {} bad policies, the good one acted after {started:#}", all.len());
+        ensure!(started <= SignedDuration::from_secs(5 + 2 + 2 + 1), "{started:#}");
 
         for one in &all {
             room.apply(&sound(one)).await?;
-            room.until_condition(one.name, "Ready", "True", "Judging").await?;
+            room.until_condition(one.name, "Ready", "True", "Evaluating").await?;
             room.until_condition(one.name, "Stalled", "False", "Compiled").await?;
             room.until_condition(one.name, "Observed", "True", "Answered").await?;
             ensure!(room.actions(one.name).await?.is_empty(), "{} has acted", one.name);
         }
         let replacement = room.ready_pods(1).await?.pop().context("no pod")?;
         room.simulate(&replacement, "gauge?value=-10").await?;
-        eventually(PATIENCE, "a mended one to act", async || {
+        eventually(PATIENCE, "a fixed policy to act", async || {
             for one in &all {
                 if !room.actions(one.name).await?.is_empty() {
                     return Ok(());
                 }
             }
-            bail!("none of them did")
+            bail!("none of them acted")
         })
         .await?;
         ensure!(self::controller(room).await? == controller, "the controller was restarted");
@@ -101,9 +101,9 @@ fn bad(namespace: &str) -> Vec<Bad> {
             "short",
             // clearFor 2s + interval 1s + range 1m.
             json!({"condition": {"promql": {"query": format!("max_over_time({gauge}[1m]) > 5")}},
-                   "steps": [{"action": {"deletePod": {}}, "verify": {"within": "30s"}}]}),
+                   "steps": [{"name": "evict-pod", "action": {"deletePod": {}}, "verify": {"within": "30s"}}]}),
             "VerifyTooShort",
-            "need 1m 3s",
+            "verification needs 1m 3s",
         ),
         row("witness", json!({"condition": {"promql": {"evidence": "1"}}}), "BadEvidence", "in `evidence`"),
         row(
@@ -148,7 +148,7 @@ async fn what_only_the_server_can_read_heals_and_what_it_cannot_read_either_is_a
             policy["spec"]["condition"]["promql"]["evidence"] = json!(evidence);
             policy
         };
-        // A byte to the server, a character to our parser, which therefore refuses it.
+        // The server accepts \xff as a byte. This parser wants a character and refuses it.
         let bytes = format!(r#"sample_app_gauge{{namespace="{}", pod!="\xff"}} > 5"#, room.name());
         let neither = format!(r#"sample_app_gauge{{namespace="{}"}} >> 5"#, room.name());
         room.apply(&unread("bytes", &bytes)).await?;
@@ -167,16 +167,16 @@ async fn what_only_the_server_can_read_heals_and_what_it_cannot_read_either_is_a
 
         room.simulate(pods.first().context("no pod")?, "gauge?value=10").await?;
         room.until_outcome("bytes", 1, "Succeeded").await?;
-        ensure!(room.actions("neither").await?.is_empty(), "a query that nobody understands acted");
+        ensure!(room.actions("neither").await?.is_empty(), "a policy acted on a query that the server refuses");
         Ok(())
     })
     .await
 }
 
-async fn stalled(room: &Room<'_>, policy: &str, reason: &str, mend: &str) -> Result<()> {
+async fn stalled(room: &Room<'_>, policy: &str, reason: &str, fix: &str) -> Result<()> {
     room.until_condition(policy, "Ready", "False", reason).await?;
     let stalled = room.until_condition(policy, "Stalled", "True", reason).await?;
-    ensure!(stalled.message.contains(mend), "{policy} says: {}", stalled.message);
+    ensure!(stalled.message.contains(fix), "the message of {policy} is {}", stalled.message);
     Ok(())
 }
 
@@ -192,17 +192,20 @@ async fn a_quiet_policy_asks_and_writes_nothing() -> Result<()> {
         room.apply(&room.policy("stalled", "up")).await?;
         for policy in ["enforcing", "dry"] {
             eventually(PATIENCE, "both pods to be selected", async || {
-                let policy = room.until_judged(policy).await?;
+                let policy = room.until_evaluated(policy).await?;
                 let healthy = condition(&policy, "Healthy").map(|one| one.reason);
                 let selected = policy.status.and_then(|status| status.targets).map(|targets| targets.selected);
-                ensure!(selected == Some(2) && healthy.as_deref() == Some("NoTargetSick"), "{selected:?} {healthy:?}");
+                ensure!(
+                    selected == Some(2) && healthy.as_deref() == Some("AllTargetsHealthy"),
+                    "{selected:?} {healthy:?}"
+                );
                 Ok(())
             })
             .await?;
         }
         room.until_condition("stalled", "Stalled", "True", "NoComparison").await?;
 
-        let looks = looks(room).await?;
+        let evaluations = evaluations(room).await?;
         let before = room.controller_writes()?.len();
         steadily(Duration::from_secs(20), "the quiet", async || {
             let writes = room.controller_writes()?;
@@ -210,10 +213,10 @@ async fn a_quiet_policy_asks_and_writes_nothing() -> Result<()> {
             Ok(())
         })
         .await?;
-        eventually(PATIENCE, "the controller to have looked all the while", async || {
-            let since = self::looks(room).await? - looks;
+        eventually(PATIENCE, "the controller to have evaluated all the time", async || {
+            let since = self::evaluations(room).await? - evaluations;
             // Two policies, once a second each.
-            ensure!(since >= 30.0, "it looked {since} times");
+            ensure!(since >= 30.0, "it evaluated {since} times");
             Ok(())
         })
         .await
@@ -221,8 +224,8 @@ async fn a_quiet_policy_asks_and_writes_nothing() -> Result<()> {
     .await
 }
 
-/// How often the controller has asked Prometheus, as it says itself.
-async fn looks(room: &Room<'_>) -> Result<f64> {
+/// How often the controller has evaluated, by its own metric.
+async fn evaluations(room: &Room<'_>) -> Result<f64> {
     let series = room.ground.ask(r#"sum(prunella_evaluations_total{result="Answered"})"#).await?;
-    Ok(series.first().context("the controller's metrics are not in Prometheus")?.value)
+    Ok(series.first().context("Prometheus has no metrics of the controller")?.value)
 }

@@ -1,4 +1,4 @@
-//! The alerts on the healer itself, by the tool of those who load them.
+//! The alerts about Prunella itself, checked with promtool.
 
 use anyhow::{Context as _, Result, ensure};
 use prunella_e2e::{Ground, repository};
@@ -6,10 +6,10 @@ use tokio::process::Command;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn the_alerts_are_raised_by_what_they_are_for_and_by_nothing_else() -> Result<()> {
+async fn the_alerts_fire_for_their_cause_and_for_nothing_else() -> Result<()> {
     let ground = Ground::shared().await?;
     let promtool = ground.testbed.tool_folders().into_iter().map(|folder| folder.join("promtool"));
-    let promtool = promtool.into_iter().find(|path| path.exists()).context("there is no promtool")?;
+    let promtool = promtool.into_iter().find(|path| path.exists()).context("promtool is missing")?;
     for (task, file) in [("check", "alerts.yaml"), ("test", "alerts-test.yaml")] {
         let file = repository("deploy/monitoring").join(file);
         let output = Command::new(&promtool).args([task, "rules"]).arg(&file).output().await?;

@@ -1,5 +1,5 @@
-//! The image as a file: made as `make image` makes it, imported as kind and minikube
-//! import it, and run under the strictest standard.
+//! The image as a file: made like `make image` does, imported like kind, k3d and minikube do,
+//! and run under the restricted pod security standard.
 
 use anyhow::{Context as _, Result, ensure};
 use prunella_e2e::{PATIENCE, eventually, in_room, program};
@@ -11,7 +11,7 @@ use tokio::process::Command;
 async fn a_pod_runs_from_an_archive_that_was_written_to_a_file() -> Result<()> {
     in_room("image", async |room| {
         let testbed = room.ground.testbed;
-        // A name that nothing else has imported.
+        // A name that no other test has imported.
         let image = format!("localhost/{}:1", room.name());
         let archive = testbed.layout().data.join(format!("{}.tar", room.name()));
         let saved = Command::new(program("testbed")?)
@@ -22,9 +22,9 @@ async fn a_pod_runs_from_an_archive_that_was_written_to_a_file() -> Result<()> {
             .context("cannot run testbed")?;
         let said = String::from_utf8_lossy(&saved.stdout);
         ensure!(saved.status.success(), "{}", String::from_utf8_lossy(&saved.stderr));
-        for way in ["kind load image-archive", "minikube image load", "docker load --input"] {
+        for way in ["kind load image-archive", "k3d image import", "minikube image load", "docker load --input"] {
             let line = format!("{way} {}", archive.display());
-            ensure!(said.contains(&line), "it does not tell of {line}: {said}");
+            ensure!(said.contains(&line), "{line} is missing in the output: {said}");
         }
         testbed.import_image(&archive).await?;
 
@@ -53,7 +53,7 @@ async fn a_pod_runs_from_an_archive_that_was_written_to_a_file() -> Result<()> {
         })
         .await?;
         let log = room.kubectl(&["logs", "once"]).await?;
-        ensure!(log.starts_with("prunella "), "it said {log:?}");
+        ensure!(log.starts_with("prunella "), "the log is {log:?}");
         Ok(())
     })
     .await

@@ -1,6 +1,5 @@
-//! Installing for real clusters, and getting rid of it again: the documented lines, the
-//! image as a file, the alerts on the healer itself, and what happens where a right was
-//! left out.
+//! Installing and uninstalling: the documented commands, the image as a file, the alerts about
+//! Prunella itself, and a missing right.
 
 mod alerts;
 mod image;

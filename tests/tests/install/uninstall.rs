@@ -1,6 +1,6 @@
-//! The lines of `docs/uninstall.md`, run as they stand there by an administrator who has
-//! RBAC's `cluster-admin` and is not in `system:masters`: nothing hangs, whether the
-//! controller is there, gone, or was removed in the wrong order.
+//! The commands of `docs/how-to/uninstall.md`, run by an administrator with the `ClusterRole`
+//! `cluster-admin` who is not in `system:masters`. Nothing hangs, whether the controller runs,
+//! is gone, or was removed in the wrong order.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,16 +12,17 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+const PAGE: &str = "docs/how-to/uninstall.md";
 const POLICY: &str = "gauge";
-const ADMINISTRATOR: &str = "somebody-who-administers";
+const ADMINISTRATOR: &str = "some-administrator";
 const CRDS: &str = "customresourcedefinitions.apiextensions.k8s.io";
-/// What an installation leaves behind if it leaves anything.
+/// The kinds of objects that an installation may leave.
 const KINDS: [&str; 6] =
     [CRDS, "namespaces", "clusterroles", "clusterrolebindings", "validatingadmissionpolicies", "priorityclasses"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn uninstalled_while_an_action_is_under_way() -> Result<()> {
+async fn uninstalled_while_an_action_is_in_flight() -> Result<()> {
     uninstalled("leaving", async |_| Ok(())).await
 }
 
@@ -32,44 +33,44 @@ async fn uninstalled_when_the_controller_is_gone_already() -> Result<()> {
         let testbed = room.ground.testbed;
         let delete = ["delete", DEPLOYMENT, "--namespace", NAMESPACE, "--cascade=foreground"];
         testbed.kubectl(&delete).await?;
-        under_way(room).await
+        in_flight(room).await
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn what_hangs_for_the_wrong_order_is_mended_by_the_same_lines() -> Result<()> {
+async fn what_hangs_after_the_wrong_order_is_fixed_by_the_same_lines() -> Result<()> {
     uninstalled("hanging", async |room| {
         let testbed = room.ground.testbed;
         testbed.kubectl(&["delete", DEPLOYMENT, "--namespace", NAMESPACE, "--cascade=foreground"]).await?;
         let base = repository("deploy/kustomize/base").display().to_string();
         testbed.kubectl(&["delete", "--kustomize", &base, "--ignore-not-found", "--wait=false"]).await?;
         room.kubectl(&["delete", "namespace", room.name(), "--wait=false"]).await?;
-        eventually(PATIENCE, "the kind to hang on its record", async || {
+        eventually(PATIENCE, "the CustomResourceDefinition to wait for a record", async || {
             let kind = testbed.kubectl(&["get", CRDS, "healingactions.prunella.dev", "--output=json"]).await?;
             ensure!(kind.contains("deletionTimestamp") && kind.contains("InstanceDeletionInProgress"), "{kind}");
-            under_way(room).await
+            in_flight(room).await
         })
         .await
     })
     .await
 }
 
-/// Brings an action under way and things into disorder, runs the documented lines and
-/// looks for what is left; then installs again, whatever came of it.
-async fn uninstalled(name: &str, disorder: impl AsyncFnOnce(&Room<'_>) -> Result<()>) -> Result<()> {
+/// Starts an action, changes the cluster, runs the documented commands and checks that nothing
+/// is left. Then it installs again, in every case.
+async fn uninstalled(name: &str, change: impl AsyncFnOnce(&Room<'_>) -> Result<()>) -> Result<()> {
     alone(name, async |room| {
         let outcome = async {
-            begin(room).await?;
-            disorder(room).await?;
+            start(room).await?;
+            change(room).await?;
             run_the_lines(room).await?;
             nothing_is_left(room).await
         }
         .await;
         let again = async {
             if outcome.is_err() {
-                // So that the next one finds nothing that hangs.
+                // So that nothing hangs in the next test.
                 let _ = run_the_lines(room).await;
             }
             room.ground.install().await
@@ -84,31 +85,31 @@ async fn uninstalled(name: &str, disorder: impl AsyncFnOnce(&Room<'_>) -> Result
     .await
 }
 
-/// An eviction that a disruption budget holds up: under way for as long as it takes.
-async fn begin(room: &Room<'_>) -> Result<()> {
+/// Starts an eviction that a disruption budget delays, so that the action stays in flight.
+async fn start(room: &Room<'_>) -> Result<()> {
     let pods = room.deploy(2).await?;
     let mut budget = room.example("sample-app/pdb.yaml")?;
     budget["spec"]["maxUnavailable"] = json!(0);
     room.apply(&budget).await?;
     room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
-    room.until_judged(POLICY).await?;
+    room.until_evaluated(POLICY).await?;
     room.simulate(pods.first().context("no pod")?, "gauge?value=10").await?;
-    eventually(PATIENCE, "an action that is under way", async || under_way(room).await).await
+    eventually(PATIENCE, "an action in flight", async || in_flight(room).await).await
 }
 
-async fn under_way(room: &Room<'_>) -> Result<()> {
+async fn in_flight(room: &Room<'_>) -> Result<()> {
     let actions = room.actions(POLICY).await?;
     let action = actions.first().context("no action")?;
     let status = action.status.clone().unwrap_or_default();
     let held = action.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty());
-    ensure!(held && status.started_at.is_some() && status.outcome.is_none(), "it is not under way: {action:#?}");
+    ensure!(held && status.started_at.is_some() && status.outcome.is_none(), "it is not in flight: {action:#?}");
     Ok(())
 }
 
 async fn run_the_lines(room: &Room<'_>) -> Result<()> {
     let lines = lines()?;
     let mut shell = Command::new("bash");
-    // As when they are pasted: one that finds nothing to do does not keep the next from it.
+    // Like pasted lines: a line that fails does not stop the next one.
     shell.args(["-c", &lines]).current_dir(repository(".")).stdin(Stdio::null()).kill_on_drop(true);
     let kubeconfig = as_administrator(room).await?;
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -120,14 +121,14 @@ async fn run_the_lines(room: &Room<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The first block of commands.
+/// The first block of commands of the page.
 fn lines() -> Result<String> {
-    let text = fs::read_to_string(repository("docs/uninstall.md")).context("cannot read docs/uninstall.md")?;
-    let (_, block) = text.split_once("```sh\n").context("docs/uninstall.md has no commands")?;
+    let text = fs::read_to_string(repository(PAGE)).with_context(|| format!("cannot read {PAGE}"))?;
+    let (_, block) = text.split_once("```sh\n").with_context(|| format!("{PAGE} has no commands"))?;
     Ok(block.split("```").next().unwrap_or_default().to_owned())
 }
 
-/// A kubeconfig of somebody who may do everything, and by RBAC alone.
+/// A kubeconfig of a user who has all rights, from RBAC only.
 async fn as_administrator(room: &Room<'_>) -> Result<PathBuf> {
     let testbed = room.ground.testbed;
     let binding = json!({

@@ -1,4 +1,4 @@
-//! The app as these tests lay it out, and what they all look at.
+//! The app in these tests, and checks that all of them use.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 
 pub(crate) const DEPLOYMENT: &str = "sample-app/deployment.yaml";
 pub(crate) const STATEFUL_SET: &str = "sample-app/statefulset/statefulset.yaml";
-/// What the example calls its Deployment, and its pods in the label `app`.
+/// The name of the example's Deployment, and the label `app` of its pods.
 pub(crate) const APP: &str = "sample-app";
-/// So long nothing is done: six looks.
+/// How long nothing must happen: six evaluations.
 const QUIET: Duration = Duration::from_secs(12);
 
-/// A workload of the examples under a name, which its pods carry in the label `app`.
+/// A workload of the examples with another name, which is also the label `app` of its pods.
 pub(crate) fn manifest(room: &Room<'_>, example: &str, name: &str, replicas: usize) -> Result<Value> {
     let mut manifest = room.example(example)?;
     manifest["metadata"]["name"] = json!(name);
@@ -28,13 +28,13 @@ pub(crate) fn manifest(room: &Room<'_>, example: &str, name: &str, replicas: usi
     spec["selector"]["matchLabels"]["app"] = json!(name);
     let template = &mut spec["template"];
     template["metadata"]["labels"]["app"] = json!(name);
-    // Nobody is to wait for a pod that is on its way out, or to be found ready.
+    // So that tests do not wait for pods to end or to become ready.
     template["spec"]["terminationGracePeriodSeconds"] = json!(1);
     template["spec"]["containers"][0]["readinessProbe"]["periodSeconds"] = json!(1);
     Ok(manifest)
 }
 
-/// Lays out a Deployment; its pods when all are ready and scraped.
+/// Creates a Deployment. Returns its pods when all are ready and scraped.
 pub(crate) async fn deploy(room: &Room<'_>, name: &str, replicas: usize) -> Result<Vec<Pod>> {
     room.apply(&manifest(room, DEPLOYMENT, name, replicas)?).await?;
     let scraped = format!(r#"sample_app_gauge{{namespace="{}", pod=~"{name}-.*"}}"#, room.name());
@@ -42,8 +42,9 @@ pub(crate) async fn deploy(room: &Room<'_>, name: &str, replicas: usize) -> Resu
     ready_pods(room, name, replicas).await
 }
 
-/// Waits until Prometheus has so many series for a query. A policy that finds none looks
-/// for some a minute later, and what is high from its first sample on never increased.
+/// Waits until Prometheus returns this number of series for a query. A policy that finds no
+/// series repeats that check rarely, and a counter that is high from its first sample on never
+/// increased.
 pub(crate) async fn until_returned(room: &Room<'_>, query: &str, count: usize) -> Result<()> {
     eventually(PATIENCE, &format!("{count} series for {query}"), async || {
         let returned = room.ground.ask(query).await?;
@@ -53,13 +54,13 @@ pub(crate) async fn until_returned(room: &Room<'_>, query: &str, count: usize) -
     .await
 }
 
-/// Waits until a workload has so many pods and all are ready; they come by name.
+/// Waits until a workload has this number of pods and all are ready. Sorted by name.
 pub(crate) async fn ready_pods(room: &Room<'_>, name: &str, count: usize) -> Result<Vec<Pod>> {
     eventually(PATIENCE, &format!("{count} ready pods of {name}"), async || {
         let mut pods = room.api::<Pod>().list(&ListParams::default().labels(&format!("app={name}"))).await?.items;
         pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-        ensure!((ready, pods.len()) == (count, count), "{ready} of {} are ready", pods.len());
+        ensure!((ready, pods.len()) == (count, count), "{ready} of {} pods are ready", pods.len());
         pods.sort_by_key(name_of);
         Ok(pods)
     })
@@ -71,33 +72,32 @@ fn is_ready(pod: &Pod) -> bool {
     conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }
 
-/// [`Room::policy`], looking every other second: what is reserved must be begun within two
-/// intervals, on a machine that is slow and shared.
+/// [`Room::policy`] with an interval of 2 s: an action must start within two intervals, on a
+/// machine that is slow and shared.
 pub(crate) fn policy(room: &Room<'_>, name: &str, query: &str) -> Value {
     let mut policy = room.policy(name, query);
     policy["spec"]["interval"] = json!("2s");
     policy
 }
 
-/// A policy's status, as it stands.
+/// The present status of a policy.
 pub(crate) async fn status(room: &Room<'_>, policy: &str) -> Result<HealingPolicyStatus> {
     Ok(room.policy_now(policy).await?.status.unwrap_or_default())
 }
 
-/// What holds how many back.
+/// The guardrails, and how many targets each holds back.
 pub(crate) fn blocked(status: &HealingPolicyStatus) -> Vec<(&str, i32)> {
     status.blocked.iter().map(|one| (one.reason.as_str(), one.count)).collect()
 }
 
-/// `verb resource/subresource name` of everything the controller asked to be done to
-/// workloads.
+/// `verb resource/subresource name` of the controller's write requests for workloads.
 pub(crate) fn done(room: &Room<'_>) -> Result<Vec<String>> {
     Ok(room.healing_writes()?.iter().map(what).collect())
 }
 
-/// For several looks nothing more than this is asked for.
+/// Checks for several evaluations that there are no more writes than this.
 pub(crate) async fn nothing_more(room: &Room<'_>, than: usize) -> Result<()> {
-    steadily(QUIET, "the quiet", async || {
+    steadily(QUIET, "no further write", async || {
         let done = done(room)?;
         ensure!(done.len() == than, "{done:#?}");
         Ok(())
@@ -105,13 +105,13 @@ pub(crate) async fn nothing_more(room: &Room<'_>, than: usize) -> Result<()> {
     .await
 }
 
-/// When an action was reserved; in whole seconds.
+/// When an action was reserved, in whole seconds.
 pub(crate) fn reserved_at(action: &HealingAction) -> Timestamp {
     action.creation_timestamp().map_or(Timestamp::MIN, |time| time.0)
 }
 
-/// When an action was over; in whole seconds.
-pub(crate) fn over_at(action: &HealingAction) -> Timestamp {
+/// When an action ended, in whole seconds.
+pub(crate) fn ended_at(action: &HealingAction) -> Timestamp {
     let finished = action.status.as_ref().and_then(|status| status.finished_at.as_ref());
     finished.map_or(Timestamp::MAX, |time| time.0)
 }

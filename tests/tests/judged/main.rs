@@ -1,13 +1,13 @@
-//! How it is judged, on a real cluster and with the API server's request log as the
-//! witness: storms, successors that carry a name on, rollouts under way, whole workloads
-//! as targets, those whom nothing condemns, queries that reach nobody, and many policies
-//! that are asked together. Each test has a namespace of its own.
+//! Evaluation on a real cluster: storms, replacements with the same name, rollouts in progress,
+//! whole workloads as targets, protected pods, queries that match no target, and many policies
+//! that are evaluated at the same time. The API server's request log shows what was done. Each
+//! test has its own namespace.
 
 mod app;
 mod protected;
 mod reach;
 mod rollout;
+mod same_instant;
+mod same_name;
 mod storm;
-mod successor;
-mod together;
 mod workload;

@@ -1,5 +1,5 @@
-//! Whom no query condemns: the controller itself, and what the cluster cannot do without
-//! unless the policy says that it means just that.
+//! Pods that are not healed, whatever the query returns: the controller itself, and
+//! system-critical pods unless the policy allows them.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -15,17 +15,17 @@ const POLICY: &str = "gauge";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn system_critical_pods_are_let_alone_unless_the_policy_means_them() -> Result<()> {
+async fn system_critical_pods_are_not_healed_unless_the_policy_allows_it() -> Result<()> {
     in_room("critical", async |room| {
         let mut critical = manifest(room, DEPLOYMENT, APP, 1)?;
         critical["spec"]["template"]["spec"]["priorityClassName"] = json!("system-cluster-critical");
         room.apply(&critical).await?;
         until_returned(room, &format!(r#"sample_app_gauge{{namespace="{}"}}"#, room.name()), 1).await?;
-        let sick = ready_pods(room, APP, 1).await?.swap_remove(0);
+        let unhealthy = ready_pods(room, APP, 1).await?.swap_remove(0);
         let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
         room.apply(&policy).await?;
-        room.until_judged(POLICY).await?;
-        room.simulate(&sick, "gauge?value=9").await?;
+        room.until_evaluated(POLICY).await?;
+        room.simulate(&unhealthy, "gauge?value=9").await?;
         let blocked = room.until_condition(POLICY, "Blocked", "True", "NotHealable").await?;
         ensure!(blocked.message.contains("SystemCritical"), "{}", blocked.message);
         nothing_more(room, 0).await?;
@@ -33,7 +33,7 @@ async fn system_critical_pods_are_let_alone_unless_the_policy_means_them() -> Re
         policy["spec"]["target"]["systemCritical"] = json!(true);
         room.apply(&policy).await?;
         room.until_outcome(POLICY, 1, "Succeeded").await?;
-        ensure!(done(room)? == [format!("create pods/eviction {}", name_of(&sick))], "{:#?}", done(room)?);
+        ensure!(done(room)? == [format!("create pods/eviction {}", name_of(&unhealthy))], "{:#?}", done(room)?);
         Ok(())
     })
     .await
@@ -51,7 +51,7 @@ async fn the_controller_does_not_heal_itself() -> Result<()> {
             Ok::<_, kube::Error>(all.items.iter().map(name_of).collect::<Vec<_>>())
         };
         let before = own().await?;
-        // Its own namespace is nobody's room: what is put there is taken away again.
+        // This namespace stays after the test, so the policy is deleted.
         let name = room.name();
         let policy = itself(room);
         room.ground.testbed.apply(&policy.to_string()).await?;
@@ -73,7 +73,7 @@ async fn the_controller_does_not_heal_itself() -> Result<()> {
 
 const SELECTOR: &str = "app.kubernetes.io/name=prunella";
 
-/// A policy by which the controller is always sick.
+/// A policy for which the controller is always unhealthy.
 fn itself(room: &Room<'_>) -> serde_json::Value {
     let query = format!(r#"prunella_leader{{namespace="{NAMESPACE}"}} >= 0"#);
     let mut policy = app::policy(room, room.name(), &query);

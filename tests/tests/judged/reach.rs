@@ -1,6 +1,6 @@
-//! Whom a query reaches: that it reaches nobody is told with the mend, and mended it
-//! heals. Who is too young is not reached yet, who gave up is reached again when somebody
-//! says so, and who is well again by himself was never in need.
+//! Which targets a query reaches: a query that reaches none is reported with the fix, and heals
+//! when it is fixed. Also: targets that are too young, targets that are exhausted and reset, and
+//! targets that recover by themselves.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use jiff::{SignedDuration, Timestamp};
@@ -17,18 +17,18 @@ const SCRAPE: &str = "prometheus.io/scrape";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_misspelt_metric_is_told_of_until_it_is_mended() -> Result<()> {
+async fn a_misspelt_metric_is_reported_until_it_is_fixed() -> Result<()> {
     in_room("reach-nothing", async |room| {
         let pods = deploy(room, APP, 1).await?;
         let misspelt = room.gauge_over(5).replace("gauge", "guage");
         room.apply(&app::policy(room, POLICY, &misspelt)).await?;
         let observed = room.until_condition(POLICY, "Observed", "False", "NoSeries").await?;
-        ensure!(observed.message.contains("correct its metric and labels"), "{}", observed.message);
-        room.until_condition(POLICY, "Ready", "True", "Judging").await?;
+        ensure!(observed.message.contains("correct the metric name and labels"), "{}", observed.message);
+        room.until_condition(POLICY, "Ready", "True", "Evaluating").await?;
 
-        let mut nobodys = app::policy(room, POLICY, &room.gauge_over(5));
-        nobodys["spec"]["target"]["selector"] = json!({"matchLabels": {"app": "no-such"}});
-        room.apply(&nobodys).await?;
+        let mut unselective = app::policy(room, POLICY, &room.gauge_over(5));
+        unselective["spec"]["target"]["selector"] = json!({"matchLabels": {"app": "no-such"}});
+        room.apply(&unselective).await?;
         let healthy = room.until_condition(POLICY, "Healthy", "Unknown", "NoTarget").await?;
         ensure!(healthy.message.contains("app=no-such"), "{}", healthy.message);
 
@@ -43,7 +43,7 @@ async fn a_misspelt_metric_is_told_of_until_it_is_mended() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
 async fn pods_that_were_not_scraped_are_seen_soon_after_they_are() -> Result<()> {
-    /// It is asked every five seconds; the pod is found, scraped and told of in the rest.
+    /// The query is repeated every five seconds. The rest is for discovery, scrape and status.
     const SEEN: SignedDuration = SignedDuration::from_secs(30);
     in_room("reach-later", async |room| {
         let pod = name_of(deploy(room, APP, 1).await?.first().context("no pod")?);
@@ -52,10 +52,10 @@ async fn pods_that_were_not_scraped_are_seen_soon_after_they_are() -> Result<()>
         until_returned(room, &query, 0).await?;
         room.apply(&app::policy(room, POLICY, &format!("{query} > 5"))).await?;
         room.until_condition(POLICY, "Observed", "False", "NoSeries").await?;
-        let mended = Timestamp::now();
+        let fixed = Timestamp::now();
         room.kubectl(&["annotate", "pod", &pod, &format!("{SCRAPE}=true")]).await?;
         room.until_condition(POLICY, "Observed", "True", "Answered").await?;
-        let took = Timestamp::now().duration_since(mended);
+        let took = Timestamp::now().duration_since(fixed);
         println!("seen {took:#.1} after it was scraped again");
         ensure!(took <= SEEN, "seen only {took:#} later");
         Ok(())
@@ -68,7 +68,7 @@ async fn pods_that_were_not_scraped_are_seen_soon_after_they_are() -> Result<()>
 async fn series_that_keep_the_namespace_elsewhere_say_which_field_to_set() -> Result<()> {
     in_room("reach-exported", async |room| {
         let pods = deploy(room, APP, 1).await?;
-        // As from an exporter that speaks of others and is scraped without honorLabels.
+        // Like an exporter of other objects' metrics that is scraped without honorLabels.
         let query = format!(
             r#"label_replace(label_replace({}, "exported_namespace", "$1", "namespace", "(.+)"), "namespace", "monitoring", "", "")"#,
             room.gauge_over(5)
@@ -76,8 +76,8 @@ async fn series_that_keep_the_namespace_elsewhere_say_which_field_to_set() -> Re
         let mut policy = app::policy(room, POLICY, &query);
         room.apply(&policy).await?;
         let observed = room.until_condition(POLICY, "Observed", "False", "NoSeriesMatchesTargets").await?;
-        let mend = "its namespace is in the label exported_namespace; set target.namespaceLabel to it";
-        ensure!(observed.message.contains(mend), "{}", observed.message);
+        let fix = "its namespace is in the label exported_namespace: set target.namespaceLabel to exported_namespace";
+        ensure!(observed.message.contains(fix), "{}", observed.message);
         room.simulate(&pods[0], "gauge?value=9").await?;
 
         policy["spec"]["target"]["namespaceLabel"] = json!("exported_namespace");
@@ -91,7 +91,7 @@ async fn series_that_keep_the_namespace_elsewhere_say_which_field_to_set() -> Re
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn that_only_the_dead_are_in_the_answer_after_a_heal_is_no_mistake_of_the_query() -> Result<()> {
+async fn series_of_deleted_pods_after_a_heal_are_no_fault_of_the_query() -> Result<()> {
     in_room("reach-gone", async |room| {
         let pods = deploy(room, APP, 2).await?;
         let story = Story::of(room);
@@ -99,12 +99,12 @@ async fn that_only_the_dead_are_in_the_answer_after_a_heal_is_no_mistake_of_the_
         until_returned(room, &increase, 2).await?;
         let query = format!("{increase} > 0");
         room.apply(&app::policy(room, POLICY, &query)).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
         room.simulate(&pods[0], "gauge?value=9").await?;
         room.until_outcome(POLICY, 1, "Succeeded").await?;
 
-        let dead = room.ground.ask(&query).await?;
-        ensure!(dead.len() == 1 && dead[0].label("pod") == name_of(&pods[0]), "{dead:?}");
+        let deleted = room.ground.ask(&query).await?;
+        ensure!(deleted.len() == 1 && deleted[0].label("pod") == name_of(&pods[0]), "{deleted:?}");
         let observed = room.until_condition(POLICY, "Observed", "True", "Answered").await?;
         ensure!(observed.message.starts_with("1 series breached, 0 of them name"), "{}", observed.message);
         let seen =
@@ -136,7 +136,7 @@ async fn a_sum_that_loses_the_namespace_is_refused_and_works_when_it_is_kept() -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_pod_younger_than_it_must_be_is_not_judged() -> Result<()> {
+async fn a_pod_younger_than_min_age_is_not_evaluated() -> Result<()> {
     const AGE: SignedDuration = SignedDuration::from_secs(30);
     in_room("reach-young", async |room| {
         let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
@@ -144,18 +144,18 @@ async fn a_pod_younger_than_it_must_be_is_not_judged() -> Result<()> {
         room.apply(&policy).await?;
         let pods = deploy(room, APP, 1).await?;
         room.simulate(&pods[0], "gauge?value=9").await?;
-        let judged = pods[0].creation_timestamp().context("no time")?.0 + AGE;
+        let old_enough = pods[0].creation_timestamp().context("no time")?.0 + AGE;
         until_returned(room, &room.gauge_over(5), 1).await?;
-        ensure!(Timestamp::now() < judged, "this machine is too slow: the pod is old already");
-        let sick = status(room, POLICY).await?.sick;
-        ensure!(sick.is_empty() || Timestamp::now() >= judged, "judged too young: {sick:?}");
+        ensure!(Timestamp::now() < old_enough, "this machine is too slow: the pod is already old enough");
+        let unhealthy = status(room, POLICY).await?.unhealthy;
+        ensure!(unhealthy.is_empty() || Timestamp::now() >= old_enough, "evaluated too young: {unhealthy:?}");
 
         let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
         ensure!(action.spec.target.uid == uid_of(&pods[0]));
         let evicted = instant(room.healing_writes()?.first().context("nothing was evicted")?)?;
-        let late = evicted.duration_since(judged);
+        let late = evicted.duration_since(old_enough);
         println!("evicted {late:#.1} after it was old enough");
-        // Breached for two seconds of its judged life.
+        // The time before minAge does not count towards `for`.
         ensure!(late >= SignedDuration::from_secs(2), "evicted {late:#} after it was old enough");
         Ok(())
     })
@@ -165,14 +165,14 @@ async fn a_pod_younger_than_it_must_be_is_not_judged() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
 async fn a_reset_lets_what_is_exhausted_be_tried_again_after_its_cooldown() -> Result<()> {
-    // A status may come ten seconds late, and the refusal is to be seen in it.
+    // Longer than a status may be late (10 s), so that the status shows the refusal.
     const COOLDOWN: SignedDuration = SignedDuration::from_mins(1);
     in_room("reach-reset", async |room| {
         let first = deploy(room, APP, 1).await?;
         let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
         policy["spec"]["limits"]["cooldown"] = json!("1m");
         room.apply(&policy).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
         room.simulate(&first[0], "gauge?value=9").await?;
         let healed = room.until_outcome(POLICY, 1, "Succeeded").await?;
         let again = ready_pods(room, APP, 1).await?;
@@ -187,7 +187,7 @@ async fn a_reset_lets_what_is_exhausted_be_tried_again_after_its_cooldown() -> R
         let since = reserved_at(&second).duration_since(reserved_at(&healed));
         println!("reserved again {since:#} after the first");
         ensure!(since >= COOLDOWN, "reserved again {since:#} after the first");
-        ensure!((second.spec.rung, second.spec.attempt) == (1, 1), "{:?}", second.spec);
+        ensure!((second.spec.step_number, second.spec.attempt) == (1, 1), "{:?}", second.spec);
         let evicted = [&first[0], &again[0]].map(|pod| format!("create pods/eviction {}", name_of(pod)));
         ensure!(done(room)? == evicted, "{:#?}", done(room)?);
         Ok(())
@@ -197,17 +197,17 @@ async fn a_reset_lets_what_is_exhausted_be_tried_again_after_its_cooldown() -> R
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn what_recovers_by_itself_is_told_of_and_counted_and_left_alone() -> Result<()> {
+async fn what_recovers_by_itself_is_reported_and_counted_and_not_touched() -> Result<()> {
     in_room("reach-recovers", async |room| {
         let pods = deploy(room, APP, 1).await?;
         let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
         policy["spec"]["suspend"] = json!(true);
         room.apply(&policy).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
         room.simulate(&pods[0], "gauge?value=9").await?;
-        until_told(room, &pods[0], "Firing").await?;
+        until_event(room, &pods[0], "Firing").await?;
         room.simulate(&pods[0], "gauge?value=0").await?;
-        until_told(room, &pods[0], "Recovered").await?;
+        until_event(room, &pods[0], "Recovered").await?;
         let query = format!(r#"prunella_recoveries_total{{exported_namespace="{}"}}"#, room.name());
         eventually(PATIENCE, "the recovery to be counted", async || {
             let series = room.ground.ask(&query).await?;
@@ -222,11 +222,11 @@ async fn what_recovers_by_itself_is_told_of_and_counted_and_left_alone() -> Resu
     .await
 }
 
-async fn until_told(room: &Room<'_>, pod: &Pod, reason: &str) -> Result<()> {
+async fn until_event(room: &Room<'_>, pod: &Pod, reason: &str) -> Result<()> {
     eventually(PATIENCE, &format!("{reason} on {}", name_of(pod)), async || {
-        let told = room.told(&uid_of(pod)).await?;
-        if !told.iter().any(|one| one.reason == reason) {
-            bail!("{told:?}");
+        let events = room.events_on(&uid_of(pod)).await?;
+        if !events.iter().any(|one| one.reason == reason) {
+            bail!("{events:?}");
         }
         Ok(())
     })

@@ -1,25 +1,25 @@
-//! A rollout that gets on is let alone, however sick its pods look meanwhile; one that is
-//! stuck is not.
+//! Pods of a rollout that makes progress are not healed, even if they look unhealthy. Pods of a
+//! stuck rollout are.
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
-use prunella_api::SickTarget;
+use prunella_api::UnhealthyTarget;
 use prunella_e2e::{PATIENCE, Room, eventually, in_room, instant, uid_of};
 use serde_json::{Value, json};
 
 use crate::app::{self, APP, DEPLOYMENT, deploy, manifest, status};
 
 const POLICY: &str = "gauge";
-/// An eviction is asked for after an instant that is told in whole seconds.
+/// Times in a status are whole seconds.
 const ROUNDING: SignedDuration = SignedDuration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn nothing_is_done_to_pods_of_a_rollout_that_gets_on() -> Result<()> {
+async fn nothing_is_done_to_pods_of_a_rollout_that_makes_progress() -> Result<()> {
     in_room("rollout-slow", async |room| {
         deploy(room, APP, 3).await?;
-        // Each new pod is waited for before the next comes.
+        // Each new pod must be ready before the next one starts.
         let mut next = rolled_out(room, 3)?;
         next["spec"]["minReadySeconds"] = json!(5);
         room.apply(&next).await?;
@@ -33,7 +33,7 @@ async fn nothing_is_done_to_pods_of_a_rollout_that_gets_on() -> Result<()> {
             Ok(complete)
         })
         .await?;
-        // It was breached all the while.
+        // The pod was breached the whole time.
         let evicted = first_eviction(room).await?;
         println!("complete at {complete}, evicted at {evicted}");
         ensure!(evicted >= complete, "evicted in the middle of the rollout");
@@ -51,19 +51,19 @@ async fn pods_of_a_rollout_that_is_stuck_are_healed_when_it_has_made_no_progress
         let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
         policy["spec"]["steps"][0]["verify"]["within"] = json!("20s");
         room.apply(&policy).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
         // The new pods are never ready.
         let mut next = rolled_out(room, 2)?;
         next["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] = json!("/nowhere");
-        let begun = Timestamp::now();
+        let started = Timestamp::now();
         room.apply(&next).await?;
         room.simulate(&old[0], "gauge?value=9").await?;
 
         let held = until_held_back(room).await?;
-        let until = held.blocked_until.context("for ever")?.0;
+        let until = held.blocked_until.context("there is no end")?.0;
         let evicted = first_eviction(room).await?;
-        println!("begun at {begun}, held back until {until}, evicted at {evicted}");
-        ensure!(evicted >= begun + WITHIN - ROUNDING, "evicted {:#} after it began", evicted.duration_since(begun));
+        println!("started at {started}, held back until {until}, evicted at {evicted}");
+        ensure!(evicted >= started + WITHIN - ROUNDING, "evicted {:#} after it started", evicted.duration_since(started));
         ensure!(evicted >= until - ROUNDING, "evicted before {until}");
         let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
         ensure!(action.spec.target.uid == uid_of(&old[0]), "{:?}", action.spec.target);
@@ -73,7 +73,7 @@ async fn pods_of_a_rollout_that_is_stuck_are_healed_when_it_has_made_no_progress
     .await
 }
 
-/// The app with another pod template: one pod more at a time, and none fewer.
+/// The app with another pod template, rolled out one additional pod at a time.
 fn rolled_out(room: &Room<'_>, replicas: usize) -> Result<Value> {
     let mut manifest = manifest(room, DEPLOYMENT, APP, replicas)?;
     manifest["spec"]["strategy"] = json!({"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
@@ -81,26 +81,24 @@ fn rolled_out(room: &Room<'_>, replicas: usize) -> Result<Value> {
     Ok(manifest)
 }
 
-/// Waits until somebody is firing; nothing may be done by then. The one who is held back.
-async fn until_held_back(room: &Room<'_>) -> Result<SickTarget> {
+/// Waits until a target is firing, and checks that nothing was done. Returns that target.
+async fn until_held_back(room: &Room<'_>) -> Result<UnhealthyTarget> {
     let blocked = room.until_condition(POLICY, "Blocked", "True", "NotHealable").await?;
     ensure!(blocked.message.contains("MidRollout; until "), "{}", blocked.message);
     let status = status(room, POLICY).await?;
-    let held = status.sick.into_iter().find(|sick| sick.blocked_by.as_deref() == Some("NotHealable"));
-    let held = held.context("nobody is held back")?;
+    let held = status.unhealthy.into_iter().find(|unhealthy| unhealthy.blocked_by.as_deref() == Some("NotHealable"));
+    let held = held.context("no target is held back")?;
     ensure!(held.state == "Firing" && held.blocked_until.is_some(), "{held:?}");
     ensure!(room.healing_writes()?.is_empty(), "{:#?}", room.healing_writes()?);
     Ok(held)
 }
 
 async fn first_eviction(room: &Room<'_>) -> Result<Timestamp> {
-    eventually(PATIENCE, "an eviction", async || {
-        instant(room.healing_writes()?.first().context("nothing was asked for")?)
-    })
-    .await
+    eventually(PATIENCE, "an eviction", async || instant(room.healing_writes()?.first().context("there was no write")?))
+        .await
 }
 
-/// Since when the Deployment says that its newest rollout is complete.
+/// Since when the newest rollout is complete, by the Deployment's status.
 async fn complete_since(room: &Room<'_>) -> Result<Option<Timestamp>> {
     let deployment = room.api::<Deployment>().get(APP).await?;
     let status = deployment.status.unwrap_or_default();

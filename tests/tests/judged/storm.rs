@@ -1,12 +1,12 @@
-//! Everything seems to be sick: then whoever looks is as suspect as what is looked at. One
-//! is tried, and the next only once that has helped; or none at all.
+//! Storms: so many targets are breached that the query is as suspect as the targets. One target
+//! is healed as a probe, and the next only after that has helped; or none at all.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
-use prunella_e2e::{PATIENCE, Room, Told, eventually, in_room, name_of, uid_of};
+use prunella_e2e::{PATIENCE, ReportedEvent, Room, eventually, in_room, name_of, uid_of};
 use serde_json::{Value, json};
 
-use crate::app::{self, APP, blocked, deploy, done, nothing_more, over_at, ready_pods, reserved_at, status};
+use crate::app::{self, APP, blocked, deploy, done, ended_at, nothing_more, ready_pods, reserved_at, status};
 
 const POLICY: &str = "gauge";
 
@@ -16,8 +16,8 @@ async fn in_a_storm_one_is_probed_and_the_next_only_after_it_has_helped() -> Res
     in_room("storm-probe", async |room| {
         let pods = deploy(room, APP, 5).await?;
         let mut policy = stormy(room, &room.gauge_over(5));
-        // Long enough for all three to be seen before the first is due, and for the probe
-        // to be judged while the storm lasts.
+        // Long enough to see all three before the first is due, and to verify the probe while
+        // the storm lasts.
         policy["spec"]["condition"]["for"] = json!("8s");
         policy["spec"]["limits"]["stormCooldown"] = json!("25s");
         room.apply(&policy).await?;
@@ -27,21 +27,22 @@ async fn in_a_storm_one_is_probed_and_the_next_only_after_it_has_helped() -> Res
         }
 
         let probe = room.until_outcome(POLICY, 1, "Succeeded").await?;
-        let storm = status(room, POLICY).await?.storm.context("the storm is over already")?;
-        ensure!(storm.probe.is_some(), "{storm:?} names no probe");
+        let storm = status(room, POLICY).await?.storm.context("the storm is already over")?;
+        ensure!(storm.probe.is_some(), "{storm:?} has no probe");
         let second = room.until_outcome(POLICY, 2, "Succeeded").await?;
         let third = room.until_outcome(POLICY, 3, "Succeeded").await?;
-        println!("probe {} to {}, the next {}", reserved_at(&probe), over_at(&probe), reserved_at(&second));
-        ensure!(reserved_at(&second) >= over_at(&probe), "the probe was not waited for");
-        let sick: Vec<_> = pods.iter().take(3).map(uid_of).collect();
+        println!("probe {} to {}, the next {}", reserved_at(&probe), ended_at(&probe), reserved_at(&second));
+        ensure!(reserved_at(&second) >= ended_at(&probe), "the probe was not waited for");
+        let unhealthy: Vec<_> = pods.iter().take(3).map(uid_of).collect();
         for action in [&probe, &second, &third] {
-            ensure!(sick.contains(&action.spec.target.uid), "{:?} was not sick", action.spec.target);
+            ensure!(unhealthy.contains(&action.spec.target.uid), "{:?} was not unhealthy", action.spec.target);
         }
 
-        let told = until_told(room, &uid, "StormEnded").await?;
-        let began: Vec<_> = told.iter().filter(|one| one.reason == "StormBegan").collect();
-        let [began] = began.as_slice() else { bail!("a storm began so often: {told:#?}") };
-        ensure!(began.warning && began.note.starts_with("3 targets are breached, 2 may be"), "{began:?}");
+        let events = until_event(room, &uid, "StormEnded").await?;
+        let started: Vec<_> = events.iter().filter(|one| one.reason == "StormStarted").collect();
+        let [started] = started.as_slice() else { bail!("expected one storm: {events:#?}") };
+        let expected = "3 targets are breached, maxUnhealthy allows 2: ";
+        ensure!(started.warning && started.note.starts_with(expected), "{started:?}");
         eventually(PATIENCE, "the status to be without storm", async || {
             let storm = status(room, POLICY).await?.storm;
             ensure!(storm.is_none(), "{storm:?}");
@@ -56,26 +57,26 @@ async fn in_a_storm_one_is_probed_and_the_next_only_after_it_has_helped() -> Res
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn when_no_pod_is_ready_the_probe_is_over_when_its_own_replacement_is_well() -> Result<()> {
+async fn when_no_pod_is_ready_the_probe_ends_when_its_own_replacement_is_healthy() -> Result<()> {
     in_room("storm-unready", async |room| {
         let pods = deploy(room, APP, 3).await?;
         let mut policy = stormy(room, &room.gauge_over(5));
         policy["spec"]["condition"]["for"] = json!("8s");
         room.apply(&policy).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
         for pod in &pods {
             room.simulate(pod, "not-ready").await?;
             room.simulate(pod, "gauge?value=9").await?;
         }
 
-        let mut over = None;
+        let mut ended = None;
         for number in 1..=3 {
             let action = room.until_outcome(POLICY, number, "Succeeded").await?;
-            ensure!(over.is_none_or(|over| over <= reserved_at(&action)), "two at a time");
-            over = Some(over_at(&action));
+            ensure!(ended.is_none_or(|ended| ended <= reserved_at(&action)), "two actions at the same time");
+            ended = Some(ended_at(&action));
         }
         let now = ready_pods(room, APP, 3).await?;
-        ensure!(pods.iter().all(|old| now.iter().all(|new| uid_of(old) != uid_of(new))), "an old one is there");
+        ensure!(pods.iter().all(|old| now.iter().all(|new| uid_of(old) != uid_of(new))), "an old pod is still there");
         Ok(())
     })
     .await
@@ -83,10 +84,10 @@ async fn when_no_pod_is_ready_the_probe_is_over_when_its_own_replacement_is_well
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn while_the_probe_is_unjudged_the_others_wait_for_it() -> Result<()> {
+async fn while_the_probe_is_being_verified_the_other_targets_wait() -> Result<()> {
     in_room("storm-waits", async |room| {
         let pods = deploy(room, APP, 5).await?;
-        // Half a minute in which the probe's replacement must be clear: it is out.
+        // The probe's replacement must be clear for half a minute, so the probe lasts that long.
         let mut policy = stormy(room, &room.gauge_over(5));
         policy["spec"]["condition"]["for"] = json!("8s");
         policy["spec"]["condition"]["clearFor"] = json!("30s");
@@ -95,15 +96,15 @@ async fn while_the_probe_is_unjudged_the_others_wait_for_it() -> Result<()> {
         for pod in pods.iter().take(4) {
             room.simulate(pod, "gauge?value=9").await?;
         }
-        until_told(room, &uid, "StormBegan").await?;
-        eventually(PATIENCE, "the probe, and the others waiting for it", async || {
+        until_event(room, &uid, "StormStarted").await?;
+        eventually(PATIENCE, "the probe, and the other targets waiting for it", async || {
             let status = status(room, POLICY).await?;
             let probe = status.storm.as_ref().and_then(|storm| storm.probe.clone()).context("no probe")?;
             let last = status.last_action.as_ref().context("no action")?;
             ensure!(last.name == probe && last.outcome.is_none(), "{last:?}");
             ensure!(blocked(&status) == [("Storm", 3)], "{:?}", blocked(&status));
             let verifying = status.targets.context("no counts")?.verifying;
-            ensure!(verifying == 1, "{verifying} are verified");
+            ensure!(verifying == 1, "{verifying} are being verified");
             Ok(())
         })
         .await?;
@@ -116,26 +117,27 @@ async fn while_the_probe_is_unjudged_the_others_wait_for_it() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_bad_configuration_of_both_replicas_climbs_by_way_of_the_probe() -> Result<()> {
+async fn a_bad_configuration_of_both_replicas_climbs_the_ladder_with_the_probe() -> Result<()> {
     in_room("storm-climb", async |room| {
         let pods = deploy(room, APP, 2).await?;
-        // What a pod template of the first generation makes is sick, replacements too.
+        // Every pod of the Deployment's first generation is unhealthy, replacements too.
         let query = format!(
             r#"sample_app_gauge{{namespace="{0}"}} < 1 and on (namespace) kube_deployment_status_observed_generation{{namespace="{0}", deployment="{APP}"}} == 1"#,
             room.name()
         );
         let mut policy = stormy(room, &query);
         policy["spec"]["steps"] = json!([
-            {"action": {"deletePod": {}}, "verify": {"within": "20s"}},
-            {"action": {"rolloutRestart": {}}, "verify": {"within": "2m"}},
+            {"name": "evict-pod", "action": {"deletePod": {}}, "verify": {"within": "20s"}},
+            {"name": "restart", "action": {"rolloutRestart": {}}, "verify": {"within": "2m"}},
         ]);
         room.apply(&policy).await?;
 
         let probe = room.until_outcome(POLICY, 1, "Failed").await?;
         let climbed = room.until_outcome(POLICY, 2, "Succeeded").await?;
-        let probed = name_of(pods.iter().find(|pod| uid_of(pod) == probe.spec.target.uid).context("nobody's probe")?);
-        ensure!((climbed.spec.rung, climbed.spec.attempt) == (2, 1), "{:?}", climbed.spec);
-        ensure!(!pods.iter().any(|pod| uid_of(pod) == climbed.spec.target.uid), "not for the probe's replacement");
+        let probed = name_of(pods.iter().find(|pod| uid_of(pod) == probe.spec.target.uid).context("the probe is none of the pods")?);
+        let spec = &climbed.spec;
+        ensure!((&*spec.step, spec.step_number, spec.attempt) == ("restart", 2, 1), "{spec:?}");
+        ensure!(!pods.iter().any(|pod| uid_of(pod) == climbed.spec.target.uid), "its target is not the probe's replacement");
         let done = done(room)?;
         ensure!(done == [format!("create pods/eviction {probed}"), format!("patch deployments {APP}")], "{done:#?}");
         ready_pods(room, APP, 2).await.map(drop)
@@ -148,22 +150,22 @@ async fn a_bad_configuration_of_both_replicas_climbs_by_way_of_the_probe() -> Re
 async fn a_query_that_is_wrong_costs_one_pod_and_no_more() -> Result<()> {
     in_room("storm-false", async |room| {
         let pods = deploy(room, APP, 3).await?;
-        let mut policy = stormy(room, &everybody(room));
+        let mut policy = stormy(room, &breached_by_all(room));
         policy["spec"]["steps"][0]["attempts"] = json!(3);
         policy["spec"]["steps"][0]["verify"]["within"] = json!("20s");
         room.apply(&policy).await?;
         let probe = room.until_outcome(POLICY, 1, "Failed").await?;
-        eventually(PATIENCE, "all to be held back, the replacement too", async || {
+        eventually(PATIENCE, "all targets to be held back, the replacement too", async || {
             let status = status(room, POLICY).await?;
-            ensure!(blocked(&status) == [("Storm", 3)], "{:?}", status.sick);
+            ensure!(blocked(&status) == [("Storm", 3)], "{:?}", status.unhealthy);
             Ok(())
         })
         .await?;
         nothing_more(room, 1).await?;
-        ensure!(room.actions(POLICY).await?.len() == 1, "another was reserved");
+        ensure!(room.actions(POLICY).await?.len() == 1, "another action was reserved");
         let left = ready_pods(room, APP, 3).await?;
         let spared = pods.iter().filter(|pod| left.iter().any(|one| uid_of(one) == uid_of(pod))).count();
-        ensure!(spared == 2, "{spared} of three were spared");
+        ensure!(spared == 2, "{spared} of three pods are left");
         ensure!(done(room)? == [format!("create pods/eviction {}", probe.spec.target.name)]);
         Ok(())
     })
@@ -172,10 +174,10 @@ async fn a_query_that_is_wrong_costs_one_pod_and_no_more() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn where_storms_are_to_be_held_nothing_is_done_and_everybody_is_told() -> Result<()> {
+async fn with_on_storm_hold_nothing_is_done_and_every_target_is_reported() -> Result<()> {
     in_room("storm-hold", async |room| {
         let pods = deploy(room, APP, 3).await?;
-        let mut policy = stormy(room, &everybody(room));
+        let mut policy = stormy(room, &breached_by_all(room));
         policy["spec"]["limits"]["onStorm"] = json!("Hold");
         room.apply(&policy).await?;
         let condition = room.until_condition(POLICY, "Blocked", "True", "Storm").await?;
@@ -186,12 +188,16 @@ async fn where_storms_are_to_be_held_nothing_is_done_and_everybody_is_told() -> 
             Ok(status)
         })
         .await?;
-        ensure!(status.storm.is_some_and(|storm| storm.probe.is_none()), "a probe");
-        ensure!(status.sick.iter().all(|sick| sick.blocked_by.as_deref() == Some("Storm")), "{:?}", status.sick);
+        ensure!(status.storm.is_some_and(|storm| storm.probe.is_none()), "there is a probe");
+        ensure!(
+            status.unhealthy.iter().all(|unhealthy| unhealthy.blocked_by.as_deref() == Some("Storm")),
+            "{:?}",
+            status.unhealthy
+        );
         let uid = uid(room).await?;
-        until_told(room, &uid, "StormBegan").await?;
+        until_event(room, &uid, "StormStarted").await?;
         for pod in &pods {
-            until_told(room, &uid_of(pod), "Storm").await?;
+            until_event(room, &uid_of(pod), "Storm").await?;
         }
         until_counted(room, &pods).await?;
         nothing_more(room, 0).await?;
@@ -201,7 +207,7 @@ async fn where_storms_are_to_be_held_nothing_is_done_and_everybody_is_told() -> 
     .await
 }
 
-/// That nothing but the storm holds anybody back.
+/// A policy that only a storm holds back.
 fn stormy(room: &Room<'_>, query: &str) -> Value {
     let mut policy = app::policy(room, POLICY, query);
     let limits = &mut policy["spec"]["limits"];
@@ -212,26 +218,26 @@ fn stormy(room: &Room<'_>, query: &str) -> Value {
 }
 
 /// A query that every pod breaches.
-fn everybody(room: &Room<'_>) -> String {
+fn breached_by_all(room: &Room<'_>) -> String {
     format!(r#"sample_app_gauge{{namespace="{}"}} < 1"#, room.name())
 }
 
 async fn uid(room: &Room<'_>) -> Result<String> {
-    room.until_judged(POLICY).await?.metadata.uid.context("no uid")
+    room.until_evaluated(POLICY).await?.metadata.uid.context("no uid")
 }
 
-/// Waits for an Event of this reason; all that was told on the object until then.
-async fn until_told(room: &Room<'_>, uid: &str, reason: &str) -> Result<Vec<Told>> {
-    eventually(PATIENCE, &format!("to be told of {reason}"), async || {
-        let told = room.told(uid).await?;
-        ensure!(told.iter().any(|one| one.reason == reason), "{told:?}");
-        Ok(told)
+/// Waits for an Event with this reason. Returns all Events on the object until then.
+async fn until_event(room: &Room<'_>, uid: &str, reason: &str) -> Result<Vec<ReportedEvent>> {
+    eventually(PATIENCE, &format!("the Event {reason}"), async || {
+        let events = room.events_on(uid).await?;
+        ensure!(events.iter().any(|one| one.reason == reason), "{events:?}");
+        Ok(events)
     })
     .await
 }
 
-/// In Prometheus as well. It keeps the namespace of the controller's own pod in the label
-/// `namespace`.
+/// Waits until the metric counts them. In Prometheus, the label `namespace` is that of the
+/// controller's pod, so the policy's is `exported_namespace`.
 async fn until_counted(room: &Room<'_>, pods: &[Pod]) -> Result<()> {
     let query = format!(r#"prunella_blocked_targets{{exported_namespace="{}", reason="Storm"}}"#, room.name());
     eventually(PATIENCE, "the metric", async || {

@@ -1,5 +1,5 @@
-//! A whole workload as the target: a series names it by its own label, by one of its
-//! pods, or not at all where it speaks of all there is.
+//! A whole workload as the target: a series names it by its own label or by one of its pods, or
+//! names nothing with `match.global`.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::app::{self, deploy, done};
 
-/// Of a Deployment that was not restarted yet.
+/// It is 1 for a Deployment that was not restarted yet.
 const UNTOUCHED: &str = "kube_deployment_status_observed_generation";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,7 +26,7 @@ async fn a_deployment_is_restarted_whatever_the_series_names_it_by() -> Result<(
         let cases = [
             ("own-label", own("own-label"), json!({})),
             ("one-pod", format!("{} > 5", gauge("one-pod")), json!({})),
-            ("everybody", format!("max by (namespace) ({}) > 5", gauge("everybody")), json!({"global": {}})),
+            ("all-of-them", format!("max by (namespace) ({}) > 5", gauge("all-of-them")), json!({"global": {}})),
         ];
         try_join_all(cases.iter().map(async |(name, query, series)| {
             restarted(room, name, query, series).await.with_context(|| format!("named by {name}"))
@@ -38,28 +38,28 @@ async fn a_deployment_is_restarted_whatever_the_series_names_it_by() -> Result<(
     .await
 }
 
-/// One Deployment, one pod of which is sick, and one policy, both of this name.
+/// Checks one Deployment with an unhealthy pod, and one policy. Both have this name.
 async fn restarted(room: &Room<'_>, name: &str, query: &str, series: &Value) -> Result<()> {
     let pods = deploy(room, name, 2).await?;
     let mut policy = policy(room, name, query);
     policy["spec"]["target"]["match"] = series.clone();
     room.apply(&policy).await?;
-    room.until_condition(name, "Ready", "True", "Judging").await?;
+    room.until_condition(name, "Ready", "True", "Evaluating").await?;
     room.simulate(&pods[0], "gauge?value=9").await?;
 
     let action = room.until_outcome(name, 1, "Succeeded").await?;
     let uid = uid(room, name).await?;
     let (target, subject) = (&action.spec.target, &action.spec.subject);
-    ensure!((target.kind.as_str(), target.name.as_str()) == ("Deployment", name), "{target:?}");
+    ensure!((&*target.api_version, &*target.kind, &*target.name) == ("apps/v1", "Deployment", name), "{target:?}");
     ensure!(target.uid == uid && subject.uid == uid, "{target:?}, {subject:?}");
     ensure!(done(room)?.contains(&format!("patch deployments {name}")), "{:#?}", done(room)?);
-    let told: Vec<_> = room.told(&uid).await?.into_iter().map(|one| one.reason).collect();
-    ensure!(told.contains(&"Firing".to_owned()) && told.contains(&"Succeeded".to_owned()), "{told:?}");
-    told_of_as_they_are(room, &uid).await
+    let reasons: Vec<_> = room.events_on(&uid).await?.into_iter().map(|one| one.reason).collect();
+    ensure!(reasons.contains(&"Firing".to_owned()) && reasons.contains(&"Succeeded".to_owned()), "{reasons:?}");
+    events_have_the_api_version(room, &uid).await
 }
 
-/// Every Event on the Deployment names it by the API that serves it.
-async fn told_of_as_they_are(room: &Room<'_>, uid: &str) -> Result<()> {
+/// Checks that every Event on the Deployment has its API version.
+async fn events_have_the_api_version(room: &Room<'_>, uid: &str) -> Result<()> {
     let events = room.api::<Event>().list(&ListParams::default()).await?.items;
     let named = events.into_iter().filter_map(|event| event.regarding);
     let ours = named.filter(|object| object.uid.as_deref() == Some(uid));
@@ -70,7 +70,7 @@ async fn told_of_as_they_are(room: &Room<'_>, uid: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_series_with_the_uid_of_another_object_names_nobody() -> Result<()> {
+async fn a_series_with_the_uid_of_another_object_names_no_target() -> Result<()> {
     const NAME: &str = "by-uid";
     in_room("whole-uid", async |room| {
         deploy(room, NAME, 1).await?;
@@ -80,12 +80,12 @@ async fn a_series_with_the_uid_of_another_object_names_nobody() -> Result<()> {
         };
         room.apply(&with_uid("00000000-0000-0000-0000-000000000000")).await?;
         let observed = room.until_condition(NAME, "Observed", "False", "NoSeriesMatchesTargets").await?;
-        let mend = format!("no selected object is called {NAME} and has the uid 00000000-");
-        ensure!(observed.message.contains(&mend), "{}", observed.message);
+        let problem = format!("no selected object is named {NAME} with the uid 00000000-");
+        ensure!(observed.message.contains(&problem), "{}", observed.message);
         room.until_condition(NAME, "Healthy", "Unknown", "NotObserved").await?;
         ensure!(room.actions(NAME).await?.is_empty(), "an action was reserved");
 
-        // With its own it is known to be no namesake's, however young it is.
+        // With its own uid it is certain, however young the Deployment is.
         room.apply(&with_uid(&uid(room, NAME).await?)).await?;
         room.until_outcome(NAME, 1, "Succeeded").await?;
         ensure!(done(room)? == [format!("patch deployments {NAME}")], "{:#?}", done(room)?);
@@ -99,7 +99,7 @@ fn policy(room: &Room<'_>, name: &str, query: &str) -> Value {
     let spec = &mut policy["spec"];
     spec["target"]["kind"] = json!("Deployment");
     spec["target"]["selector"]["matchLabels"] = json!({"app": name});
-    spec["steps"] = json!([{"action": {"rolloutRestart": {}}, "verify": {"within": "2m"}}]);
+    spec["steps"] = json!([{"name": "restart", "action": {"rolloutRestart": {}}, "verify": {"within": "2m"}}]);
     policy
 }
 

@@ -1,5 +1,5 @@
-//! Records go when nothing counts them any more. A day is not waited for: the test writes
-//! an older time of the end, as the controller.
+//! Records are deleted when nothing counts them any more. To avoid waiting for a day, the test
+//! writes an older end time as the controller's user.
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
@@ -15,13 +15,13 @@ const POLICY: &str = "gauge";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn what_a_policy_that_is_gone_has_left_goes_a_day_later() -> Result<()> {
+async fn the_records_of_a_deleted_policy_are_deleted_a_day_later() -> Result<()> {
     in_room("history", async |room| {
         let pods = room.deploy(1).await?;
         let mut policy = room.policy(POLICY, &room.gauge_over(5));
         policy["spec"]["mode"] = json!("DryRun");
         room.apply(&policy).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
         room.simulate(pods.first().context("no pod")?, "gauge?value=10").await?;
         let name = room.until_outcome(POLICY, 1, "DryRun").await?.name_any();
         room.api::<HealingPolicy>().delete(POLICY, &kube::api::DeleteParams::default()).await?;
@@ -34,14 +34,14 @@ async fn what_a_policy_that_is_gone_has_left_goes_a_day_later() -> Result<()> {
             Ok(actions.replace_status(&name, &PostParams::default(), &action).await.map(drop)?)
         })
         .await?;
-        eventually(PATIENCE, "the record to be gone", async || {
-            ensure!(actions.get_opt(&name).await?.is_none(), "it is there");
+        eventually(PATIENCE, "the record to be deleted", async || {
+            ensure!(actions.get_opt(&name).await?.is_none(), "it still exists");
             Ok(())
         })
         .await?;
         let writes = room.controller_writes()?;
         let deleted = writes.iter().any(|write| write.verb == "delete" && write.object_ref.name == name);
-        ensure!(deleted, "not by the controller: {writes:#?}");
+        ensure!(deleted, "not deleted by the controller: {writes:#?}");
         Ok(())
     })
     .await

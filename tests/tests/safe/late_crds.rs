@@ -1,5 +1,5 @@
-//! A controller that is there before its own kinds are says what it waits for, waits, and
-//! begins when they come: it is not restarted.
+//! A controller that starts before its CustomResourceDefinitions exist says what it waits for,
+//! waits, and starts to work when they are applied, without a restart.
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -15,11 +15,11 @@ const KINDS: [&str; 3] =
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn kinds_that_come_late_are_waited_for() -> Result<()> {
+async fn kinds_that_are_applied_late_are_waited_for() -> Result<()> {
     alone("late", async |room| {
         let testbed = room.ground.testbed;
         let pods = room.deploy(2).await?;
-        let sick = pods.first().context("no pod")?;
+        let unhealthy = pods.first().context("no pod")?;
         let waited = without_kinds(room, testbed).await;
         let (crds, source) = (path("crds"), path("examples/source.yaml"));
         testbed.kubectl(&["apply", "--server-side", "--kustomize", &crds]).await?;
@@ -33,10 +33,10 @@ async fn kinds_that_come_late_are_waited_for() -> Result<()> {
             room.apply(&room.policy(POLICY, &room.gauge_over(5))).await
         })
         .await?;
-        room.until_judged(POLICY).await?;
-        room.simulate(sick, "gauge?value=9").await?;
+        room.until_evaluated(POLICY).await?;
+        room.simulate(unhealthy, "gauge?value=9").await?;
         let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
-        ensure!(action.spec.target.uid == uid_of(sick));
+        ensure!(action.spec.target.uid == uid_of(unhealthy));
         let now = the_controller(room).await?;
         ensure!(uid_of(&now) == uid_of(&controller), "it is another pod");
         ensure!(restarts(&now) == 0, "restarted {} times", restarts(&now));
@@ -45,7 +45,7 @@ async fn kinds_that_come_late_are_waited_for() -> Result<()> {
     .await
 }
 
-/// The controller, as new as can be, where none of its kinds exists.
+/// A new pod of the controller, while none of its kinds exists.
 async fn without_kinds(room: &Room<'_>, testbed: &Testbed) -> Result<Pod> {
     let mut delete = vec!["delete", "customresourcedefinitions", "--timeout=1m"];
     delete.extend(KINDS);
@@ -54,9 +54,9 @@ async fn without_kinds(room: &Room<'_>, testbed: &Testbed) -> Result<Pod> {
     eventually(PATIENCE, "the controller to say what it waits for", async || {
         let log = testbed.kubectl(&["logs", "--namespace", NAMESPACE, DEPLOYMENT, "--tail=200"]).await?;
         for kind in ["kind=\"HealingAction\"", "controller=\"source\""] {
-            let told =
+            let line =
                 log.lines().find(|line| line.contains(kind) && line.contains("apply the CustomResourceDefinitions"));
-            println!("{}", told.with_context(|| format!("no word of {kind} and its mend: {log}"))?);
+            println!("{}", line.with_context(|| format!("no line about {kind} with the fix: {log}"))?);
         }
         Ok(())
     })
@@ -68,7 +68,7 @@ async fn the_controller(room: &Room<'_>) -> Result<Pod> {
     let pods: Api<Pod> = Api::namespaced(room.ground.client.clone(), NAMESPACE);
     let mut pods = pods.list(&ListParams::default().labels(PODS)).await?.items;
     pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
-    ensure!(pods.len() == 1, "there are {} controllers", pods.len());
+    ensure!(pods.len() == 1, "there are {} pods of the controller", pods.len());
     pods.pop().context("no controller")
 }
 

@@ -1,6 +1,5 @@
-//! A source that lies, or that cannot speak: what it says is called by its name, nothing
-//! is done by it and nobody is declared well by it; and when it tells the truth again
-//! healing goes on by itself.
+//! A source with wrong answers or without answers: the reason is reported, nothing is done, and no
+//! target becomes healthy. When the source answers correctly again, healing continues by itself.
 
 use std::time::Duration;
 
@@ -8,14 +7,14 @@ use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
-use prunella_api::SickTarget;
+use prunella_api::UnhealthyTarget;
 use prunella_e2e::{PATIENCE, Room, condition, eventually, in_room, steadily, uid_of};
 use serde_json::json;
 
 use crate::source::{Lie, Source};
 
-/// What is said, the word that `Observed` has for it, and the word of what holds the sick
-/// pod back.
+/// The name, the wrong answer, the reason of `Observed`, and the guardrail that holds back the
+/// unhealthy pod.
 const LIES: [(&str, Lie, &str, &str); 11] = [
     ("hanging", Lie::Hang, "Timeout", "ObservationUnknown"),
     ("paused", Lie::Paused, "Timeout", "ObservationUnknown"),
@@ -27,77 +26,85 @@ const LIES: [(&str, Lie, &str, &str); 11] = [
     ("warning", Lie::Warning, "PartialAnswer", "ObservationUnknown"),
     ("unavailable", Lie::Status(503), "Unreachable", "ObservationUnknown"),
     ("unauthorized", Lie::Status(401), "Unauthorized", "ObservationUnknown"),
-    // A whole answer, in which there is no evidence of anything.
+    // A complete answer without evidence.
     ("nan", Lie::NotANumber, "Answered", "NoData"),
 ];
 const INTERVAL: Duration = Duration::from_secs(2);
-/// Over so many looks nothing is done.
-const LOOKS: u8 = 4;
+/// For this many evaluations nothing must be done.
+const EVALUATIONS: u8 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn no_lie_is_acted_on_or_taken_for_health() -> Result<()> {
+async fn no_wrong_answer_is_acted_on_or_taken_for_health() -> Result<()> {
     in_room("liar", async |room| {
         try_join_all(LIES.iter().map(async |&(name, lie, observed, blocked)| {
-            believed_nothing(room, name, lie, observed, blocked).await.with_context(|| format!("the lie is {lie:?}"))
+            nothing_is_done(room, name, lie, observed, blocked)
+                .await
+                .with_context(|| format!("the wrong answer is {lie:?}"))
         }))
         .await?;
         let healed = room.healing_writes()?;
-        ensure!(healed.len() == LIES.len(), "{} evictions for {} lies", healed.len(), LIES.len());
+        ensure!(healed.len() == LIES.len(), "{} evictions for {} wrong answers", healed.len(), LIES.len());
         Ok(())
     })
     .await
 }
 
-/// One workload, one policy and one source for each lie, all called by its name.
-async fn believed_nothing(room: &Room<'_>, name: &str, lie: Lie, observed: &str, blocked: &str) -> Result<()> {
+/// Checks one wrong answer, with its own workload, policy and source of this name.
+async fn nothing_is_done(room: &Room<'_>, name: &str, lie: Lie, observed: &str, blocked: &str) -> Result<()> {
     let source = Source::new(room, name).await?;
-    let sick = workload(room, name).await?;
+    let unhealthy = workload(room, name).await?;
     let query = format!(r#"sample_app_gauge{{namespace="{}", pod=~"{name}-.*"}} > 5"#, room.name());
     let mut policy = room.policy(name, &query);
     policy["spec"]["interval"] = json!("2s");
-    // Longer than it takes to see the first look and to begin to lie.
+    // Long enough to see the first evaluation before the answers become wrong.
     policy["spec"]["condition"]["for"] = json!("16s");
     policy["spec"]["target"]["selector"]["matchLabels"]["app"] = json!(name);
     source.ask_by(&mut policy);
     room.apply(&policy).await?;
-    room.until_judged(name).await?;
-    room.simulate(&sick, "gauge?value=9").await?;
-    let pending = until_sick(room, name, |sick| sick.state == "Pending").await?;
+    room.until_evaluated(name).await?;
+    room.simulate(&unhealthy, "gauge?value=9").await?;
+    let pending = until_unhealthy(room, name, |unhealthy| unhealthy.state == "Pending").await?;
 
-    source.tell(lie);
-    let truthful = observed == "Answered";
-    if !truthful {
+    source.answer_with(lie);
+    let complete = observed == "Answered";
+    if !complete {
         room.until_condition(name, "Observed", "False", observed).await?;
     }
-    until_sick(room, name, |sick| sick.blocked_by.as_deref() == Some(blocked)).await?;
+    until_unhealthy(room, name, |unhealthy| unhealthy.blocked_by.as_deref() == Some(blocked)).await?;
     if lie == Lie::Paused {
-        // Nobody reads what is asked, so nobody counts it.
-        steadily(INTERVAL * LOOKS.into(), "the pause", async || no_actions(room, name).await).await?;
+        // The paused source reads no requests, so it cannot count them.
+        steadily(INTERVAL * EVALUATIONS.into(), "the pause", async || no_actions(room, name).await).await?;
     } else {
-        source.asked_again(&query, LOOKS.into()).await?;
+        source.asked_again(&query, EVALUATIONS.into()).await?;
     }
     no_actions(room, name).await?;
     ensure!(!room.ground.ask(&query).await?.is_empty(), "the pod is not breached at all");
     let now = room.policy_now(name).await?;
-    let word = |kind| condition(&now, kind).map(|one| format!("{} {}", one.status, one.reason)).unwrap_or_default();
-    ensure!(word("Ready") == "True Judging", "the policy is blamed for it: Ready={}", word("Ready"));
-    ensure!(truthful || word("Observed") == format!("False {observed}"), "Observed={}", word("Observed"));
-    ensure!(truthful || word("Healthy") == "Unknown NotObserved", "Healthy={}", word("Healthy"));
-    let told = room.told(&uid_of(&sick)).await?;
-    ensure!(told.iter().map(|one| one.reason.as_str()).eq(["Pending"]), "{told:#?}");
+    let status_of =
+        |kind| condition(&now, kind).map(|one| format!("{} {}", one.status, one.reason)).unwrap_or_default();
+    ensure!(
+        status_of("Ready") == "True Evaluating",
+        "the source's problem is attributed to the policy: Ready={}",
+        status_of("Ready")
+    );
+    ensure!(complete || status_of("Observed") == format!("False {observed}"), "Observed={}", status_of("Observed"));
+    ensure!(complete || status_of("Healthy") == "Unknown NotObserved", "Healthy={}", status_of("Healthy"));
+    // The target is only pending: no Event says that it is unhealthy, or healthy again.
+    let events = room.events_on(&uid_of(&unhealthy)).await?;
+    ensure!(events.is_empty(), "{events:#?}");
     let status = now.status.unwrap_or_default();
-    ensure!(status.sick.iter().map(|one| &one.uid).eq([&pending.uid]), "{:?}", status.sick);
+    ensure!(status.unhealthy.iter().map(|one| &one.uid).eq([&pending.uid]), "{:?}", status.unhealthy);
 
-    source.tell(Lie::Honest);
+    source.answer_with(Lie::Honest);
     room.until_condition(name, "Observed", "True", "Answered").await?;
     let action = room.until_outcome(name, 1, "Succeeded").await?;
-    ensure!(action.spec.target.uid == uid_of(&sick));
-    println!("{name}: Observed {observed}, held back by {blocked}, healed when told the truth");
+    ensure!(action.spec.target.uid == uid_of(&unhealthy));
+    println!("{name}: Observed {observed}, held back by {blocked}, healed after correct answers");
     Ok(())
 }
 
-/// One copy of the app under another name.
+/// One pod of the app with another name.
 async fn workload(room: &Room<'_>, name: &str) -> Result<Pod> {
     let mut deployment = room.example("sample-app/deployment.yaml")?;
     deployment["metadata"]["name"] = json!(name);
@@ -110,12 +117,16 @@ async fn workload(room: &Room<'_>, name: &str) -> Result<Pod> {
     pods.items.into_iter().next().context("no pod")
 }
 
-async fn until_sick(room: &Room<'_>, policy: &str, wanted: impl Fn(&SickTarget) -> bool) -> Result<SickTarget> {
-    eventually(PATIENCE, "the sick pod to be told of as it is", async || {
+async fn until_unhealthy(
+    room: &Room<'_>,
+    policy: &str,
+    wanted: impl Fn(&UnhealthyTarget) -> bool,
+) -> Result<UnhealthyTarget> {
+    eventually(PATIENCE, "the expected state of the unhealthy pod", async || {
         let status = room.policy_now(policy).await?.status.unwrap_or_default();
-        let sick = status.sick.into_iter().next().context("nothing is sick")?;
-        ensure!(wanted(&sick), "{sick:?}");
-        Ok(sick)
+        let unhealthy = status.unhealthy.into_iter().next().context("nothing is unhealthy")?;
+        ensure!(wanted(&unhealthy), "{unhealthy:?}");
+        Ok(unhealthy)
     })
     .await
 }

@@ -1,9 +1,8 @@
-//! What keeps healing safe, with the controller running as a pod under its own
-//! `ServiceAccount`: stages that can be watched, a ladder that ends, brakes, sources that
-//! lie, restarts, and tenants who would like to write what is not theirs. Each test has
-//! a namespace of its own.
+//! Safety: states that can be watched, a ladder that ends, guardrails, sources with wrong answers,
+//! restarts of the controller, and tenants without rights. The controller runs as a pod with its
+//! own `ServiceAccount`. Each test has its own namespace.
 
-mod brakes;
+mod guardrails;
 mod history;
 mod ladder;
 mod late_crds;
@@ -14,6 +13,6 @@ mod restart;
 mod silence;
 mod source;
 mod sources;
-mod stages;
+mod states;
 mod tenant;
 mod words;

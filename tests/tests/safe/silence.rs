@@ -1,94 +1,93 @@
-//! An exporter dies while a rate over its counters is breached: the rate goes on for a
-//! minute as if nothing had happened, and then there is nothing. Neither is a reason to
-//! act, and neither is health.
+//! An exporter dies while a rate of its counters is breached. The rate stays for a minute, and then
+//! there is no data. Neither is a reason to act, and neither means healthy.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
-use prunella_e2e::{PATIENCE, Room, Told, eventually, in_room, name_of, uid_of};
+use prunella_e2e::{PATIENCE, ReportedEvent, Room, eventually, in_room, name_of, uid_of};
 use serde_json::json;
 
 use crate::source::{Lie, Source};
 
 const POLICY: &str = "errors";
 const SCRAPE: &str = "prometheus.io/scrape";
-/// Over so many looks nothing is done.
-const LOOKS: usize = 5;
+/// For this many evaluations nothing must be done.
+const EVALUATIONS: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
 async fn a_rate_that_outlives_its_exporter_is_stale_and_then_no_data() -> Result<()> {
     in_room("exporter", async |room| {
         let source = Source::new(room, "counting").await?;
-        let (sick, query, _errors) = erring(room, &source).await?;
+        let (unhealthy, query, _errors) = erring(room, &source).await?;
 
-        // Its pod stays as ready as ever.
-        room.kubectl(&["annotate", "pod", &name_of(&sick), &format!("{SCRAPE}-")]).await?;
+        // The pod stays ready: only its samples stop.
+        room.kubectl(&["annotate", "pod", &name_of(&unhealthy), &format!("{SCRAPE}-")]).await?;
         room.until_condition(POLICY, "Blocked", "True", "Stale").await?;
-        source.asked_again(&query, LOOKS).await?;
+        source.asked_again(&query, EVALUATIONS).await?;
         ensure!(!room.ground.ask(&query).await?.is_empty(), "the rate is not breached at all");
-        still_sick(room, &sick, "Stale").await?;
+        still_unhealthy(room, &unhealthy, "Stale").await?;
 
         room.until_condition(POLICY, "Blocked", "True", "NoData").await?;
-        source.asked_again(&query, LOOKS).await?;
-        still_sick(room, &sick, "NoData").await?;
+        source.asked_again(&query, EVALUATIONS).await?;
+        still_unhealthy(room, &unhealthy, "NoData").await?;
 
-        room.kubectl(&["annotate", "pod", &name_of(&sick), &format!("{SCRAPE}=true")]).await?;
-        until_evicted(room, &sick).await
+        room.kubectl(&["annotate", "pod", &name_of(&unhealthy), &format!("{SCRAPE}=true")]).await?;
+        until_evicted(room, &unhealthy).await
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_source_that_remembers_and_does_not_see_is_stale() -> Result<()> {
+async fn a_source_with_old_samples_only_is_stale() -> Result<()> {
     in_room("no-instant", async |room| {
         let source = Source::new(room, "forgetful").await?;
-        source.tell(Lie::NoInstant);
-        let (sick, query, _errors) = erring(room, &source).await?;
+        source.answer_with(Lie::NoInstant);
+        let (unhealthy, query, _errors) = erring(room, &source).await?;
         room.until_condition(POLICY, "Blocked", "True", "Stale").await?;
-        source.asked_again(&query, LOOKS).await?;
-        still_sick(room, &sick, "Stale").await?;
-        source.tell(Lie::Honest);
-        until_evicted(room, &sick).await
+        source.asked_again(&query, EVALUATIONS).await?;
+        still_unhealthy(room, &unhealthy, "Stale").await?;
+        source.answer_with(Lie::Honest);
+        until_evicted(room, &unhealthy).await
     })
     .await
 }
 
-/// Two pods, of which one answers every request with an error, and a policy about it
-/// that has seen the first of them.
+/// Two pods, of which one answers every request with an error, and a policy for which it is already
+/// pending.
 async fn erring(room: &Room<'_>, source: &Source) -> Result<(Pod, String, Errors)> {
-    let sick = room.deploy(2).await?.swap_remove(0);
+    let unhealthy = room.deploy(2).await?.swap_remove(0);
     let query = format!(r#"rate(http_requests_total{{namespace="{}", code="500"}}[1m]) > 0.2"#, room.name());
     let mut policy = room.policy(POLICY, &query);
-    // Long enough for the exporter to die before the time has come.
+    // Long enough for the exporter to die before the pod is firing.
     policy["spec"]["condition"]["for"] = json!("12s");
     source.ask_by(&mut policy);
     room.apply(&policy).await?;
-    room.until_judged(POLICY).await?;
-    room.simulate(&sick, "errors").await?;
-    let errors = Errors::ask_for(&sick)?;
+    room.until_evaluated(POLICY).await?;
+    room.simulate(&unhealthy, "errors").await?;
+    let errors = Errors::send_to(&unhealthy)?;
     eventually(PATIENCE, "the pod to be breached", async || {
         let status = room.policy_now(POLICY).await?.status.unwrap_or_default();
-        let found: Vec<_> = status.sick.iter().map(|one| (one.uid.clone(), one.state.as_str())).collect();
-        ensure!(found == [(uid_of(&sick), "Pending")], "{found:?}");
+        let found: Vec<_> = status.unhealthy.iter().map(|one| (one.uid.clone(), one.state.as_str())).collect();
+        ensure!(found == [(uid_of(&unhealthy), "Pending")], "{found:?}");
         Ok(())
     })
     .await?;
-    Ok((sick, query, errors))
+    Ok((unhealthy, query, errors))
 }
 
-/// Requests to a pod, one after the other, until it is dropped.
+/// Sends requests to a pod, one after the other, until it is dropped.
 struct Errors(tokio::task::JoinHandle<()>);
 
 impl Errors {
-    fn ask_for(pod: &Pod) -> Result<Self> {
+    fn send_to(pod: &Pod) -> Result<Self> {
         let ip = pod.status.as_ref().and_then(|status| status.pod_ip.clone()).context("no address")?;
         let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).timeout(Duration::from_secs(5)).build()?;
         Ok(Self(tokio::spawn(async move {
             loop {
-                // Errors are what is asked for.
+                // The responses are errors on purpose.
                 let _ = http.get(format!("http://{ip}:8080/")).send().await;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -102,25 +101,24 @@ impl Drop for Errors {
     }
 }
 
-async fn still_sick(room: &Room<'_>, sick: &Pod, word: &str) -> Result<()> {
+async fn still_unhealthy(room: &Room<'_>, unhealthy: &Pod, guardrail: &str) -> Result<()> {
     let status = room.policy_now(POLICY).await?.status.context("no status")?;
-    let found: Vec<_> = status.sick.iter().map(|one| (one.uid.clone(), one.blocked_by.as_deref())).collect();
-    ensure!(found == [(uid_of(sick), Some(word))], "{found:?}");
+    let found: Vec<_> = status.unhealthy.iter().map(|one| (one.uid.clone(), one.blocked_by.as_deref())).collect();
+    ensure!(found == [(uid_of(unhealthy), Some(guardrail))], "{found:?}");
     ensure!(room.actions(POLICY).await?.is_empty(), "an action was reserved");
     let writes = room.healing_writes()?;
     ensure!(writes.is_empty(), "{writes:#?}");
-    let told = room.told(&uid_of(sick)).await?;
-    ensure!(!told.iter().any(|one: &Told| one.reason == "Recovered"), "{told:#?}");
+    let events = room.events_on(&uid_of(unhealthy)).await?;
+    ensure!(!events.iter().any(|one: &ReportedEvent| one.reason == "Recovered"), "{events:#?}");
     Ok(())
 }
 
-/// When its samples are fresh again. Whether it helped nobody can say: a new pod has
-/// answered nothing yet.
-async fn until_evicted(room: &Room<'_>, sick: &Pod) -> Result<()> {
-    eventually(PATIENCE, "the sick pod to be evicted", async || {
+/// Waits for the eviction. The outcome is unknown, because a new pod has not answered any request.
+async fn until_evicted(room: &Room<'_>, unhealthy: &Pod) -> Result<()> {
+    eventually(PATIENCE, "the unhealthy pod to be evicted", async || {
         let writes = room.healing_writes()?;
         let evicted: Vec<_> = writes.iter().map(|write| write.object_ref.name.as_str()).collect();
-        ensure!(evicted == [name_of(sick)], "{evicted:?}");
+        ensure!(evicted == [name_of(unhealthy)], "{evicted:?}");
         Ok(())
     })
     .await

@@ -1,6 +1,5 @@
-//! A source of a test's own: a small HTTP server between the controller and the real
-//! Prometheus. It counts what it is asked, lies when it is told to, and may be guarded by
-//! TLS and a token.
+//! A source for one test: a small HTTP server between the controller and the real Prometheus. It
+//! counts queries, can give wrong answers, and can require TLS and a token.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -22,18 +21,18 @@ use tokio_rustls::TlsAcceptor;
 const TEN_MEGABYTES: usize = 10 << 20;
 const POLL: Duration = Duration::from_millis(20);
 
-/// What is made of an answer.
+/// How an answer is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lie {
-    /// Nothing: it is the real one.
+    /// Not at all.
     Honest,
-    /// It does not come.
+    /// There is no answer.
     Hang,
-    /// The connection is accepted by the kernel, and nobody reads from it.
+    /// The kernel accepts the connection, and nothing reads from it.
     Paused,
-    /// The connection is closed instead.
+    /// The connection is closed without an answer.
     Cut,
-    /// A page for people.
+    /// An HTML page.
     Html,
     /// Ten megabytes.
     Huge,
@@ -43,16 +42,15 @@ pub(crate) enum Lie {
     Scalar,
     /// A matrix.
     Matrix,
-    /// It says that something is missing.
+    /// It has a warning that something is missing.
     Warning,
-    /// A bare status.
+    /// An error status.
     Status(u16),
-    /// Whatever is asked, nobody has a sample of it at this very instant: only what a
-    /// function over a range remembers is there.
+    /// No instant selector returns a sample. Only functions over a range do.
     NoInstant,
 }
 
-/// The server, with its `ClusterPrometheusSource`; both are gone when it is dropped.
+/// The server and its `ClusterPrometheusSource`. Both are removed when it is dropped.
 pub(crate) struct Source {
     name: String,
     shared: Arc<Shared>,
@@ -60,7 +58,7 @@ pub(crate) struct Source {
     delete: std::process::Command,
 }
 
-/// What is asked of whoever asks.
+/// What a client must have.
 struct Guard {
     tls: TlsAcceptor,
     token: &'static str,
@@ -76,16 +74,17 @@ struct Shared {
 }
 
 impl Source {
-    /// A server that pods reach, and the object that names it: honest for now.
+    /// A server that pods can reach, and its `ClusterPrometheusSource`. Its answers are correct at
+    /// first.
     ///
     /// # Errors
-    /// When no socket can be had or the object is refused.
+    /// When it cannot listen, or the object is refused.
     pub(crate) async fn new(room: &Room<'_>, suffix: &str) -> Result<Self> {
         Self::start(room, suffix, "http", json!({}), None).await
     }
 
-    /// The same behind TLS, which answers only who sends the token. The object names the
-    /// certificate, and the token's Secret as `secret`.
+    /// The same with TLS and a required token. The object has the certificate, and `secret` as the
+    /// name of the token's Secret.
     ///
     /// # Errors
     /// Those of [`Source::new`].
@@ -126,40 +125,40 @@ impl Source {
         Ok(Self { name, shared, serving, delete })
     }
 
-    /// What policies call it.
+    /// The name of the `ClusterPrometheusSource`.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Makes a policy ask this source.
+    /// Makes a policy use this source.
     pub(crate) fn ask_by(&self, policy: &mut Value) {
         policy["spec"]["condition"]["promql"]["source"] = json!({"name": self.name});
     }
 
-    /// From now on.
-    pub(crate) fn tell(&self, lie: Lie) {
+    /// Changes the answers from now on.
+    pub(crate) fn answer_with(&self, lie: Lie) {
         *lock(&self.shared.lie) = lie;
     }
 
-    /// How many requests for an instant's answer there were, of one query or of several.
+    /// How many instant queries were sent.
     pub(crate) fn requests(&self) -> usize {
         *lock(&self.shared.requests)
     }
 
-    /// How often this very query was put, alone or among others.
+    /// How often exactly this query was sent.
     pub(crate) fn asked(&self, query: &str) -> usize {
         lock(&self.shared.asked).get(query).copied().unwrap_or_default()
     }
 
-    /// Waits until this very query was put so many times more.
+    /// Waits until exactly this query was sent this many more times.
     ///
     /// # Errors
-    /// When it is not.
+    /// When that takes too long.
     pub(crate) async fn asked_again(&self, query: &str, times: usize) -> Result<()> {
         let before = self.asked(query);
-        eventually(PATIENCE, &format!("{query} to be asked {times} times more"), async || {
+        eventually(PATIENCE, &format!("{query} to be sent {times} more times"), async || {
             let since = self.asked(query) - before;
-            ensure!(since >= times, "it was asked {since} times");
+            ensure!(since >= times, "it was sent {since} times");
             Ok(())
         })
         .await
@@ -169,7 +168,7 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         self.serving.abort();
-        // A testbed that is gone has no sources.
+        // Fails only if the testbed is gone.
         let _ = self.delete.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 }
@@ -185,7 +184,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         }
         let Ok((connection, _)) = listener.accept().await else { return };
         let shared = Arc::clone(&shared);
-        // A connection that breaks is the client's to notice.
+        // The client notices a broken connection.
         tokio::spawn(async move {
             drop(match &shared.guard {
                 None => converse(connection, &shared).await,
@@ -198,24 +197,15 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// The queries that are asked in one.
-fn questions(query: &str) -> Vec<&str> {
-    let joint: Vec<&str> =
-        query.split("label_replace((\n").skip(1).filter_map(|one| Some(one.split_once("\n), ")?.0)).collect();
-    if joint.is_empty() { vec![query] } else { joint }
-}
-
-/// One request, one answer.
+/// Answers one request.
 async fn converse(mut connection: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) -> Result<()> {
     let (head, body) = read(&mut connection).await?;
-    // Paths of the API are in small letters.
+    // `head` is in lower case, and so are the paths of the API.
     let path = head.split_whitespace().nth(1).context("no path")?.to_owned();
     let query = query_of(&body);
     if path.ends_with("/query") {
         *lock(&shared.requests) += 1;
-        for one in questions(&query) {
-            *lock(&shared.asked).entry(one.to_owned()).or_default() += 1;
-        }
+        *lock(&shared.asked).entry(query.clone()).or_default() += 1;
     }
     let lie = *lock(&shared.lie);
     let wanted = shared.guard.as_ref().map(|guard| format!("authorization: bearer {}", guard.token));
@@ -246,7 +236,7 @@ async fn converse(mut connection: impl AsyncRead + AsyncWrite + Unpin, shared: &
     );
     connection.write_all(head.as_bytes()).await?;
     connection.write_all(&answer).await?;
-    // Says the end of a TLS connection, too.
+    // Also ends a TLS connection properly.
     connection.shutdown().await?;
     Ok(())
 }
@@ -278,26 +268,26 @@ fn answer(kind: &str, result: &Value) -> Vec<u8> {
     json!({"status": "success", "data": {"resultType": kind, "result": result}}).to_string().into_bytes()
 }
 
-/// Head, in small letters, and body of one request.
+/// Head, in lower case, and body of one request.
 async fn read(connection: &mut (impl AsyncRead + Unpin)) -> Result<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     let end = loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             break at + 4;
         }
-        more(connection, &mut bytes).await?;
+        read_more(connection, &mut bytes).await?;
     };
     let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
     let length: usize = length.map_or(Ok(0), |length| length.trim().parse())?;
     while bytes.len() < end + length {
-        more(connection, &mut bytes).await?;
+        read_more(connection, &mut bytes).await?;
     }
     Ok((head, bytes[end..].to_vec()))
 }
 
-async fn more(connection: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> Result<()> {
-    ensure!(connection.read_buf(bytes).await? > 0, "the request ends early");
+async fn read_more(connection: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> Result<()> {
+    ensure!(connection.read_buf(bytes).await? > 0, "the request is incomplete");
     Ok(())
 }
 

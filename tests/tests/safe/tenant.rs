@@ -1,5 +1,5 @@
-//! A namespace's own administrator, given every right on the group by mistake, reads
-//! what was done and writes policies; the records of what is done are the controller's.
+//! An administrator of one namespace, who was given every right on the API group by mistake, can
+//! read actions and write policies. Only the controller can write actions.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Namespace;
@@ -18,7 +18,7 @@ const REFUSAL: &str = "HealingActions are written by the prunella controller alo
 async fn a_tenant_writes_policies_and_reads_actions_and_that_is_all() -> Result<()> {
     in_room("tenant", async |room| {
         let pods = room.deploy(2).await?;
-        let sick = pods.first().context("no pod")?;
+        let unhealthy = pods.first().context("no pod")?;
         let namesake = format!("system:serviceaccount:{}:prunella", room.name());
         for user in ["tenant", &namesake] {
             grant(room, user).await?;
@@ -28,8 +28,8 @@ async fn a_tenant_writes_policies_and_reads_actions_and_that_is_all() -> Result<
         policy["spec"]["mode"] = json!("DryRun");
         let policies: Api<HealingPolicy> = Api::namespaced(tenant.clone(), room.name());
         policies.create(&PostParams::default(), &serde_json::from_value(policy)?).await?;
-        room.until_judged(POLICY).await?;
-        room.simulate(sick, "gauge?value=10").await?;
+        room.until_evaluated(POLICY).await?;
+        room.simulate(unhealthy, "gauge?value=10").await?;
         let action = room.until_outcome(POLICY, 1, "DryRun").await?;
 
         for user in ["tenant", &namesake] {
@@ -52,7 +52,7 @@ async fn a_tenant_writes_policies_and_reads_actions_and_that_is_all() -> Result<
     .await
 }
 
-/// Every way to write that the API has.
+/// Checks every kind of write request.
 async fn writes_are_refused(room: &Room<'_>, client: &Client, action: &HealingAction) -> Result<()> {
     let actions: Api<HealingAction> = Api::namespaced(client.clone(), room.name());
     let name = &action.name_any();
@@ -75,13 +75,13 @@ async fn writes_are_refused(room: &Room<'_>, client: &Client, action: &HealingAc
     refused("replace the status of", actions.replace_status(name, &post, &changed).await)?;
     refused("delete", actions.delete(name, &delete).await)?;
     refused("delete every", actions.delete_collection(&delete, &ListParams::default()).await)?;
-    // The spec is refused to everybody, by the schema.
+    // The schema refuses a change of the spec for every user.
     let spec = merge(json!({"spec": {"mode": "Enforce"}}));
-    ensure!(actions.patch(name, &patch, &spec).await.is_err(), "they could change the spec");
+    ensure!(actions.patch(name, &patch, &spec).await.is_err(), "the user could change the spec");
     Ok(())
 }
 
-/// The order that somebody would like the controller to carry out.
+/// An action that a user would like the controller to execute.
 fn forged(action: &HealingAction) -> Result<HealingAction> {
     let mut forged = serde_json::to_value(action)?;
     forged["metadata"] = json!({"name": format!("{}-forged", action.name_any())});
@@ -93,13 +93,13 @@ fn forged(action: &HealingAction) -> Result<HealingAction> {
 
 fn refused<T>(what: &str, answer: kube::Result<T>) -> Result<()> {
     match answer {
-        Ok(_) => bail!("they could {what} a HealingAction"),
+        Ok(_) => bail!("the user could {what} a HealingAction"),
         Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains(REFUSAL) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("{what}: refused, but not for that reason")),
+        Err(error) => Err(error).with_context(|| format!("{what}: refused for another reason")),
     }
 }
 
-/// All that a namespace's administrator has, and more than anybody should.
+/// Grants the rights of a namespace's administrator, and all rights on the API group.
 async fn grant(room: &Room<'_>, user: &str) -> Result<()> {
     let name = user.replace(':', ".");
     let role = json!({
@@ -116,7 +116,7 @@ async fn grant(room: &Room<'_>, user: &str) -> Result<()> {
         });
         room.apply(&binding).await?;
     }
-    // The API server learns of rights by a watch of its own.
+    // The API server applies new rights with a delay.
     let client = client_as(room, user).await?;
     eventually(PATIENCE, &format!("{user} to have the rights"), async || {
         let policies: Api<HealingPolicy> = Api::namespaced(client.clone(), room.name());
@@ -125,7 +125,7 @@ async fn grant(room: &Room<'_>, user: &str) -> Result<()> {
     .await
 }
 
-/// A client of somebody else.
+/// A client with the identity of another user.
 pub(crate) async fn client_as(room: &Room<'_>, user: &str) -> Result<Client> {
     let kubeconfig = Kubeconfig::read_from(room.ground.testbed.kubeconfig())?;
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
@@ -135,13 +135,13 @@ pub(crate) async fn client_as(room: &Room<'_>, user: &str) -> Result<Client> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn an_administrator_by_rbac_alone_cleans_up_and_forges_nothing() -> Result<()> {
+async fn an_administrator_by_rbac_only_cleans_up_and_forges_nothing() -> Result<()> {
     in_room("by-rbac", async |room| {
         let pods = room.deploy(2).await?;
         let mut policy = room.policy(POLICY, &room.gauge_over(5));
         policy["spec"]["mode"] = json!("DryRun");
         room.apply(&policy).await?;
-        room.until_judged(POLICY).await?;
+        room.until_evaluated(POLICY).await?;
         room.simulate(pods.first().context("no pod")?, "gauge?value=10").await?;
         let action = room.until_outcome(POLICY, 1, "DryRun").await?;
 
@@ -173,28 +173,31 @@ async fn cleans_up(client: &Client, room: &Room<'_>, action: &HealingAction) -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_namespace_goes_with_all_its_actions_even_one_under_way() -> Result<()> {
+async fn a_namespace_is_deleted_with_all_its_actions_even_one_in_flight() -> Result<()> {
     in_room("going", async |room| {
         let pods = room.deploy(2).await?;
-        let sick = pods.first().context("no pod")?;
+        let unhealthy = pods.first().context("no pod")?;
         let mut budget = room.example("sample-app/pdb.yaml")?;
         budget["spec"]["maxUnavailable"] = json!(0);
         room.apply(&budget).await?;
         room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
-        room.simulate(sick, "gauge?value=10").await?;
-        eventually(PATIENCE, "an action that is under way", async || {
+        room.simulate(unhealthy, "gauge?value=10").await?;
+        eventually(PATIENCE, "an action in flight", async || {
             let actions = room.actions(POLICY).await?;
             let action = actions.first().context("no action")?;
             let by = action.status.as_ref().and_then(|status| status.blocked_by.as_deref());
-            ensure!(by == Some("DisruptionBudget") && !action.finalizers().is_empty(), "held up by {by:?}");
-            ensure!((action.spec.target.name.clone(), action.spec.target.uid.clone()) == (name_of(sick), uid_of(sick)));
+            ensure!(by == Some("DisruptionBudget") && !action.finalizers().is_empty(), "delayed by {by:?}");
+            ensure!(
+                (action.spec.target.name.clone(), action.spec.target.uid.clone())
+                    == (name_of(unhealthy), uid_of(unhealthy))
+            );
             Ok(())
         })
         .await?;
 
         let namespaces: Api<Namespace> = Api::all(room.ground.client.clone());
         namespaces.delete(room.name(), &DeleteParams::default()).await?;
-        eventually(PATIENCE, "the namespace to be gone", async || {
+        eventually(PATIENCE, "the namespace to be deleted", async || {
             let left = namespaces.get_opt(room.name()).await?;
             ensure!(left.is_none(), "{:#?}", left.and_then(|left| left.status));
             Ok(())

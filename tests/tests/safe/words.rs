@@ -1,6 +1,6 @@
-//! One word for each brake, wherever it is told: the policy's status and condition, the
-//! target's line in it, the Event on both, the metric and the log; and the time until
-//! which it holds is the truth.
+//! Each guardrail has one word everywhere: in the policy's condition and status, in the target's
+//! entry of the status, in the Events on both, in the metric and in the log. And the reported end
+//! of a guardrail is correct.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
@@ -12,33 +12,33 @@ use serde_json::{Value, json};
 use crate::source::{Lie, Source};
 
 const POLICY: &str = "gauge";
-/// So many rows are tried at a time.
+/// How many guardrails are tested at the same time.
 const AT_ONCE: usize = 5;
 
-/// When a brake is to let go by its own account.
+/// The end that a guardrail must report.
 #[derive(Debug, Clone, Copy)]
 enum Until {
-    /// It does not say.
+    /// None.
     Open,
-    /// At this instant.
+    /// This time.
     At(Timestamp),
-    /// So long after the policy's first action.
+    /// This long after the policy's first action.
     AfterTheFirst(SignedDuration),
-    /// So long after its newest.
+    /// This long after the policy's newest action.
     AfterTheNewest(SignedDuration),
 }
 
-/// A brake in place, and whom it holds back.
+/// A guardrail that holds back a target.
 struct Held {
     target: String,
     until: Until,
-    /// Kept for as long as the row is looked at.
+    /// Kept as long as the guardrail is tested.
     _source: Option<Source>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn each_brake_has_one_word_everywhere_and_tells_the_truth_about_its_end() -> Result<()> {
+async fn each_guardrail_has_one_word_everywhere_and_reports_its_end_correctly() -> Result<()> {
     let rows = [
         "Suspended",
         "Held",
@@ -55,26 +55,26 @@ async fn each_brake_has_one_word_everywhere_and_tells_the_truth_about_its_end() 
         "Storm",
         "Stale",
     ];
-    // Boxed, for so many stages of so many rows are more than a test's stack.
+    // Boxed: otherwise the futures are larger than the stack of a test.
     let row = |word: &'static str| async move {
         in_room(&format!("word-{}", word.to_lowercase()), async |room| {
-            let held = provoke(room, word).boxed_local().await.with_context(|| format!("to provoke {word}"))?;
-            told(room, word, &held).boxed_local().await.with_context(|| format!("in the row of {word}"))
+            let held = provoke(room, word).boxed_local().await.with_context(|| format!("cannot provoke {word}"))?;
+            reported(room, word, &held).boxed_local().await.with_context(|| format!("the guardrail is {word}"))
         })
         .await
     };
     stream::iter(rows.map(|word| row(word).boxed_local())).buffer_unordered(AT_ONCE).try_collect().await
 }
 
-/// The policy of a row, with what it says of itself that brings the brake about.
+/// The policy for a guardrail, with the fields that cause it.
 async fn policy_of(room: &Room<'_>, word: &str) -> Result<Value> {
     let mut policy = room.policy(POLICY, &room.gauge_over(5));
     let spec = &mut policy["spec"];
     match word {
-        // The latter two must be firing first, and are held back by another brake until then.
+        // The target must be firing first. Until then the policy is suspended.
         "Suspended" | "NoData" | "ObservationUnknown" => spec["suspend"] = json!(true),
         "Held" => drop(room.kubectl(&["annotate", "namespace", room.name(), "prunella.dev/hold=migration"]).await?),
-        // What a range remembers when nobody has a sample any more.
+        // A function over a range still returns a value without new samples.
         "Stale" => {
             let query = format!("max_over_time(sample_app_gauge{{namespace={:?}}}[1m]) > 5", room.name());
             spec["condition"]["promql"]["query"] = json!(query);
@@ -84,8 +84,8 @@ async fn policy_of(room: &Room<'_>, word: &str) -> Result<Value> {
             spec["limits"]["maxUnhealthy"] = json!("50%");
             spec["limits"]["onStorm"] = json!("Hold");
         }
-        _ if is_always_sick(word) => {
-            // True of every pod at any time, so that no action ever helps.
+        _ if is_always_unhealthy(word) => {
+            // Every pod is always breached, so that no action helps.
             spec["condition"]["promql"]["query"] = json!(room.gauge_over(-1));
             spec["steps"][0]["attempts"] = json!(if word == "Exhausted" { 1 } else { 10 });
             spec["steps"][0]["verify"]["within"] = json!("4s");
@@ -97,15 +97,15 @@ async fn policy_of(room: &Room<'_>, word: &str) -> Result<Value> {
     Ok(policy)
 }
 
-fn is_always_sick(word: &str) -> bool {
+fn is_always_unhealthy(word: &str) -> bool {
     matches!(word, "Exhausted" | "Cooldown" | "SubjectCap" | "MaxActions")
 }
 
-/// Puts one brake in place before a pod that is sick.
+/// Sets up one guardrail and an unhealthy pod.
 async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
     let mut policy = policy_of(room, word).await?;
     if word == "NotHealable" {
-        return alone_in_the_world(room, &policy).await;
+        return without_controller(room, &policy).await;
     }
     let source = match word {
         "ObservationUnknown" | "Stale" => Some(Source::new(room, "lying").await?),
@@ -117,22 +117,22 @@ async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
     let pods = room.deploy(if matches!(word, "MaxConcurrent" | "Storm" | "NoData") { 2 } else { 1 }).await?;
     let until = surround(room, word, &pods, &mut policy).await?;
     room.apply(&policy).await?;
-    room.until_judged(POLICY).await?;
+    room.until_evaluated(POLICY).await?;
     if let (Some(source), "Stale") = (&source, word) {
-        source.tell(Lie::NoInstant);
+        source.answer_with(Lie::NoInstant);
     }
-    let sick = match word {
-        _ if is_always_sick(word) || word == "TargetBusy" => &pods[..0],
+    let unhealthy = match word {
+        _ if is_always_unhealthy(word) || word == "TargetBusy" => &pods[..0],
         "NoData" => &pods[..1],
         _ => &pods[..],
     };
-    for pod in sick {
+    for pod in unhealthy {
         room.simulate(pod, "gauge?value=9").await?;
     }
     if matches!(word, "ObservationUnknown" | "NoData") {
         room.until_condition(POLICY, "Blocked", "True", "Suspended").await?;
         match &source {
-            Some(source) => source.tell(Lie::Status(500)),
+            Some(source) => source.answer_with(Lie::Status(500)),
             None => until_clear(room, &pods[0]).await?,
         }
         let patch = json!({"spec": {"suspend": false}}).to_string();
@@ -141,7 +141,7 @@ async fn provoke(room: &Room<'_>, word: &str) -> Result<Held> {
     Ok(Held { target: held_back(room, word).await?, until, _source: source })
 }
 
-/// What is around the policy that brings the brake about, and until when it will hold.
+/// Sets up the objects that cause the guardrail. Returns its end.
 async fn surround(room: &Room<'_>, word: &str, pods: &[Pod], policy: &mut Value) -> Result<Until> {
     let pod = pods.first().context("no pod")?;
     Ok(match word {
@@ -150,14 +150,14 @@ async fn surround(room: &Room<'_>, word: &str, pods: &[Pod], policy: &mut Value)
             room.kubectl(&["annotate", "pod", &name_of(pod), &format!("prunella.dev/heal={end}")]).await?;
             Until::At(end)
         }
-        // There is evidence of the other pod alone.
+        // There is evidence of the other pod only.
         "NoData" => {
             let other = name_of(pods.last().context("no other pod")?);
             let evidence = format!("sample_app_gauge{{namespace={:?}, pod={other:?}}}", room.name());
             policy["spec"]["condition"]["promql"]["evidence"] = json!(evidence);
             Until::Open
         }
-        // An eviction that does not come about keeps the pod in another policy's hands.
+        // A delayed eviction of another policy keeps the pod busy.
         "TargetBusy" => {
             let mut budget = room.example("sample-app/pdb.yaml")?;
             budget["spec"]["maxUnavailable"] = json!(0);
@@ -177,10 +177,10 @@ async fn surround(room: &Room<'_>, word: &str, pods: &[Pod], policy: &mut Value)
     })
 }
 
-/// It must not be seen breached once more when it may be acted on.
-async fn until_clear(room: &Room<'_>, sick: &Pod) -> Result<()> {
-    room.simulate(sick, "gauge?value=0").await?;
-    eventually(PATIENCE, "the sick pod's series to be clear", async || {
+/// Waits until the pod is not breached any more, so that it is not acted on later.
+async fn until_clear(room: &Room<'_>, unhealthy: &Pod) -> Result<()> {
+    room.simulate(unhealthy, "gauge?value=0").await?;
+    eventually(PATIENCE, "the unhealthy pod's series to be clear", async || {
         let breached = room.ground.ask(&room.gauge_over(5)).await?;
         ensure!(breached.is_empty(), "{breached:?}");
         Ok(())
@@ -188,8 +188,8 @@ async fn until_clear(room: &Room<'_>, sick: &Pod) -> Result<()> {
     .await
 }
 
-/// A pod that nobody would make again.
-async fn alone_in_the_world(room: &Room<'_>, policy: &Value) -> Result<Held> {
+/// A pod without a controller.
+async fn without_controller(room: &Room<'_>, policy: &Value) -> Result<Held> {
     let deployment = room.example("sample-app/deployment.yaml")?;
     let template = &deployment["spec"]["template"];
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]});
@@ -198,39 +198,40 @@ async fn alone_in_the_world(room: &Room<'_>, policy: &Value) -> Result<Held> {
     room.apply(&pod).await?;
     let pods: Vec<Pod> = room.ready_pods(1).await?;
     room.apply(policy).await?;
-    room.until_judged(POLICY).await?;
+    room.until_evaluated(POLICY).await?;
     room.simulate(&pods[0], "gauge?value=9").await?;
     Ok(Held { target: held_back(room, "NotHealable").await?, until: Until::Open, _source: None })
 }
 
-/// The uid of the first pod that the brake holds back.
+/// The uid of the first pod that the guardrail holds back.
 async fn held_back(room: &Room<'_>, word: &str) -> Result<String> {
     eventually(PATIENCE, &format!("a pod held back by {word}"), async || {
         let status = room.policy_now(POLICY).await?.status.unwrap_or_default();
-        let held = status.sick.iter().find(|one| one.blocked_by.as_deref() == Some(word) && one.state != "Pending");
-        held.map(|one| one.uid.clone()).with_context(|| format!("{:?}", status.sick))
+        let held =
+            status.unhealthy.iter().find(|one| one.blocked_by.as_deref() == Some(word) && one.state != "Pending");
+        held.map(|one| one.uid.clone()).with_context(|| format!("{:?}", status.unhealthy))
     })
     .await
 }
 
-async fn told(room: &Room<'_>, word: &str, held: &Held) -> Result<()> {
+async fn reported(room: &Room<'_>, word: &str, held: &Held) -> Result<()> {
     let policy = room.policy_now(POLICY).await?;
     let blocked = condition(&policy, "Blocked").context("no condition Blocked")?;
     ensure!((blocked.status.as_str(), blocked.reason.as_str()) == ("True", word), "{blocked:?}");
     let status = policy.status.clone().context("no status")?;
     ensure!(status.blocked.iter().any(|one| one.reason == word && one.count >= 1), "{:?}", status.blocked);
-    let sick = status.sick.iter().find(|one| one.uid == held.target).context("it is not on the list")?;
-    let until = sick.blocked_until.as_ref().map(|until| until.0);
-    truly(room, held.until, until).await?;
+    let unhealthy =
+        status.unhealthy.iter().find(|one| one.uid == held.target).context("it is not in status.unhealthy")?;
+    let until = unhealthy.blocked_until.as_ref().map(|until| until.0);
+    is_correct(room, held.until, until).await?;
     if let Some(until) = until {
         ensure!(blocked.message.contains(&format!("until {until:.0}")), "{}", blocked.message);
     }
     let policy_uid = policy.metadata.uid.clone().unwrap_or_default();
-    // That every step was tried is a state of its target, and its Event tells of that.
     for uid in [&held.target, &policy_uid] {
         eventually(PATIENCE, &format!("the Event {word} on {uid}"), async || {
-            let told = room.told(uid).await?;
-            ensure!(told.iter().any(|one| one.reason == word), "{told:#?}");
+            let events = room.events_on(uid).await?;
+            ensure!(events.iter().any(|one| one.reason == word), "{events:#?}");
             Ok(())
         })
         .await?;
@@ -253,10 +254,10 @@ async fn told(room: &Room<'_>, word: &str, held: &Held) -> Result<()> {
     Ok(())
 }
 
-/// Whether the time that is told is the one at which the brake lets go.
-async fn truly(room: &Room<'_>, wanted: Until, told: Option<Timestamp>) -> Result<()> {
+/// Checks the reported end of the guardrail.
+async fn is_correct(room: &Room<'_>, expected: Until, reported: Option<Timestamp>) -> Result<()> {
     let mut actions = room.actions(POLICY).await?;
-    // What provably had no effect gave its budget back.
+    // Actions without effect do not count.
     actions.retain(|one| {
         let outcome = one.status.as_ref().and_then(|status| status.outcome.as_deref());
         !matches!(outcome, Some("Cancelled" | "Superseded" | "Expired"))
@@ -265,14 +266,14 @@ async fn truly(room: &Room<'_>, wanted: Until, told: Option<Timestamp>) -> Resul
         actions.iter().filter_map(|one| Some(one.metadata.creation_timestamp.as_ref()?.0)).collect();
     created.sort_unstable();
     let after = |action: Option<&Timestamp>, time: SignedDuration| anyhow::Ok(*action.context("no action")? + time);
-    let wanted = match wanted {
+    let expected = match expected {
         Until::Open => None,
         Until::At(at) => Some(at),
         Until::AfterTheFirst(time) => Some(after(created.first(), time)?),
         Until::AfterTheNewest(time) => Some(after(created.last(), time)?),
     };
-    if wanted != told {
-        bail!("it tells {told:?}, and lets go at {wanted:?}");
+    if expected != reported {
+        bail!("the reported end is {reported:?}, expected {expected:?}");
     }
     Ok(())
 }

@@ -1,69 +1,68 @@
-//! From answers to the server's time: a pure state machine. Instants are durations
+//! Computes the server's time from its answers: a pure state machine. Instants are durations
 //! on this process's monotonic clock.
 //!
-//! An answer that names the second `s`, asked at `a` and here at `b`, says that the
-//! server's clock was in `[s, s + 1)` at some instant in `[a, b]`. So the offset between
-//! the two clocks is in `[s - b, s + 1 - a)`: a slow answer makes a wide bound, never a
-//! wrong one. The bounds of all answers together are far tighter than a second. They
-//! widen with time, for no two clocks run equally fast.
+//! An answer has a whole second `s`. The request was sent at `a`, and the answer arrived at
+//! `b`. So the server's clock was in `[s, s + 1)` at some instant in `[a, b]`, and the offset
+//! between the two clocks is in `[s - b, s + 1 - a)`. A slow answer gives wide bounds, never
+//! wrong ones. The bounds of several answers together are far narrower than a second. They
+//! widen with time, because no two clocks run equally fast.
 //!
-//! The time told is that of the **lower** bound: it may lag behind the server's by the
-//! width, is never ahead, and new answers only ever move it forward. The middle would
-//! be nearer on average, but it would move backwards whenever the upper bound does.
+//! The estimate is the **lower** bound: it may lag behind the server by the width of the
+//! bounds, it is never ahead, and a new answer only moves it forward. The middle would be
+//! closer on average, but it would move backwards whenever the upper bound does.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The two clocks may drift apart by one part in this: NTP slews by at most 500
-/// millionths, and both ends may do so.
+/// The two clocks may drift apart by one part in this number: NTP slews a clock by at most
+/// 500 millionths, and it may slew both.
 const DRIFT: i128 = 1000;
 
-/// How many answers that agree with each other but not with the estimate it takes to
-/// believe that the server's clock was set. One could be a stray, of another
-/// server behind the same address.
+/// After so many answers that agree with each other but not with the estimate, the server's
+/// clock was set. A single one may come from another server behind the same address.
 const STEP: u8 = 3;
 
 const SECOND: i128 = 1_000_000_000;
 
-/// One answer of the server.
+/// The time in one answer of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(super) struct TimeSample {
     /// When the request was sent.
     pub(super) asked: Duration,
-    /// When the answer's head was here.
+    /// When the head of the answer arrived.
     pub(super) answered: Duration,
-    /// The second since 1970 that it names.
+    /// The second since 1970 in the answer.
     pub(super) second: i64,
 }
 
-/// What an answer was good for.
+/// The effect of an answer on the estimate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Learned {
-    /// It was the first.
+    /// It was the first answer.
     Anchored,
-    /// It agrees with those before.
+    /// It agrees with the earlier answers.
     Refined,
-    /// It does not; too little to go by yet.
+    /// It disagrees with the earlier answers, and there are not enough such answers yet.
     Doubted,
-    /// With others it shows that the server's clock was set, by this much.
+    /// Several answers show that the server's clock was set.
     Stepped {
-        /// Forwards if positive.
+        /// The difference. Positive: forwards.
         by: SignedDuration,
     },
 }
 
-/// What is known of the server's clock.
+/// What the answers show about the server's clock.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Estimate {
     bounds: Option<Bounds>,
-    /// What the answers say that contradict the bounds, and how many there were.
+    /// The bounds of the answers that contradict `bounds`, and their number.
     rival: Option<(Bounds, u8)>,
-    /// No earlier time is told any more, in nanoseconds since 1970.
+    /// No time before this is returned, in nanoseconds since 1970.
     floor: Option<i128>,
 }
 
-/// The server's clock minus the monotonic one, in nanoseconds: in `[low, high)`, as of `at`.
+/// The server's clock minus the monotonic clock, in nanoseconds: in `[low, high)`, at `at`.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     low: i128,
@@ -77,34 +76,34 @@ impl Estimate {
         self.nanoseconds(now).and_then(|time| Timestamp::from_nanosecond(time).ok())
     }
 
-    /// How long ago the newest answer came that agrees; `None` before the first.
+    /// The age of the newest answer that agrees with the estimate; `None` before the first.
     pub(super) fn age(&self, now: Duration) -> Option<Duration> {
         self.bounds.map(|bounds| now.saturating_sub(bounds.at))
     }
 
-    /// Takes an answer in.
-    pub(super) fn learn(&mut self, answer: Answer) -> Learned {
-        let heard = Bounds::from(answer);
+    /// Updates the estimate from one answer.
+    pub(super) fn learn(&mut self, sample: TimeSample) -> Learned {
+        let new = Bounds::from(sample);
         let Some(bounds) = self.bounds else {
-            self.bounds = Some(heard);
+            self.bounds = Some(new);
             return Learned::Anchored;
         };
-        let rival = self.rival.and_then(|(rival, count)| Some((rival.meet(heard)?, count)));
-        if let Some(met) = bounds.meet(heard) {
+        let rival = self.rival.and_then(|(rival, count)| Some((rival.meet(new)?, count)));
+        if let Some(met) = bounds.meet(new) {
             self.bounds = Some(met);
-            // Most likely it came from a server whose clock was not set.
+            // The answer may come from a server whose clock was not set, so the rival stays.
             self.rival = rival;
             return Learned::Refined;
         }
-        let (rival, count) = rival.map_or((heard, 1), |(rival, count)| (rival, count + 1));
+        let (rival, count) = rival.map_or((new, 1), |(rival, count)| (rival, count + 1));
         if count < STEP {
             self.rival = Some((rival, count));
             return Learned::Doubted;
         }
-        Learned::Stepped { by: self.step(rival, answer.answered) }
+        Learned::Stepped { by: self.step(rival, sample.answered) }
     }
 
-    /// Goes over to the rival bounds.
+    /// Replaces the bounds with the rival bounds.
     fn step(&mut self, rival: Bounds, now: Duration) -> SignedDuration {
         let before = self.nanoseconds(now);
         self.bounds = Some(rival);
@@ -115,7 +114,8 @@ impl Estimate {
             _ => 0,
         };
         if (-SECOND..0).contains(&by) {
-            // That little may be what the bounds did not yet tell: better to stand still.
+            // Less than a second may be the width of the bounds: the clock stands still
+            // instead of going backwards.
             self.floor = before;
         }
         let seconds = i64::try_from(by / SECOND).unwrap_or(if by < 0 { i64::MIN } else { i64::MAX });
@@ -129,14 +129,15 @@ impl Estimate {
 }
 
 impl Bounds {
-    /// The same, as far as they still hold at `now`.
+    /// The bounds at `now`, widened by the drift since `at`.
     fn widened(self, now: Duration) -> Self {
         let at = now.max(self.at);
         let drift = nanoseconds(at.saturating_sub(self.at)) / DRIFT;
         Self { low: self.low - drift, high: self.high + drift, at }
     }
 
-    /// What both allow, as of the later; `None` when they contradict each other.
+    /// The bounds that both allow, at the later of the two instants. `None`: they contradict each
+    /// other.
     fn meet(self, later: Self) -> Option<Self> {
         let now = self.at.max(later.at);
         let (one, other) = (self.widened(now), later.widened(now));
@@ -145,8 +146,8 @@ impl Bounds {
     }
 }
 
-impl From<Answer> for Bounds {
-    fn from(Answer { asked, answered, second }: Answer) -> Self {
+impl From<TimeSample> for Bounds {
+    fn from(TimeSample { asked, answered, second }: TimeSample) -> Self {
         let (asked, at) = (asked.min(answered), answered);
         let second = i128::from(second) * SECOND;
         let drift = nanoseconds(at.saturating_sub(asked)) / DRIFT;

@@ -1,4 +1,4 @@
-//! Learns the server's time from every answer that passes by. Changes none.
+//! Reads the server's time from every answer. It changes no answer.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -10,11 +10,11 @@ use tower::{Layer, Service};
 
 use super::Clock;
 
-/// A layer around a client of the API server.
+/// A layer for a client of the API server.
 #[derive(Debug, Clone)]
 pub(crate) struct Observing(pub(crate) Clock);
 
-/// A client whose answers tell the time.
+/// A client whose answers update the clock.
 #[derive(Debug, Clone)]
 pub(crate) struct Observed<S> {
     inner: S,
@@ -48,8 +48,8 @@ where
         let answer = self.inner.call(request);
         async move {
             let answer = answer.await?;
-            // What stands in for a server that is away (a balancer, a proxy) answers
-            // with such a status, and by its own clock.
+            // Such an answer may come from a load balancer or a proxy, with the time of its
+            // own clock.
             if !answer.status().is_server_error() {
                 clock.learn(asked, answer.headers());
             }

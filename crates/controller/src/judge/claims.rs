@@ -1,10 +1,11 @@
-//! Who is being reserved right now: a target and its subject are one policy's at a time.
+//! Locks targets and subjects while policies reserve actions on them: only one policy at a time
+//! reserves an action on a target or its subject.
 //!
-//! Between a decision and the answer to its POST the record is not yet in the book, and two
-//! policies could both see a target free. Every limit that policies share is counted by
-//! target or subject, and those of one policy it keeps itself, for it is never judged twice
-//! at once. So policies with nothing in common need not wait for each other: when everything
-//! falls sick at once, a dozen requests one after another are a second.
+//! Between a decision and the answer to its POST, the records do not have the new action, and two
+//! policies could both see a target without an action. Every limit that policies share is counted
+//! by target or by subject. The limits of one policy need no lock, because a policy is never
+//! evaluated twice at once. One lock for all policies would be simpler, but then a dozen requests
+//! would run one after another when many targets fail at once, and that takes about a second.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,14 +14,14 @@ use prunella_core::decide::Reservation;
 use prunella_core::target::Uid;
 use tokio::sync::Notify;
 
-/// The uids that are taken.
+/// The uids that are claimed.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    taken: Mutex<HashSet<Uid>>,
+    claimed: Mutex<HashSet<Uid>>,
     freed: Notify,
 }
 
-/// Uids that nobody else has until it is dropped.
+/// Uids that no other policy can claim until this is dropped.
 #[derive(Debug)]
 pub(super) struct Claimed<'a> {
     claims: &'a Claims,
@@ -28,16 +29,16 @@ pub(super) struct Claimed<'a> {
 }
 
 impl Claims {
-    /// Waits until nobody else has any target or subject of `wanted`, and takes them all.
+    /// Waits until no other policy claims any target or subject of `wanted`, and claims them all.
     pub(super) async fn take(&self, wanted: &[Reservation]) -> Claimed<'_> {
         let uids: HashSet<Uid> = wanted.iter().flat_map(uids).cloned().collect();
         loop {
-            // Made before looking: what is freed in between wakes it all the same.
+            // Created before the check, so that a release in between is not missed.
             let freed = self.freed.notified();
             {
-                let mut taken = self.taken();
-                if taken.is_disjoint(&uids) {
-                    taken.extend(uids.iter().cloned());
+                let mut claimed = self.claimed();
+                if claimed.is_disjoint(&uids) {
+                    claimed.extend(uids.iter().cloned());
                     return Claimed { claims: self, uids };
                 }
             }
@@ -45,14 +46,14 @@ impl Claims {
         }
     }
 
-    // Nothing can be half done under the lock.
-    fn taken(&self) -> MutexGuard<'_, HashSet<Uid>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    // No operation under the lock can stop halfway.
+    fn claimed(&self) -> MutexGuard<'_, HashSet<Uid>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Claimed<'_> {
-    /// Whether the reservation needs nothing else.
+    /// Whether the claim includes the target and the subject of the reservation.
     pub(super) fn covers(&self, reservation: &Reservation) -> bool {
         uids(reservation).all(|uid| self.uids.contains(uid))
     }
@@ -60,9 +61,9 @@ impl Claimed<'_> {
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        let mut taken = self.claims.taken();
-        taken.retain(|uid| !self.uids.contains(uid));
-        drop(taken);
+        let mut claimed = self.claims.claimed();
+        claimed.retain(|uid| !self.uids.contains(uid));
+        drop(claimed);
         self.claims.freed.notify_waiters();
     }
 }
@@ -77,20 +78,21 @@ mod tests {
 
     use futures::FutureExt;
     use jiff::Timestamp;
-    use prunella_core::action::Action;
+    use prunella_core::action::{Action, Restart};
     use prunella_core::observation::Labels;
     use prunella_core::target::Object;
 
     use super::*;
 
     fn reservation(target: &str, subject: &str) -> Reservation {
-        let object = |uid: &str| Object { kind: "Pod".to_owned(), name: uid.to_owned(), uid: uid.into() };
+        let object = |uid: &str| Object::known("Pod", uid, uid);
         Reservation {
             target: object(target),
             subject: object(subject),
-            rung: 1,
+            step_name: "restart".into(),
+            step: 1,
             attempt: 1,
-            action: Action::RolloutRestart,
+            action: Action::RolloutRestart(Restart),
             skipped: Vec::new(),
             sequence: 1,
             since: Timestamp::UNIX_EPOCH,
@@ -102,18 +104,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_has_a_target_or_its_subject_in_common_waits_and_nobody_else_does() {
+    async fn only_policies_with_a_common_target_or_subject_wait_for_each_other() {
         let claims = Claims::default();
         let first = claims.take(&[reservation("web-1", "web")]).await;
         let other = claims.take(&[reservation("db-1", "db")]).now_or_never();
-        assert!(other.is_some(), "they have nothing in common");
+        assert!(other.is_some(), "no target or subject in common");
         for same in [reservation("web-2", "web"), reservation("web", "web"), reservation("web-1", "other")] {
             assert!(claims.take(&[same]).now_or_never().is_none());
         }
         let both = [reservation("cache-1", "cache"), reservation("web-2", "web")];
         let mut both = pin!(claims.take(&both));
         assert!(both.as_mut().now_or_never().is_none());
-        // Whoever waits has nothing yet.
+        // A claim that waits holds none of its uids.
         assert!(claims.take(&[reservation("cache-1", "cache")]).now_or_never().is_some());
         drop(first);
         let both = both.now_or_never().unwrap();

@@ -1,6 +1,6 @@
-//! Stage 6: history goes after a time. What still counts towards a limit stays, and
-//! so does the newest record: the next one takes its number from it. Needs the client
-//! for writes; what fails is tried again after the next look.
+//! Stage 6: deletes old records. A record that counts towards a limit is kept, and so is the
+//! newest record, because the next one gets its number from it. Needs the client for writes. A
+//! deletion that fails is tried again after the next evaluation.
 
 use jiff::SignedDuration;
 use kube::Api;
@@ -13,41 +13,39 @@ use prunella_core::policy::PolicyKey;
 use prunella_core::time::elapsed;
 use tracing::{debug, warn};
 
-use super::Compiled;
-use crate::context::Context;
+use super::Judge;
+use crate::compiled::CompiledPolicy;
+use crate::records::KEEP_COUNTED_FOR;
 use crate::writes::DEADLINE;
 
-/// How long a record that spent budget is kept at least: no window, cooldown or ladder
-/// of any policy reaches further back.
-pub(crate) const COUNTED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
-/// How long one that spent nothing is kept.
-const TOLD_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// How long a record that counts towards no limit is kept at least.
+const KEEP_UNCOUNTED_FOR: SignedDuration = SignedDuration::from_hours(1);
 
-/// Deletes what neither the history limit nor a brake wants kept.
+/// Deletes the records that exceed the history limit and that no guardrail needs.
 pub(super) async fn collect(
     policy: &HealingPolicy,
-    compiled: &Compiled,
+    compiled: &CompiledPolicy,
     memory: &Memory,
     ledger: &Ledger,
-    context: &Context,
+    judge: &Judge,
 ) {
     let key = &compiled.policy.key;
     let limit = usize::try_from(policy.spec.history_limit).unwrap_or(usize::MAX);
-    let surplus = surplus(ledger, compiled, memory, limit, context);
-    if surplus.is_empty() || context.may_act().is_err() {
+    let surplus = surplus(ledger, compiled, memory, limit, judge);
+    if surplus.is_empty() || judge.authority.may_act().is_err() {
         return;
     }
-    Box::pin(delete(&surplus, key, context)).await;
+    Box::pin(delete(&surplus, key, judge)).await;
 }
 
-async fn delete(surplus: &[&Record], key: &PolicyKey, context: &Context) {
-    let api: Api<HealingAction> = Api::namespaced(context.writes.clone(), &key.namespace);
+async fn delete(surplus: &[&Record], key: &PolicyKey, judge: &Judge) {
+    let api: Api<HealingAction> = Api::namespaced(judge.clients.writes.clone(), &key.namespace);
     for record in surplus {
         match within(DEADLINE, api.delete(&record.name, &DeleteParams::default())).await {
-            Ok(_) => debug!(policy = %key, action = record.name, "history collected"),
+            Ok(_) => debug!(policy = %key, action = record.name, "deleted an old HealingAction"),
             Err(ClusterError::Kube(kube::Error::Api(status))) if status.is_not_found() => {}
             Err(error) => {
-                warn!(policy = %key, action = record.name, %error, "cannot collect history, trying again");
+                warn!(policy = %key, action = record.name, %error, "cannot delete an old HealingAction, trying again");
                 return;
             }
         }
@@ -56,21 +54,22 @@ async fn delete(surplus: &[&Record], key: &PolicyKey, context: &Context) {
 
 fn surplus<'a>(
     ledger: &'a Ledger,
-    compiled: &'a Compiled,
+    compiled: &'a CompiledPolicy,
     memory: &Memory,
     limit: usize,
-    context: &Context,
+    judge: &Judge,
 ) -> Vec<&'a Record> {
     let key = &compiled.policy.key;
-    let now = context.now();
+    let now = judge.authority.now();
     let mut finished: Vec<&Record> = ledger.of(key).filter(|record| !record.in_flight()).collect();
     if finished.len() <= limit.max(1) {
         return Vec::new();
     }
     finished.sort_by_key(|record| std::cmp::Reverse(record.sequence));
-    let targets = context.targets(compiled);
-    // The ladder counts for as long as the sickness lasts, and a dry run says it once.
-    let of_a_sickness = |record: &Record| {
+    let targets = judge.view.targets(compiled);
+    // While an episode lasts, its records count towards the ladder, and a dry run records each step
+    // only once.
+    let of_an_episode = |record: &Record| {
         targets.iter().any(|target| {
             memory.timers.get(&target.object.uid).is_some_and(|timer| {
                 record.target.uid == target.object.uid
@@ -82,9 +81,9 @@ fn surplus<'a>(
         .into_iter()
         .skip(limit.max(1))
         .filter(|record| {
-            let kept = if record.spends() { COUNTED_AT_MOST } else { TOLD_FOR };
+            let kept = if record.spends() { KEEP_COUNTED_FOR } else { KEEP_UNCOUNTED_FOR };
             elapsed(record.finished.unwrap_or(record.created), now) > kept
         })
-        .filter(|record| !of_a_sickness(record))
+        .filter(|record| !of_an_episode(record))
         .collect()
 }

@@ -1,5 +1,5 @@
-//! Carries an election out: one request at a time, each under a deadline, and tells
-//! where this process stands as soon as it is known.
+//! Runs the leader election: sends one request at a time, each with a deadline, and publishes the
+//! state of this process after each.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
@@ -14,235 +14,239 @@ use prunella_core::time::after;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::election::{Election, Loss, Step};
+use super::election::{Election, ElectionStep, LossReason};
 use super::timing::Timing;
-use super::{Leadership, Standing, lease};
-use crate::clock::Clock;
-use crate::context::Context;
-use crate::metrics::Metrics;
+use super::{LeadershipState, lease};
+use crate::authority::Authority;
+use crate::clients::Clients;
+use crate::report::metrics::Metrics;
 
 /// The name of the Lease.
 const NAME: &str = "prunella";
 
-/// A candidate.
+/// This replica in the election.
 pub(crate) struct Campaign {
-    leadership: Arc<Leadership>,
+    authority: Arc<Authority>,
     metrics: Arc<Metrics>,
-    clock: Clock,
-    /// Through the client that never retries: a repeated claim would hide a lost one.
+    /// Uses the client that never retries. After a retry, a conflict could be with its own first try.
     api: Api<Lease>,
     me: String,
     timing: Timing,
     started: Instant,
     election: Election,
-    /// The Lease as last seen: what the next claim replaces.
+    /// The Lease as last seen: the next claim replaces it.
     last: Option<Lease>,
-    /// The time that the newest claim said it was made.
+    /// The time in the newest claim.
     mark: Timestamp,
-    /// Who was last told to lead.
-    told: Option<String>,
+    /// The leader that was logged last.
+    logged: Option<String>,
 }
 
-/// The lead is lost: this process has to end.
+/// The leadership is lost: this process must exit.
 #[derive(Debug, thiserror::Error)]
-#[error("lost the lead")]
-pub(crate) struct Lost(#[from] Loss);
+#[error("lost the leadership")]
+pub(crate) struct LeadershipLost(#[from] LossReason);
 
-/// What came of a request.
-enum Came {
-    /// It is in effect, or was read.
-    Good(Box<Lease>),
+/// The result of a request.
+enum LeaseResponse {
+    /// The Lease, as it was read or written.
+    Lease(Box<Lease>),
     /// There is no Lease.
     Absent,
-    /// Refused, with the API server's words: without any effect.
+    /// The API server refused the request, with this message. It had no effect.
     Refused(String),
-    /// Nobody knows.
+    /// It is not known whether the request had an effect.
     Unclear(ClusterError),
 }
 
-/// A name that no other process has, not even an earlier one in the same pod.
+/// An identity that no other process has, not even an earlier one in the same pod.
 pub(crate) fn identity(pod: &str) -> String {
     format!("{pod}_{:016x}", RandomState::new().build_hasher().finish())
 }
 
 impl Campaign {
-    /// A candidate called `me` for the Lease in the controller's namespace.
-    pub(crate) fn new(context: &Context, me: String, timing: Timing) -> Self {
+    /// A candidate with the identity `me`, for the Lease in the controller's namespace.
+    pub(crate) fn new(
+        authority: Arc<Authority>,
+        clients: &Clients,
+        metrics: Arc<Metrics>,
+        me: String,
+        timing: Timing,
+    ) -> Self {
         Self {
-            leadership: Arc::clone(&context.leadership),
-            metrics: Arc::clone(&context.metrics),
-            clock: context.clock.clone(),
-            api: Api::namespaced(context.writes.clone(), &context.namespace),
+            api: Api::namespaced(clients.writes.clone(), &authority.namespace),
+            authority,
+            metrics,
             election: Election::new(me.clone(), timing),
             me,
             timing,
             started: Instant::now(),
             last: None,
             mark: Timestamp::MIN,
-            told: None,
+            logged: None,
         }
     }
 
-    /// Stands for election and, once elected, holds the lead until `resign` becomes
-    /// true; then gives it back.
+    /// Takes part in the election. After winning it, renews the Lease until `resign` becomes true, and
+    /// then releases the Lease.
     ///
     /// # Errors
-    /// When the lead is lost. From before that on, nobody may act any more.
-    pub(crate) async fn run(mut self, mut resign: watch::Receiver<bool>) -> Result<(), Lost> {
-        info!(identity = self.me, namespace = self.api.namespace(), "standing for election");
+    /// When the leadership is lost. This process may not act any more from before that on.
+    pub(crate) async fn run(mut self, mut resign: watch::Receiver<bool>) -> Result<(), LeadershipLost> {
+        info!(identity = self.me, namespace = self.api.namespace(), "taking part in the leader election");
         loop {
             match self.election.step(self.started.elapsed()) {
-                Step::Wait(until) => {
+                ElectionStep::Wait(until) => {
                     let wake = tokio::time::sleep_until((self.started + until).into());
                     tokio::select! {
                         () = wake => {}
-                        // An error means that whoever could tell is gone: the end as well.
+                        // An error means that the sender is gone, which is the end too.
                         _ = resign.wait_for(|resign| *resign) => break,
                     }
                 }
-                Step::Look => self.look().await,
-                Step::Claim(base) => self.claim(base.is_some()).await,
-                Step::Stop(loss) => return Err(loss.into()),
+                ElectionStep::Read => self.read().await,
+                ElectionStep::Claim(base) => self.claim(base.is_some()).await,
+                ElectionStep::Stop(loss) => return Err(loss.into()),
             }
-            self.tell();
+            self.publish();
         }
-        self.give_back().await;
+        self.release().await;
         Ok(())
     }
 
-    async fn look(&mut self) {
-        let came = self.came(self.api.get(NAME)).await;
+    async fn read(&mut self) {
+        let response = self.send(self.api.get(NAME)).await;
         let now = self.started.elapsed();
-        match came {
-            Came::Good(found) => {
+        match response {
+            LeaseResponse::Lease(found) => {
                 self.election.found(lease::record(&found, self.timing.lease()), now);
                 self.last = Some(*found);
             }
-            Came::Absent => {
+            LeaseResponse::Absent => {
                 self.election.absent(now);
                 self.last = None;
             }
-            Came::Refused(error) => {
-                warn!(error, "may not read the Lease");
-                self.election.blind(now);
+            LeaseResponse::Refused(error) => {
+                warn!(error, "the API server refused the read of the Lease");
+                self.election.read_failed(now);
             }
-            Came::Unclear(error) => {
+            LeaseResponse::Unclear(error) => {
                 warn!(%error, "cannot read the Lease");
-                self.election.blind(now);
+                self.election.read_failed(now);
             }
         }
     }
 
     async fn claim(&mut self, replaces: bool) {
-        // Never the same twice: it tells the claims apart.
-        self.mark = lease::micros(self.clock.now()).max(after(self.mark, SignedDuration::from_micros(1)));
+        // Never the same time twice: it distinguishes the claims.
+        self.mark = lease::micros(self.authority.clock.now()).max(after(self.mark, SignedDuration::from_micros(1)));
         let before = self.last.as_ref().filter(|_| replaces);
         let claim = lease::claimed(before, NAME, &self.me, self.timing.lease(), self.mark);
         let parameters = PostParams::default();
-        let came = if replaces {
-            self.came(self.api.replace(NAME, &parameters, &claim)).await
+        let response = if replaces {
+            self.send(self.api.replace(NAME, &parameters, &claim)).await
         } else {
-            self.came(self.api.create(&parameters, &claim)).await
+            self.send(self.api.create(&parameters, &claim)).await
         };
         let now = self.started.elapsed();
-        match came {
-            Came::Good(held) => {
+        match response {
+            LeaseResponse::Lease(held) => {
                 self.election.claimed(lease::record(&held, self.timing.lease()), now);
                 self.last = Some(*held);
             }
-            Came::Absent => {
+            LeaseResponse::Absent => {
                 if replaces {
                     warn!("the Lease was deleted");
                 } else {
                     let namespace = self.api.namespace();
-                    warn!(namespace, "no such namespace: create it, or choose another --namespace");
+                    warn!(namespace, "the namespace does not exist: create it, or set --namespace to another one");
                 }
                 self.election.refused(now);
             }
-            Came::Refused(error) => {
-                info!(error, "the claim to the Lease was refused, looking why");
+            LeaseResponse::Refused(error) => {
+                info!(error, "the API server refused the write of the Lease, reading it again");
                 self.election.refused(now);
             }
-            Came::Unclear(error) => {
-                warn!(%error, "nobody knows what became of the claim to the Lease, looking");
+            LeaseResponse::Unclear(error) => {
+                warn!(%error, "the result of the write of the Lease is unknown, reading it again");
                 self.election.unanswered(self.mark, now);
             }
         }
     }
 
-    /// Gives the lead back, if it is held. The successor need not wait then.
-    async fn give_back(&mut self) {
-        self.over();
+    /// Releases the Lease if this process holds it, so that the next leader need not wait.
+    async fn release(&mut self) {
+        self.publish_end();
         if self.election.leads_until().is_none() {
             return;
         }
-        // Twice, for a renewal without an answer may have changed the Lease.
+        // Twice, because a renewal without an answer may have changed the Lease.
         for _ in 0..2 {
             let Some(held) = &self.last else { return };
-            let given_back = lease::given_back(held, self.clock.now());
-            match self.came(self.api.replace(NAME, &PostParams::default(), &given_back)).await {
-                Came::Good(_) => {
-                    info!("gave the lead back");
+            let released = lease::released(held, self.authority.clock.now());
+            match self.send(self.api.replace(NAME, &PostParams::default(), &released)).await {
+                LeaseResponse::Lease(_) => {
+                    info!("released the Lease");
                     return;
                 }
-                Came::Refused(error) => warn!(error, "cannot give the lead back"),
-                Came::Unclear(error) => warn!(%error, "nobody knows whether the lead is given back"),
-                Came::Absent => return,
+                LeaseResponse::Refused(error) => warn!(error, "cannot release the Lease"),
+                LeaseResponse::Unclear(error) => warn!(%error, "it is unknown whether the Lease is released"),
+                LeaseResponse::Absent => return,
             }
-            self.look().await;
+            self.read().await;
             if self.election.holder() != self.me {
                 return;
             }
         }
     }
 
-    async fn came(&self, request: impl Future<Output = kube::Result<Lease>>) -> Came {
+    async fn send(&self, request: impl Future<Output = kube::Result<Lease>>) -> LeaseResponse {
         match within(self.deadline(), request).await {
-            Ok(lease) => Came::Good(lease.into()),
-            Err(ClusterError::Kube(kube::Error::Api(status))) if status.is_not_found() => Came::Absent,
-            // Too many requests, or one that makes no sense to the server: not done. What
-            // a server says of its own troubles (5xx) leaves that open.
+            Ok(lease) => LeaseResponse::Lease(lease.into()),
+            Err(ClusterError::Kube(kube::Error::Api(status))) if status.is_not_found() => LeaseResponse::Absent,
+            // With 4xx the request certainly had no effect. With 5xx it may have had one.
             Err(ClusterError::Kube(kube::Error::Api(status))) if (400..500).contains(&status.code) => {
-                Came::Refused(status.message)
+                LeaseResponse::Refused(status.message)
             }
-            Err(error) => Came::Unclear(error),
+            Err(error) => LeaseResponse::Unclear(error),
         }
     }
 
-    /// How long a request may take: not longer than the lead.
+    /// How long a request may take: at most until the leadership ends.
     fn deadline(&self) -> Duration {
         let left = self.election.leads_until().map(|end| end.saturating_sub(self.started.elapsed()));
         left.map_or(self.timing.request(), |left| left.min(self.timing.request()))
     }
 
-    /// From now on nobody may act.
-    fn over(&self) {
-        self.leadership.stand(Standing::Over);
+    /// Publishes that this process may not act any more.
+    fn publish_end(&self) {
+        self.authority.leadership.set(LeadershipState::Over);
         self.metrics.leader.set(0);
     }
 
-    fn tell(&mut self) {
+    /// Publishes whether this process leads, and logs when the leader changes.
+    fn publish(&mut self) {
         let leads = self.election.leads_until();
         if let Some(until) = leads {
-            self.leadership.stand(Standing::Leading { until: self.started + until });
+            self.authority.leadership.set(LeadershipState::Leading { until: self.started + until });
             self.metrics.leader.set(1);
         }
         let leader = if leads.is_some() { &self.me } else { self.election.holder() };
-        if self.told.as_deref() == Some(leader) {
+        if self.logged.as_deref() == Some(leader) {
             return;
         }
         if leads.is_some() {
             info!(identity = leader, "leading");
         } else if !leader.is_empty() {
-            info!(leader, "standing by");
+            info!(leader, "another replica leads");
         }
-        self.told = Some(leader.to_owned());
+        self.logged = Some(leader.to_owned());
     }
 }
 
 impl Drop for Campaign {
-    /// However it ends, also by a panic: without a campaign there is no lead.
+    /// Also after a panic: without an election this process does not lead.
     fn drop(&mut self) {
-        self.over();
+        self.publish_end();
     }
 }

@@ -1,20 +1,20 @@
-//! One candidate of an election: a pure state machine. It is told what was seen of the
-//! Lease and what became of its own writes, and says what to do next. Instants are
-//! durations on this process's monotonic clock; no other clock is ever looked at.
+//! One candidate of an election: a pure state machine. Its inputs are the Lease as it was read, and
+//! the results of its own writes. Its output is the next step. Instants are durations on this
+//! process's monotonic clock. It uses no other clock.
 //!
-//! # Why there is never a second one acting
-//! A holder acts for the renew deadline from the instant *before* it sent the claim that
-//! was last found to be in effect. Another candidate claims only a record that it has
-//! itself seen, unchanged, for the lease duration, and only if it is still unchanged
-//! when the claim takes effect. It first saw it after the claim was sent, so it begins
-//! at least a lease duration after that: later than the holder has stopped.
+//! # Why two replicas never act at the same time
+//! A holder may act for the renew deadline, counted from *before* it sent its last claim that took
+//! effect. Another candidate claims a Lease only if it has itself seen it unchanged for the lease
+//! duration, and only if the Lease is still unchanged when the claim takes effect. It first saw the
+//! holder's claim after the holder sent it. So it starts to act at least a lease duration after
+//! that, when the holder has stopped.
 //!
-//! An absent Lease may be claimed at once, or nobody could ever begin; but one who has
-//! seen it held before it was deleted waits as if it were still there.
+//! An absent Lease may be claimed at once, because otherwise no replica could ever start. But a
+//! candidate that saw it held before it was deleted waits as if it still existed.
 //!
-//! A claim whose answer was lost counts when a look finds its own mark in the Lease,
-//! and from when that very claim was sent. That the Lease names this process is not
-//! enough: somebody else may have edited it since an earlier claim.
+//! If the answer to a claim is lost, the claim counts when a read finds its mark in the Lease, and
+//! from when that claim was sent. It is not enough that the Lease names this process as its holder:
+//! somebody may have edited the Lease since an earlier claim.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,43 +23,43 @@ use jiff::Timestamp;
 
 use super::timing::Timing;
 
-/// So many claims without an answer are remembered. One that is forgotten counts as
-/// somebody else's, which costs time and nothing else.
+/// The most claims without an answer that are remembered. A forgotten claim does not count as a
+/// renewal, which only costs time.
 const UNANSWERED_AT_MOST: usize = 16;
 
-/// What an election needs to know of a Lease.
+/// The part of a Lease that an election reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
-    /// Who holds it; empty: nobody.
+pub(super) struct LeaseRecord {
+    /// The holder. Empty: there is none.
     pub(super) holder: String,
-    /// For how long after a change it is to be respected.
+    /// How long other candidates must wait after a change.
     pub(super) duration: Duration,
-    /// Changes with every write, whoever makes it.
+    /// Changes with every write by anybody.
     pub(super) version: String,
-    /// Changes with every claim: the time that the claim says it was made. What clock
-    /// it comes from does not matter, as long as no two claims of one process agree.
+    /// Changes with every claim: the time in the claim. It may come from any clock, as long as no two
+    /// claims of one process have the same time.
     pub(super) mark: Option<Timestamp>,
 }
 
-/// What to do next.
+/// The next step of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ElectionStep {
     /// Read the Lease.
-    Look,
-    /// Write oneself into it, if it still is of the version; `None`: create it.
+    Read,
+    /// Write this process into the Lease, if it still has this version. `None`: create the Lease.
     Claim(Option<String>),
-    /// Nothing before that instant.
+    /// Do nothing before this instant.
     Wait(Duration),
-    /// Stop: the lead is lost.
-    Stop(Loss),
+    /// Stop: the leadership is lost.
+    Stop(LossReason),
 }
 
-/// How the lead was lost.
+/// Why the leadership was lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Loss {
-    #[error("it could not be renewed for {0:?}")]
+pub(crate) enum LossReason {
+    #[error("the Lease could not be renewed for {0:?}")]
     NotRenewed(Duration),
-    #[error("the Lease was taken by {0:?}")]
+    #[error("{0:?} has taken the Lease")]
     Taken(String),
 }
 
@@ -68,52 +68,53 @@ pub(crate) enum Loss {
 pub(super) struct Election {
     me: String,
     timing: Timing,
-    seen: Seen,
-    /// When the claim was sent that was last found to be in effect.
+    seen: LeaseSeen,
+    /// When the last claim that is known to be in effect was sent.
     renewed: Option<Duration>,
     /// When the newest claim was sent.
     sent: Option<Duration>,
-    /// The claims without an answer that may have taken effect since the record last
-    /// seen, and when each was sent.
+    /// The claims without an answer that may have taken effect since the Lease was last read, and when
+    /// each was sent.
     unanswered: VecDeque<(Timestamp, Duration)>,
-    /// When the next step is due, and whether it is a look.
+    /// When the next step is due.
     due: Duration,
-    look: bool,
-    loss: Option<Loss>,
+    /// Whether the next step is a read.
+    must_read: bool,
+    loss: Option<LossReason>,
 }
 
 /// What was last seen of the Lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Seen {
+enum LeaseSeen {
     Nothing,
-    /// It does not exist, and is to be respected for so long all the same.
+    /// It does not exist, but candidates must wait for `respected` as if it did.
     Absent {
         since: Duration,
         respected: Duration,
     },
     Present {
-        record: Record,
+        record: LeaseRecord,
         since: Duration,
     },
 }
 
 impl Election {
-    /// A candidate whose name is its own alone.
+    /// A candidate. Its name must be unique.
     pub(super) fn new(me: String, timing: Timing) -> Self {
         Self {
             me,
             timing,
-            seen: Seen::Nothing,
+            seen: LeaseSeen::Nothing,
             renewed: None,
             sent: None,
             unanswered: VecDeque::new(),
             due: Duration::ZERO,
-            look: true,
+            must_read: true,
             loss: None,
         }
     }
 
-    /// Until when it leads, by what is known so far.
+    /// Until when this candidate leads, as far as it knows.
     pub(super) fn leads_until(&self) -> Option<Duration> {
         if self.loss.is_some() {
             return None;
@@ -121,112 +122,112 @@ impl Election {
         self.renewed.map(|renewed| renewed.saturating_add(self.timing.renew()))
     }
 
-    /// Who holds the Lease, as last seen; empty: nobody.
+    /// The holder of the Lease, as last seen. Empty: there is none.
     pub(super) fn holder(&self) -> &str {
         match &self.seen {
-            Seen::Present { record, .. } => &record.holder,
-            Seen::Nothing | Seen::Absent { .. } => "",
+            LeaseSeen::Present { record, .. } => &record.holder,
+            LeaseSeen::Nothing | LeaseSeen::Absent { .. } => "",
         }
     }
 
-    /// What to do now. After [`Step::Look`] and [`Step::Claim`] it is told what came of
-    /// it before it is asked again.
-    pub(super) fn step(&mut self, now: Duration) -> Step {
+    /// The step to do now. After [`ElectionStep::Read`] and [`ElectionStep::Claim`], the caller must report
+    /// the result before it calls this again.
+    pub(super) fn step(&mut self, now: Duration) -> ElectionStep {
         if let Some(end) = self.leads_until()
             && now >= end
         {
-            self.loss = Some(Loss::NotRenewed(self.timing.renew()));
+            self.loss = Some(LossReason::NotRenewed(self.timing.renew()));
         }
         if let Some(loss) = &self.loss {
-            return Step::Stop(loss.clone());
+            return ElectionStep::Stop(loss.clone());
         }
         if now < self.due {
-            return Step::Wait(self.leads_until().map_or(self.due, |end| end.min(self.due)));
+            return ElectionStep::Wait(self.leads_until().map_or(self.due, |end| end.min(self.due)));
         }
-        if self.look || !self.may_claim(now) {
-            return Step::Look;
+        if self.must_read || !self.may_claim(now) {
+            return ElectionStep::Read;
         }
         self.sent = Some(now);
-        Step::Claim(match &self.seen {
-            Seen::Present { record, .. } => Some(record.version.clone()),
-            Seen::Nothing | Seen::Absent { .. } => None,
+        ElectionStep::Claim(match &self.seen {
+            LeaseSeen::Present { record, .. } => Some(record.version.clone()),
+            LeaseSeen::Nothing | LeaseSeen::Absent { .. } => None,
         })
     }
 
-    /// A look showed the Lease.
-    pub(super) fn found(&mut self, record: Record, now: Duration) {
-        let changed = !matches!(&self.seen, Seen::Present { record: seen, .. } if seen.version == record.version);
+    /// A read returned the Lease.
+    pub(super) fn found(&mut self, record: LeaseRecord, now: Duration) {
+        let changed = !matches!(&self.seen, LeaseSeen::Present { record: seen, .. } if seen.version == record.version);
         let mine = record.holder == self.me;
         if changed {
-            // Every claim so far was against what was seen before: it is in effect by now
-            // or never will be.
+            // Every claim so far was for an earlier version of the Lease: it has taken effect by now,
+            // or it never will.
             let sent = self.unanswered.drain(..).find(|(mark, _)| Some(*mark) == record.mark).map(|(_, sent)| sent);
             if mine {
                 self.renewed = self.renewed.max(sent);
             }
             if self.renewed.is_some() && !mine {
-                self.loss = Some(Loss::Taken(record.holder.clone()));
+                self.loss = Some(LossReason::Taken(record.holder.clone()));
             }
-            self.seen = Seen::Present { record, since: now };
+            self.seen = LeaseSeen::Present { record, since: now };
         }
-        self.looked(now);
+        self.after_read(now);
     }
 
-    /// A look showed that there is no Lease.
+    /// A read showed that there is no Lease.
     pub(super) fn absent(&mut self, now: Duration) {
-        if !matches!(self.seen, Seen::Absent { .. }) {
+        if !matches!(self.seen, LeaseSeen::Absent { .. }) {
             let respected = match &self.seen {
-                Seen::Present { record, .. } if !record.holder.is_empty() => record.duration,
+                LeaseSeen::Present { record, .. } if !record.holder.is_empty() => record.duration,
                 _ => Duration::ZERO,
             };
-            self.seen = Seen::Absent { since: now, respected };
+            self.seen = LeaseSeen::Absent { since: now, respected };
         }
-        self.looked(now);
+        self.after_read(now);
     }
 
-    /// A look came to nothing.
-    pub(super) fn blind(&mut self, now: Duration) {
+    /// A read failed.
+    pub(super) fn read_failed(&mut self, now: Duration) {
         let pause = if self.renewed.is_some() { self.timing.again() } else { self.timing.retry() };
         self.due = now.saturating_add(pause);
-        self.look = true;
+        self.must_read = true;
     }
 
-    /// A claim is in effect: this is the Lease now.
-    pub(super) fn claimed(&mut self, record: Record, now: Duration) {
+    /// A claim took effect: this is the Lease now.
+    pub(super) fn claimed(&mut self, record: LeaseRecord, now: Duration) {
         let sent = self.sent.unwrap_or(now);
         self.renewed = Some(sent);
         self.unanswered.clear();
-        self.seen = Seen::Present { record, since: now };
+        self.seen = LeaseSeen::Present { record, since: now };
         self.due = sent.saturating_add(self.timing.retry());
-        self.look = false;
+        self.must_read = false;
     }
 
-    /// A claim was refused, and provably had no effect.
+    /// A claim was refused and certainly had no effect.
     pub(super) fn refused(&mut self, now: Duration) {
-        // The leader has to know at once why; a candidate has lost a race.
+        // A leader must know the reason at once. A candidate was only slower than another one.
         let pause = if self.renewed.is_some() { Duration::ZERO } else { self.timing.retry() };
         self.due = now.saturating_add(pause);
-        self.look = true;
+        self.must_read = true;
     }
 
-    /// Nobody knows what became of the claim with this mark.
+    /// The claim with this mark got no answer, so it may have taken effect.
     pub(super) fn unanswered(&mut self, mark: Timestamp, now: Duration) {
         if self.unanswered.len() == UNANSWERED_AT_MOST {
             self.unanswered.pop_front();
         }
         self.unanswered.push_back((mark, self.sent.unwrap_or(now)));
         self.due = now;
-        self.look = true;
+        self.must_read = true;
     }
 
-    fn looked(&mut self, now: Duration) {
-        // One that leads looks only after a claim that came to nothing.
-        self.look = !self.may_claim(now);
-        self.due = if self.look {
+    fn after_read(&mut self, now: Duration) {
+        // A leader reads only after a claim that failed, so it claims again.
+        self.must_read = !self.may_claim(now);
+        self.due = if self.must_read {
             let next = now.saturating_add(self.timing.retry());
             self.free_at().map_or(next, |free| free.min(next))
         } else {
-            // Soon, but not so soon that refusals make a storm of claims.
+            // Soon, but with a pause, so that repeated refusals do not flood the API server.
             self.sent.map_or(now, |sent| sent.saturating_add(self.timing.again()).max(now))
         };
     }
@@ -236,13 +237,13 @@ impl Election {
         self.renewed.is_some() || self.free_at().is_some_and(|free| now >= free)
     }
 
-    /// From when on the Lease is free, should it stay as it was last seen.
+    /// When the Lease becomes free if it does not change any more.
     fn free_at(&self) -> Option<Duration> {
         match &self.seen {
-            Seen::Nothing => None,
-            Seen::Absent { since, respected } => Some(since.saturating_add(*respected)),
-            Seen::Present { record, since } if record.holder.is_empty() => Some(*since),
-            Seen::Present { record, since } => Some(since.saturating_add(record.duration)),
+            LeaseSeen::Nothing => None,
+            LeaseSeen::Absent { since, respected } => Some(since.saturating_add(*respected)),
+            LeaseSeen::Present { record, since } if record.holder.is_empty() => Some(*since),
+            LeaseSeen::Present { record, since } => Some(since.saturating_add(record.duration)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The Lease as an object: what an election reads of it, and what it writes.
+//! Reads and writes the Lease object for an election.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
 
-use super::election::Record;
+use super::election::LeaseRecord;
 
-/// How long a Lease still counts that was given back, in seconds: the API takes no
-/// less. Nobody waits for it, for a Lease without a holder is free.
-const GIVEN_BACK: i32 = 1;
+/// The duration of a released Lease, in seconds: the API accepts no less. No replica waits for it,
+/// because a Lease without a holder is free.
+const RELEASED_DURATION: i32 = 1;
 
-/// What an election reads of a Lease. A duration that makes no sense is replaced.
-pub(super) fn record(lease: &Lease, otherwise: Duration) -> Record {
+/// The part of a Lease that an election reads. `otherwise` replaces an invalid duration.
+pub(super) fn record(lease: &Lease, otherwise: Duration) -> LeaseRecord {
     let spec = lease.spec.as_ref();
     let seconds = spec.and_then(|spec| spec.lease_duration_seconds);
-    Record {
+    LeaseRecord {
         holder: spec.and_then(|spec| spec.holder_identity.clone()).unwrap_or_default(),
         duration: seconds
             .and_then(|seconds| u64::try_from(seconds).ok())
@@ -29,13 +29,13 @@ pub(super) fn record(lease: &Lease, otherwise: Duration) -> Record {
     }
 }
 
-/// The instant as a Lease keeps it.
+/// The instant as a Lease stores it: in microseconds.
 pub(super) fn micros(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }
 
-/// The Lease as held by `holder`, and renewed `now`. `before` is the Lease that it
-/// replaces; what others have written into it is kept. The times are for people only.
+/// The Lease as held by `holder`, and renewed `now`. It replaces the Lease `before`, and keeps what
+/// others have written into it. The times are for people only.
 pub(super) fn claimed(before: Option<&Lease>, name: &str, holder: &str, duration: Duration, now: Timestamp) -> Lease {
     let spec = before.and_then(|lease| lease.spec.clone()).unwrap_or_default();
     let renewed = spec.holder_identity.as_deref() == Some(holder);
@@ -56,14 +56,14 @@ pub(super) fn claimed(before: Option<&Lease>, name: &str, holder: &str, duration
     }
 }
 
-/// The Lease as given back.
-pub(super) fn given_back(before: &Lease, now: Timestamp) -> Lease {
+/// The Lease without a holder.
+pub(super) fn released(before: &Lease, now: Timestamp) -> Lease {
     let spec = before.spec.clone().unwrap_or_default();
     Lease {
         metadata: before.metadata.clone(),
         spec: Some(LeaseSpec {
             holder_identity: Some(String::new()),
-            lease_duration_seconds: Some(GIVEN_BACK),
+            lease_duration_seconds: Some(RELEASED_DURATION),
             renew_time: Some(MicroTime(now)),
             ..spec
         }),
@@ -99,14 +99,14 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_back_has_no_holder() {
-        let lease = given_back(&claimed(None, "prunella", "a", TEN, at(1)), at(2));
+    fn a_released_lease_has_no_holder() {
+        let lease = released(&claimed(None, "prunella", "a", TEN, at(1)), at(2));
         let record = record(&lease, TEN);
         assert_eq!((record.holder.as_str(), record.duration), ("", Duration::from_secs(1)));
     }
 
     #[test]
-    fn a_duration_that_makes_no_sense_is_replaced() {
+    fn an_invalid_duration_is_replaced() {
         for seconds in [None, Some(0), Some(-5)] {
             let mut lease = claimed(None, "prunella", "a", TEN, at(1));
             lease.spec.as_mut().unwrap().lease_duration_seconds = seconds;

@@ -1,8 +1,8 @@
-//! The three times of an election, and how they must relate.
+//! The three times of an election, and the rules between them.
 
 use std::time::Duration;
 
-/// The three times of an election; their relation was checked.
+/// The three times of an election. The rules between them were checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Timing {
     lease: Duration,
@@ -10,27 +10,29 @@ pub(crate) struct Timing {
     retry: Duration,
 }
 
-/// Why the three times make no election.
+/// Why an election is not possible with the three times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TimingError {
-    #[error("--lease-duration {0:?} must be whole seconds, at least 1s and at most 1h: a Lease tells it in seconds")]
+    #[error("--lease-duration {0:?} must be whole seconds from 1s to 1h: a Lease stores seconds")]
     LeaseNotSeconds(Duration),
     #[error(
         "--lease-duration {lease:?} must be at least --renew-deadline {renew:?} plus --retry-period {retry:?}: \
-         the leader has to be still before another may begin"
+         the leader must stop before another replica starts"
     )]
     LeaseTooShort { lease: Duration, renew: Duration, retry: Duration },
     #[error(
-        "--renew-deadline {renew:?} must be at least twice --retry-period {retry:?}: one lost renewal must not cost the lead"
+        "--renew-deadline {renew:?} must be at least twice --retry-period {retry:?}: one lost renewal must not end the leadership"
     )]
     RenewTooShort { renew: Duration, retry: Duration },
-    #[error("--retry-period {0:?} must be at least 100ms: the API server is asked that often")]
+    #[error("--retry-period {0:?} must be at least 100ms: each replica sends a request that often")]
     RetryTooShort(Duration),
 }
 
 impl Timing {
+    /// Checks the rules between the three times.
+    ///
     /// # Errors
-    /// When they do not relate as an election needs it.
+    /// When a rule is violated.
     pub(crate) fn new(lease: Duration, renew: Duration, retry: Duration) -> Result<Self, TimingError> {
         if lease.subsec_nanos() != 0 || lease.is_zero() || lease > Duration::from_hours(1) {
             Err(TimingError::LeaseNotSeconds(lease))
@@ -45,28 +47,28 @@ impl Timing {
         }
     }
 
-    /// How long a Lease is respected after it was last seen to change.
+    /// How long the other replicas wait after they have last seen the Lease change.
     pub(super) fn lease(self) -> Duration {
         self.lease
     }
 
-    /// How long the leader acts on a renewal, from when it was sent.
+    /// How long the leader may act after it sent a renewal.
     pub(super) fn renew(self) -> Duration {
         self.renew
     }
 
-    /// How often the leader renews, and the others look.
+    /// How often the leader renews the Lease, and the others read it.
     pub(super) fn retry(self) -> Duration {
         self.retry
     }
 
-    /// How soon an attempt that came to nothing is followed by another.
+    /// When a failed attempt is tried again.
     pub(super) fn again(self) -> Duration {
         self.retry / 4
     }
 
-    /// How long one request for the Lease may take: short enough for a lost renewal to
-    /// be read back and repeated before the lead is lost over it.
+    /// How long one request for the Lease may take. Short enough that after a lost renewal, the Lease can
+    /// be read and renewed again before the renew deadline.
     pub(super) fn request(self) -> Duration {
         self.renew / 3
     }
@@ -87,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn times_that_make_no_election_are_refused_with_the_flag_to_mend() {
+    fn invalid_times_are_refused_with_the_flag_to_change() {
         check("15s", "10s", "2s", None);
         check("3s", "2s", "500ms", None);
         check("12s", "10s", "2s", None);
         check("11s", "10s", "2s", Some("--lease-duration 11s must be at least --renew-deadline 10s plus"));
         check("1500ms", "1s", "200ms", Some("whole seconds"));
-        check("0s", "10s", "2s", Some("at least 1s"));
-        check("2h", "10s", "2s", Some("at most 1h"));
+        check("0s", "10s", "2s", Some("from 1s to 1h"));
+        check("2h", "10s", "2s", Some("from 1s to 1h"));
         check("15s", "3s", "2s", Some("--renew-deadline 3s must be at least twice"));
         check("15s", "10s", "0s", Some("--retry-period 0ns must be at least 100ms"));
     }

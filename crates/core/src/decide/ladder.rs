@@ -1,132 +1,155 @@
-//! Which rung is next. An action counts against a target until the target has been
-//! clear for `ladderReset` after it, cured or not: a slow leak cured every six hours
-//! never climbs, a replacement that is soon sick again does.
+//! Which step is next. An action counts against a target until the target has been clear
+//! for `ladderReset` after it, whether it helped or not. So a slow leak that is fixed every
+//! six hours stays on the first attempt. A replacement that is soon unhealthy again climbs.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Change, Inputs, Refused, Skipped, Timer, Transition};
+use super::{Change, Inputs, Refused, Skipped, TargetTransition, Timer};
 use crate::action::Action;
 use crate::ledger::{Ledger, Record};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Policy, PolicyMode};
 use crate::refusal::Reason;
 use crate::target::{Target, Uid};
 use crate::time::elapsed;
 
-/// The place on the ladder.
+/// The position of a target on the ladder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The next try; `None`: every rung was tried or does not apply.
-    pub(super) next: Option<Try>,
-    /// The rungs passed over on the way, because they do not apply.
+pub(super) struct LadderPosition {
+    /// The next attempt. `None`: all steps were tried or do not apply.
+    pub(super) next: Option<Attempt>,
+    /// The steps that were skipped because they do not apply.
     pub(super) skipped: Vec<Skipped>,
 }
 
-/// A try of a rung.
+impl LadderPosition {
+    /// Whether the next attempt changes the whole workload.
+    pub(super) fn touches_workload(&self) -> bool {
+        self.next.as_ref().is_some_and(|next| next.action.scope().is_workload())
+    }
+}
+
+/// An attempt on a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Try {
-    /// Which rung, from 1.
-    pub(super) rung: u32,
-    /// Which attempt on it, from 1.
+pub(super) struct Attempt {
+    /// The name of the step.
+    pub(super) step_name: String,
+    /// The number of the step, from 1.
+    pub(super) step: u32,
+    /// The number of the attempt on this step, from 1.
     pub(super) attempt: u32,
-    /// What is done.
+    /// The action.
     pub(super) action: Action,
 }
 
-/// Where a target that is sick since `since` stands.
-pub(super) fn place(policy: &Policy, ledger: &Ledger, target: &Target, since: Timestamp) -> Place {
-    let place = place_above(policy, ledger, target, since, 0);
-    // A dry run is held back as if it acted, but it cannot know whether a rung would have
-    // helped: it tells of the first.
-    if policy.mode == Mode::DryRun && place.next.is_some() { climb(policy, target, &[], 0) } else { place }
+/// The position of a target that became unhealthy at `since`.
+pub(super) fn position(policy: &Policy, ledger: &Ledger, target: &Target, since: Timestamp) -> LadderPosition {
+    let position = position_above(policy, ledger, target, since, 0);
+    // A dry run cannot know whether a step would have helped, so it always records the first
+    // step that applies. It is exhausted when it would be exhausted if it acted.
+    if policy.mode == PolicyMode::DryRun && position.next.is_some() {
+        next_attempt(policy, target, &[], 0)
+    } else {
+        position
+    }
 }
 
-/// The same, but for the rungs up to one.
-pub(super) fn place_above(policy: &Policy, ledger: &Ledger, target: &Target, since: Timestamp, rung: u32) -> Place {
-    climb(policy, target, &counted(policy, ledger, target, since), rung)
+/// Like [`position`], but only steps above `step` are considered.
+pub(super) fn position_above(
+    policy: &Policy,
+    ledger: &Ledger,
+    target: &Target,
+    since: Timestamp,
+    step: u32,
+) -> LadderPosition {
+    next_attempt(policy, target, &counted_attempts(policy, ledger, target, since), step)
 }
 
-/// The first rung above one that applies and that these attempts have not used up.
-fn climb(policy: &Policy, target: &Target, counted: &[&Record], above: u32) -> Place {
-    let highest = counted.iter().map(|record| record.rung).max().unwrap_or(1);
-    let tried = counted.iter().filter(|record| record.rung == highest).count();
+/// The first step above `above` that applies and has an attempt left.
+fn next_attempt(policy: &Policy, target: &Target, counted: &[&Record], above: u32) -> LadderPosition {
+    let highest = counted.iter().map(|record| record.step).max().unwrap_or(1);
+    let tried = counted.iter().filter(|record| record.step == highest).count();
     let tried = u32::try_from(tried).unwrap_or(u32::MAX);
     let mut skipped = Vec::new();
-    for (rung, step) in (1_u32..).zip(&policy.steps) {
-        let tried = match rung.cmp(&highest) {
+    for (number, step) in (1_u32..).zip(&policy.steps) {
+        let tried = match number.cmp(&highest) {
             Ordering::Less => continue,
             Ordering::Equal => tried,
             Ordering::Greater => 0,
         };
-        if rung <= above || tried >= step.attempts {
+        if number <= above || tried >= step.attempts {
             continue;
         }
         match step.action.resolve(target) {
             Ok(action) => {
-                let next = Try { rung, attempt: tried.saturating_add(1), action };
-                return Place { next: Some(next), skipped };
+                let next =
+                    Attempt { step_name: step.name.clone(), step: number, attempt: tried.saturating_add(1), action };
+                return LadderPosition { next: Some(next), skipped };
             }
-            Err(why) => skipped.push(Skipped { rung, action: step.action.name(), why }),
+            Err(why) => {
+                skipped.push(Skipped { step_name: step.name.clone(), step: number, action: step.action.name(), why })
+            }
         }
     }
-    Place { next: None, skipped }
+    LadderPosition { next: None, skipped }
 }
 
-/// The attempts that count, newest first: back to the first stretch of
-/// `ladderReset` over which the target was clear.
-fn counted<'a>(policy: &'a Policy, ledger: &'a Ledger, target: &Target, since: Timestamp) -> Vec<&'a Record> {
+/// The attempts that count, newest first. They end where the target was clear for longer
+/// than `ladderReset`.
+fn counted_attempts<'a>(policy: &'a Policy, ledger: &'a Ledger, target: &Target, since: Timestamp) -> Vec<&'a Record> {
     let reset = policy.limits.ladder_reset;
     let mut attempts: Vec<&Record> = ledger
         .of(&policy.key)
-        .filter(|record| record.hash == policy.hash && record.is_attempt())
+        .filter(|record| record.digest == policy.digest && record.is_attempt())
         .filter(|record| policy.reset_at.is_none_or(|reset| record.created > reset))
         .filter(|record| record.counts_against(target, since, reset))
         .collect();
     attempts.sort_by_key(|record| std::cmp::Reverse((record.created, record.sequence)));
-    let mut fell_sick = since;
+    let mut became_unhealthy = since;
     attempts
         .into_iter()
         .take_while(|record| {
-            let clear_for = clear_between(record, fell_sick);
-            fell_sick = record.sick_since;
+            let clear_for = clear_between(record, became_unhealthy);
+            became_unhealthy = record.unhealthy_since;
             clear_for <= reset
         })
         .collect()
 }
 
-/// How long the target was clear between the end of an action and falling sick.
-fn clear_between(record: &Record, fell_sick: Timestamp) -> SignedDuration {
-    elapsed(record.finished.unwrap_or(record.created), fell_sick)
+/// The time from the end of an action until the target became unhealthy again.
+fn clear_between(record: &Record, became_unhealthy: Timestamp) -> SignedDuration {
+    elapsed(record.finished.unwrap_or(record.created), became_unhealthy)
 }
 
-/// The rungs that do not apply to those for whom nothing else is left.
+/// For each exhausted target, the steps that do not apply to it.
 pub(super) fn skipped(
     inputs: Inputs<'_>,
     timers: &BTreeMap<Uid, Timer>,
     exhausted: &BTreeSet<Uid>,
 ) -> BTreeMap<Uid, Vec<Skipped>> {
-    let places = inputs.targets.iter().filter(|target| exhausted.contains(&target.object.uid)).filter_map(|target| {
-        let since = timers.get(&target.object.uid)?.since;
-        Some((target.object.uid.clone(), place(inputs.policy, inputs.ledger, target, since).skipped))
-    });
-    places.filter(|(_, skipped)| !skipped.is_empty()).collect()
+    let positions =
+        inputs.targets.iter().filter(|target| exhausted.contains(&target.object.uid)).filter_map(|target| {
+            let since = timers.get(&target.object.uid)?.since;
+            Some((target.object.uid.clone(), position(inputs.policy, inputs.ledger, target, since).skipped))
+        });
+    positions.filter(|(_, skipped)| !skipped.is_empty()).collect()
 }
 
-/// The sick targets for which every rung was tried or does not apply, and the news of
-/// those for which that is new.
+/// The exhausted targets: all steps were tried or do not apply. Also adds a transition for
+/// each target that is newly exhausted.
 pub(super) fn exhausted(
     inputs: Inputs<'_>,
     refusals: &[Refused],
-    mut transitions: Vec<Transition>,
-) -> (BTreeSet<Uid>, Vec<Transition>) {
+    mut transitions: Vec<TargetTransition>,
+) -> (BTreeSet<Uid>, Vec<TargetTransition>) {
     let exhausted: BTreeSet<Uid> = refusals
         .iter()
         .filter(|refused| {
             match refused.refusal.reason.cmp(&Reason::Exhausted) {
-                // A brake that comes before says nothing of the ladder: one missed look does
-                // not make it be climbed anew, nor be told of once more.
+                // An earlier guardrail says nothing about the ladder. After one failed
+                // evaluation the target is still exhausted and is not reported again.
                 Ordering::Less => inputs.memory.exhausted.contains(&refused.target),
                 Ordering::Equal => true,
                 Ordering::Greater => false,
@@ -139,6 +162,10 @@ pub(super) fn exhausted(
         .iter()
         .map(|target| &target.object)
         .filter(|object| exhausted.contains(&object.uid) && !inputs.memory.exhausted.contains(&object.uid));
-    transitions.extend(new.map(|object| Transition { target: object.clone(), change: Change::Exhausted, value: None }));
+    transitions.extend(new.map(|object| TargetTransition {
+        target: object.clone(),
+        change: Change::Exhausted,
+        value: None,
+    }));
     (exhausted, transitions)
 }

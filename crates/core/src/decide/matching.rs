@@ -1,5 +1,5 @@
-//! Series → targets. A series that names no selected, living target is counted
-//! and ignored: old pods' series outlive them by minutes.
+//! Series → targets. A series that names no selected target is counted and ignored. The
+//! series of a deleted pod stay in the source for minutes.
 
 mod naming;
 
@@ -7,57 +7,58 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inputs;
 use jiff::Timestamp;
-use naming::Naming;
+use naming::{Carried, Naming};
 pub use naming::{POD_LABEL, UID_LABEL};
 
 use crate::observation::{Answer, History, Labels, Series};
-use crate::policy::OnNoData;
+use crate::policy::NoDataRule;
 use crate::target::{Target, Uid};
 use crate::time::{elapsed, times};
 
-/// How the breached series fitted the targets.
+/// Which breached series named which targets.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Matching {
-    /// Series returned.
+    /// How many series the source returned, without `NaN`.
     pub returned: usize,
-    /// Series that named a selected target.
+    /// How many of them name a selected target.
     pub matched: usize,
-    /// Series that do not say of which namespace they are, where nothing else does.
+    /// How many of them have no namespace label, while the query names no namespace either.
     pub unplaced: usize,
-    /// The least labels, in their order, of the series that named none.
+    /// The labels of a series that names no target: the smallest by order.
     pub first_ignored: Option<Labels>,
-    /// The worst value a target is breached with, and the labels it came with.
+    /// The series with the worst value, for each breached target.
     pub breached: BTreeMap<Uid, Series>,
-    /// The targets whose series carry their uid: no namesake's can be among them.
+    /// The targets whose series have a label with the target's uid. These series cannot belong
+    /// to another object of the same name.
     own: BTreeSet<Uid>,
 }
 
-/// What an observation says of one target.
+/// What an observation says about one target.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sight {
-    /// In the answer.
+    /// In the answer, with this value.
     Breached(f64),
-    /// In the answer, but younger than `minAge`: it may be starting up.
+    /// In the answer, with this value, but younger than `minAge`: it may be starting up.
     Young(f64),
-    /// So young that a predecessor's samples may be taken for its own.
+    /// So young that its samples may belong to an earlier object of the same name.
     Namesake,
-    /// Not in the answer, and nobody needs proof: it was healthy.
+    /// Not in the answer. It was healthy before, so it needs no evidence.
     Quiet,
-    /// Not in the answer, and the evidence shows that there is data about it.
+    /// Not in the answer, and the evidence shows that it has data.
     Clear,
-    /// Not in the answer, and nobody asked for the evidence yet.
+    /// Not in the answer, and the evidence was not queried yet.
     Unproven,
-    /// In neither.
+    /// In neither the answer nor the evidence.
     NoData,
-    /// The source had no usable answer.
+    /// The source gave no usable answer.
     Unknown,
 }
 
-/// Lays each breached series to its target.
+/// Finds the target of each breached series.
 pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
     let Answer::Answered(series) = &inputs.observation.breach else { return Matching::default() };
     let mut matching = Matching::default();
-    // Nobody needs a name then, which is what most looks find.
+    // Most evaluations return nothing. They need no index of names.
     if series.is_empty() {
         return matching;
     }
@@ -67,7 +68,7 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
         let named = naming.named_by(&one.labels);
         if named.is_empty() {
             matching.unplaced = matching.unplaced.saturating_add(usize::from(naming.is_unplaced(&one.labels)));
-            // The least of them, for a source has no order.
+            // The smallest, because the order of the answer is not stable.
             if matching.first_ignored.as_ref().is_none_or(|first| one.labels.cmp(first).is_lt()) {
                 matching.first_ignored = Some(one.labels.clone());
             }
@@ -76,14 +77,15 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
         matching.matched = matching.matched.saturating_add(1);
         for target in named {
             let uid = &target.object.uid;
-            if naming::carries_uid(&one.labels) {
+            if naming::carries(&one.labels, uid) == Carried::OwnUid {
                 matching.own.insert(uid.clone());
             }
             matching
                 .breached
                 .entry(uid.clone())
                 .and_modify(|worst| {
-                    // Of two with one value the least, for a source has no order.
+                    // Of equal values the smallest labels, because the order of the answer is
+                    // not stable.
                     let order = one.value.total_cmp(&worst.value).then_with(|| worst.labels.cmp(&one.labels));
                     if order.is_gt() {
                         worst.clone_from(one);
@@ -95,8 +97,8 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
     matching
 }
 
-/// What the observation says of each target. A target that was sick, or that
-/// stands for a running action, is clear only by proof.
+/// What the observation says about each target. A target that was unhealthy, or that
+/// shows the result of an action, is clear only with evidence.
 pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, Sight> {
     let proven = evidence_for(inputs);
     let own =
@@ -114,7 +116,7 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
                 (Answer::Unknown(_), _) => Sight::Unknown,
                 _ if !own(uid) && may_be_namesake(inputs, target) => {
                     match &proven {
-                        // Evidence that carries the uid would be the target's own.
+                        // Evidence with the uid would belong to this target.
                         Proof::NotAsked if needs_proof && !matching.breached.contains_key(uid) => Sight::Unproven,
                         _ => Sight::Namesake,
                     }
@@ -131,8 +133,8 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
                 (_, Proof::Unknown) => Sight::Unknown,
                 (_, Proof::For(uids)) if uids.contains_key(uid) => Sight::Clear,
                 _ => match inputs.policy.on_no_data {
-                    OnNoData::Hold => Sight::NoData,
-                    OnNoData::Clear => Sight::Clear,
+                    NoDataRule::Hold => Sight::NoData,
+                    NoDataRule::Clear => Sight::Clear,
                 },
             };
             (uid.clone(), sight)
@@ -140,8 +142,8 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
         .collect()
 }
 
-/// Whether what is said of the target may be said of an earlier object of its name.
-/// Creation and observation times are both the API server's.
+/// Whether the samples may belong to an earlier object of the same name. Creation time and
+/// observation time are both by the API server's clock.
 fn may_be_namesake(inputs: Inputs<'_>, target: &Target) -> bool {
     target.stable_name && age(inputs, target) < inputs.policy.signal_window
 }
@@ -153,7 +155,7 @@ fn age(inputs: Inputs<'_>, target: &Target) -> jiff::SignedDuration {
 enum Proof {
     NotAsked,
     Unknown,
-    /// For these, and whether by a series that carries their uid.
+    /// These targets have data. The flag: a series has the uid of the target.
     For(BTreeMap<Uid, bool>),
 }
 
@@ -166,7 +168,8 @@ fn evidence_for(inputs: Inputs<'_>) -> Proof {
             let mut uids = BTreeMap::new();
             for one in series.iter().filter(|one| !one.value.is_nan()) {
                 for target in naming.named_by(&one.labels) {
-                    *uids.entry(target.object.uid.clone()).or_default() |= naming::carries_uid(&one.labels);
+                    *uids.entry(target.object.uid.clone()).or_default() |=
+                        naming::carries(&one.labels, &target.object.uid) == Carried::OwnUid;
                 }
             }
             Proof::For(uids)
@@ -174,7 +177,7 @@ fn evidence_for(inputs: Inputs<'_>) -> Proof {
     }
 }
 
-/// What the evidence reaches, when it was asked for: see [`super::Reach`].
+/// What the query can return. `None`: this observation does not show it.
 pub(super) fn reach(inputs: Inputs<'_>, matching: &Matching) -> Option<super::Reach> {
     if matching.matched > 0 {
         return Some(super::Reach::Targets);
@@ -184,15 +187,16 @@ pub(super) fn reach(inputs: Inputs<'_>, matching: &Matching) -> Option<super::Re
     let mut ignored = series.iter().filter(|one| !one.value.is_nan());
     Some(match ignored.next() {
         None => super::Reach::NoSeries,
-        // Whose pods are not there cannot be named: nothing is wrong with the query.
+        // Without targets, no series can name one. The query may be correct.
         Some(_) if inputs.targets.is_empty() => super::Reach::Targets,
         Some(_) if series.iter().any(|one| !naming.named_by(&one.labels).is_empty()) => super::Reach::Targets,
         Some(first) => super::Reach::NoTarget(first.labels.clone()),
     })
 }
 
-/// Since when `target` has been breached without a gap up to the newest observation,
-/// no earlier than `since`; `None` when the history does not reach up to it.
+/// When the uninterrupted breach of `target` started that lasts until the newest
+/// observation, but not before `since`. `None`: the history does not reach the newest
+/// observation.
 pub(super) fn breached_since(
     inputs: Inputs<'_>,
     target: &Target,
@@ -208,16 +212,16 @@ pub(super) fn breached_since(
         .filter(|at| *at <= inputs.observation.at)
         .collect();
     seen.sort_unstable();
-    // A source shows a series for as long as its lookback after the newest sample: an
-    // outage of a minute is a gap of seconds here. So one look at which the breach was
-    // not there is one too many, and half an interval is for rounding.
+    // A source returns a series for the lookback after its newest sample, so an outage of a
+    // minute is a gap of seconds here. Therefore one missing evaluation is a gap. Half an
+    // interval is for rounding.
     let missed = |gap| times(gap, 2) >= times(inputs.policy.interval, 3);
-    let mut begun = inputs.observation.at;
+    let mut start = inputs.observation.at;
     for at in seen.into_iter().rev() {
-        if missed(elapsed(at, begun)) {
+        if missed(elapsed(at, start)) {
             break;
         }
-        begun = at;
+        start = at;
     }
-    (begun != inputs.observation.at).then_some(begun.max(since))
+    (start != inputs.observation.at).then_some(start.max(since))
 }

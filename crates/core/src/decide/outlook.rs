@@ -1,27 +1,29 @@
-//! What is left to ask, what there is to count, and when to look next.
+//! Open questions, counts, reports, and the time of the next evaluation.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Change, Counts, Inputs, Matching, Memory, Phase, Question, Reach, Reached, Refused, Sight, Transition};
+use super::{
+    BreachPhase, Change, Counts, Inputs, Matching, Memory, Question, Reach, Reached, Refused, Sight, TargetTransition,
+};
 use crate::ledger::State;
 use crate::observation::Answer;
 use crate::refusal::{Reason, Refusal};
 use crate::target::Uid;
 use crate::time::{after, elapsed};
 
-/// The shortest time between two looks: a deadline that has just passed must
-/// not make the loop spin.
+/// The shortest time between two evaluations. A deadline that has just passed must not
+/// start a busy loop.
 const SHORTEST_WAIT: SignedDuration = SignedDuration::from_millis(100);
 
-/// How often it is asked whether a query that returns nobody could return somebody.
+/// How often to check whether a query that returns no target can return one.
 const REACH_CHECKED_EVERY: SignedDuration = SignedDuration::from_mins(10);
-/// The same while it could not: whoever mends a label wants to see it, and pods that were
-/// made together with their policy are not scraped yet.
-const REACH_MISSED_EVERY: SignedDuration = SignedDuration::from_secs(5);
+/// How often to check while it cannot. A user who fixes a label wants to see the effect, and
+/// pods that were created together with their policy are not scraped yet.
+const REACH_RETRIED_EVERY: SignedDuration = SignedDuration::from_secs(5);
 
-/// What has to be known for a full decision.
+/// The questions to answer for a complete decision.
 pub(super) fn questions(
     inputs: Inputs<'_>,
     sights: &BTreeMap<Uid, Sight>,
@@ -29,37 +31,37 @@ pub(super) fn questions(
     freshness: Vec<Question>,
 ) -> Vec<Question> {
     let unproven = sights.values().any(|sight| *sight == Sight::Unproven);
-    let wanted = unproven || reach_is_unknown(inputs, matching);
-    let evidence = (wanted && inputs.observation.evidence.is_none()).then_some(Question::Evidence);
-    let taken_over = inputs
+    let is_needed = unproven || reach_is_unknown(inputs, matching);
+    let evidence = (is_needed && inputs.observation.evidence.is_none()).then_some(Question::Evidence);
+    let restored = inputs
         .memory
         .timers
         .iter()
         .filter(|(uid, timer)| timer.restored && matching.breached.contains_key(uid))
         .map(|(_, timer)| timer.since)
         .min();
-    let history = taken_over.filter(|_| inputs.observation.history.is_none());
+    let history = restored.filter(|_| inputs.observation.history.is_none());
     evidence.into_iter().chain(history.map(|since| Question::History { since })).chain(freshness).collect()
 }
 
-/// Whether nobody has asked lately if the query reaches anybody at all: an empty answer
-/// looks the same when all is well and when a label is misspelt, and so does one of those
-/// alone who are gone, which a range remembers for minutes after each heal.
+/// Whether to check again what the query can return. If no series names a target, all
+/// targets may be healthy or a label may be misspelt. Series of deleted pods do not tell
+/// either: a range returns them for minutes after each action.
 fn reach_is_unknown(inputs: Inputs<'_>, matching: &Matching) -> bool {
-    let nobody = matches!(inputs.observation.breach, Answer::Answered(_)) && matching.matched == 0;
-    nobody
+    let no_target = matches!(inputs.observation.breach, Answer::Answered(_)) && matching.matched == 0;
+    no_target
         && inputs.memory.reached.as_ref().is_none_or(|reached| {
-            let patience = if reached.reach == Reach::Targets { REACH_CHECKED_EVERY } else { REACH_MISSED_EVERY };
-            elapsed(reached.at, inputs.observation.at) >= patience
+            let every = if reached.reach == Reach::Targets { REACH_CHECKED_EVERY } else { REACH_RETRIED_EVERY };
+            elapsed(reached.at, inputs.observation.at) >= every
         })
 }
 
-/// What the query reaches, as far as this look tells.
+/// What the query can return, by this observation or an earlier one.
 pub(super) fn reached(inputs: Inputs<'_>, matching: &Matching) -> Option<Reached> {
     let at = inputs.observation.at;
     match (super::matching::reach(inputs, matching), &inputs.observation.evidence) {
         (Some(reach), _) => Some(Reached { at, reach }),
-        // Asked without an answer: not at every look again.
+        // Queried without a usable answer. It must not be queried in every evaluation.
         (None, Some(_)) => {
             let reach = inputs.memory.reached.as_ref().map_or(Reach::Targets, |reached| reached.reach.clone());
             Some(Reached { at, reach })
@@ -73,19 +75,19 @@ pub(super) fn counts(inputs: Inputs<'_>, memory: &Memory) -> Counts {
     let in_phase = |phase| memory.timers.values().filter(|timer| timer.phase == phase).count();
     Counts {
         selected: inputs.targets.len(),
-        pending: in_phase(Phase::Pending),
-        firing: in_phase(Phase::Firing),
+        pending: in_phase(BreachPhase::Pending),
+        firing: in_phase(BreachPhase::Firing),
         verifying: inputs
             .ledger
             .of(&inputs.policy.key)
-            // A dry run never comes so far.
+            // A dry run never has these states.
             .filter(|record| matches!(record.state, State::Settling | State::Verifying))
             .count(),
         exhausted: memory.exhausted.len(),
     }
 }
 
-/// The names of the sick targets.
+/// The names of the targets that are pending or firing.
 pub(super) fn names(inputs: Inputs<'_>, memory: &Memory) -> BTreeMap<Uid, String> {
     inputs
         .targets
@@ -96,13 +98,12 @@ pub(super) fn names(inputs: Inputs<'_>, memory: &Memory) -> BTreeMap<Uid, String
         .collect()
 }
 
-/// Time until the next look: the earliest of the next point of the interval's
-/// grid, the end of a refusal and the end of a timer. More than zero, at most
-/// the interval.
+/// The time until the next evaluation: the earliest of the next point of the interval's
+/// grid, the end of a refusal and the end of a timer. More than zero, at most the
+/// interval.
 ///
-/// What ends between the observation and `now` was missed by a hair: an observation a
-/// few milliseconds short of `for` must not cost a whole interval. Only a new one can
-/// tell, so it is made at once.
+/// A deadline between the observation and `now` leads to an evaluation at once. Otherwise an
+/// observation a few milliseconds before the end of `for` would cost a whole interval.
 pub(super) fn next_check(inputs: Inputs<'_>, memory: &Memory, refusals: &[Refused]) -> SignedDuration {
     let now = inputs.now;
     let interval = inputs.policy.interval.max(SHORTEST_WAIT);
@@ -132,39 +133,38 @@ fn to_next_grid_point(now: Timestamp, interval: SignedDuration, phase: SignedDur
     SignedDuration::try_from_nanos_i128(nanos).unwrap_or(interval)
 }
 
-/// Why each sick target was held back so far, and the news: each reason once in a
-/// sickness, or a source that comes and goes would tell all of them at every look. Who is
-/// in the hands of an action is not held back, and that every rung was tried is news of
-/// its own.
+/// The refusals of each unhealthy target that were reported in this episode, with a
+/// transition for each new one. Each reason is reported once in an episode, or a source with
+/// outages would report the same reasons again and again. `Exhausted` has its own transition.
 pub(super) fn held_back(
     inputs: Inputs<'_>,
     memory: &Memory,
     refusals: &[Refused],
-    mut transitions: Vec<Transition>,
-) -> (BTreeMap<Uid, BTreeSet<Reason>>, Vec<Transition>) {
-    let mut told = inputs.memory.held_back.clone();
-    told.retain(|uid, _| memory.timers.contains_key(uid));
+    mut transitions: Vec<TargetTransition>,
+) -> (BTreeMap<Uid, BTreeSet<Reason>>, Vec<TargetTransition>) {
+    let mut reported = inputs.memory.held_back.clone();
+    reported.retain(|uid, _| memory.timers.contains_key(uid));
     for Refused { target, refusal, due } in refusals {
         if !due || refusal.reason == Reason::AlreadyRecorded {
             continue;
         }
-        let reasons = told.entry(target.clone()).or_default();
-        let news = reasons.iter().all(|told| told.as_str() != refusal.reason.as_str());
+        let reasons = reported.entry(target.clone()).or_default();
+        let is_new = reasons.iter().all(|reported| reported.as_str() != refusal.reason.as_str());
         reasons.insert(refusal.reason);
         let object = inputs.targets.iter().map(|one| &one.object).find(|object| object.uid == *target);
-        if let Some(object) = object.filter(|_| news && refusal.reason != Reason::Exhausted) {
+        if let Some(object) = object.filter(|_| is_new && refusal.reason != Reason::Exhausted) {
             let change = Change::HeldBack(*refusal);
             let value = memory.timers.get(target).map(|timer| timer.value);
-            transitions.push(Transition { target: object.clone(), change, value });
+            transitions.push(TargetTransition { target: object.clone(), change, value });
         }
     }
-    (told, transitions)
+    (reported, transitions)
 }
 
-/// Whether a refusal keeps something from being done that is due: the target is firing,
-/// is breached at this moment, and is in no action's hands.
+/// Whether an action is due and the refusal prevents it: the target is firing, is breached
+/// now, and has no action in flight.
 pub(super) fn is_held_back(inputs: Inputs<'_>, memory: &Memory, target: &Uid, refusal: Refusal) -> bool {
-    let firing = memory.timers.get(target).is_some_and(|timer| timer.phase == Phase::Firing);
+    let firing = memory.timers.get(target).is_some_and(|timer| timer.phase == BreachPhase::Firing);
     let acted_on = || inputs.ledger.of(&inputs.policy.key).any(|one| one.in_flight() && one.target.uid == *target);
     firing && refusal.reason != Reason::NotYetFor && !acted_on()
 }

@@ -1,7 +1,7 @@
-//! Everything failing at once. When more of the targets are breached than may be, the
-//! observer is as suspect as they are: a query that is wrong, or a dependency that is
-//! down, looks just like it. Then one action is tried as a probe, and the next only after
-//! one has succeeded; or nothing at all is done.
+//! Storms: more targets are breached than `maxUnhealthy` allows. The cause may be a wrong
+//! query or a dependency that is down, and then no action helps. So Prunella starts one
+//! action as a probe, and the next one only after a probe has succeeded. With `onStorm: Hold`
+//! it starts none.
 
 use std::collections::BTreeMap;
 
@@ -10,60 +10,61 @@ use jiff::Timestamp;
 use super::{Inputs, Sight, Timer, verify};
 use crate::ledger::{Ledger, Outcome, Record, State};
 use crate::observation::Answer;
-use crate::policy::{Mode, OnStorm, SeriesMatch};
+use crate::policy::{PolicyMode, SeriesMatch, StormRule};
 use crate::target::{Target, Uid};
 use crate::time::{Span, whole_seconds};
 
-/// A storm under way.
+/// The current storm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Storm {
-    /// Since when more targets have been breached than may be.
+    /// When it started.
     pub since: Timestamp,
-    /// The unbroken time over which no more have been than may be.
+    /// The uninterrupted time in which no more targets were breached than allowed. `None`:
+    /// more are breached now.
     pub calm: Option<Span>,
-    /// Whether the newest look gave no usable answer.
+    /// Whether the newest evaluation had no usable answer.
     pub frozen: bool,
 }
 
-/// That a storm has begun or is over.
+/// The start or the end of a storm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StormChange {
-    /// More targets are breached than may be.
+    /// More targets are breached than allowed.
     Began {
         /// How many are breached.
         breached: usize,
-        /// How many may be.
+        /// How many are allowed.
         allowed: usize,
     },
-    /// For `stormCooldown` no more have been than may be.
+    /// For `stormCooldown`, no more targets were breached than allowed.
     Ended,
 }
 
 impl Storm {
-    /// A storm that another process wrote down.
+    /// A storm that an earlier process recorded in the status.
     #[must_use]
     pub fn restored(since: Timestamp) -> Self {
         Self { since, calm: None, frozen: false }
     }
 
-    /// Whether a record tells of this storm: what was under way in it, or begun. A record
-    /// keeps whole seconds of its creation.
+    /// Whether an action was in flight during this storm. The times of a record are in whole
+    /// seconds.
     #[must_use]
     pub fn concerns(self, record: &Record) -> bool {
         let since = whole_seconds(self.since);
-        record.mode == Mode::Enforce
+        record.mode == PolicyMode::Enforce
             && (record.in_flight() || record.created >= since || record.finished.is_some_and(|at| at >= since))
     }
 }
 
-/// The storm after this observation, and what changed.
+/// The storm after this observation, and the change.
 pub(super) fn advance(
     inputs: Inputs<'_>,
     sights: &BTreeMap<Uid, Sight>,
     timers: &BTreeMap<Uid, Timer>,
 ) -> (Option<Storm>, Option<StormChange>) {
     let earlier = inputs.memory.storm;
-    // Where every series speaks of all, all are breached at once by design.
+    // A global series always breaches all targets at once.
     if inputs.policy.series == SeriesMatch::Global {
         return (None, None);
     }
@@ -71,9 +72,9 @@ pub(super) fn advance(
         return (earlier.map(|storm| Storm { frozen: true, ..storm }), None);
     }
     let at = inputs.observation.at;
-    let living = || inputs.targets.iter().filter(|target| !target.terminating);
-    let breached = living().filter(|target| is_breached(inputs, sights, timers, target)).count();
-    let allowed = inputs.policy.limits.max_unhealthy.of(living().count());
+    let remaining = || inputs.targets.iter().filter(|target| !target.terminating);
+    let breached = remaining().filter(|target| is_breached(inputs, sights, timers, target)).count();
+    let allowed = inputs.policy.limits.max_unhealthy.of(remaining().count());
     match earlier {
         None if breached > allowed => {
             let storm = Storm { since: at, calm: None, frozen: false };
@@ -93,7 +94,8 @@ pub(super) fn advance(
     }
 }
 
-/// Pending, firing, or the replacement of one that was and not clear either.
+/// Whether the target counts as breached: it is pending or firing, or it shows the result
+/// of an action and is in the answer.
 fn is_breached(
     inputs: Inputs<'_>,
     sights: &BTreeMap<Uid, Sight>,
@@ -101,44 +103,43 @@ fn is_breached(
     target: &Target,
 ) -> bool {
     let uid = &target.object.uid;
-    let sick = timers.contains_key(uid);
+    let unhealthy = timers.contains_key(uid);
     let shown = matches!(sights.get(uid), Some(Sight::Breached(_) | Sight::Young(_)));
-    sick || (shown && verify::in_any_scope(inputs, target))
+    unhealthy || (shown && verify::in_any_scope(inputs, target))
 }
 
-/// Who may be acted on.
+/// Which targets a storm allows actions for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gate<'a> {
-    /// Whoever the other brakes let pass.
+    /// All targets.
     Open,
-    /// Those to whom this probe, which failed, is laid, on a rung above its own: two
-    /// replicas with a bad configuration are not healed by deleting, and nobody else is to
-    /// be tried on.
+    /// Only targets that this failed probe counts against, on a step above the probe's. For
+    /// two replicas with a bad configuration, deleting a pod does not help. The next step may
+    /// help, and no other pod is needed to try it.
     Climb(&'a Record),
-    /// Nobody.
+    /// No target.
     Closed,
 }
 
-/// Whom a storm lets pass, by what is on record of it.
+/// Which targets the storm allows actions for, by the records of its actions.
 pub(super) fn gate<'a>(inputs: Inputs<'a>, ledger: &'a Ledger, storm: Option<Storm>) -> Gate<'a> {
     let Some(storm) = storm else { return Gate::Open };
-    if inputs.policy.limits.on_storm == OnStorm::Hold {
+    if inputs.policy.limits.on_storm == StormRule::Hold {
         return Gate::Closed;
     }
-    if inputs.policy.mode == Mode::DryRun {
-        // What would have become of the probe nobody knows: the others wait for that.
+    if inputs.policy.mode == PolicyMode::DryRun {
+        // The later actions depend on the result of the probe, and a dry run has none.
         let since = whole_seconds(storm.since);
         let mut records = ledger.of(&inputs.policy.key);
-        let probed = records.any(|record| record.mode == Mode::DryRun && record.created >= since);
+        let probed = records.any(|record| record.mode == PolicyMode::DryRun && record.created >= since);
         return if probed { Gate::Closed } else { Gate::Open };
     }
-    let concerned = || ledger.of(&inputs.policy.key).filter(|record| storm.concerns(record));
-    if concerned().any(Record::in_flight) {
+    let of_storm = || ledger.of(&inputs.policy.key).filter(|record| storm.concerns(record));
+    if of_storm().any(Record::in_flight) {
         return Gate::Closed;
     }
-    // What nobody could judge is no probe: it told nothing.
-    let newest =
-        concerned().filter(|record| record.is_attempt()).max_by_key(|record| (record.created, record.sequence));
+    // An action that could not be judged is not a probe: it has no result.
+    let newest = of_storm().filter(|record| record.is_attempt()).max_by_key(|record| (record.created, record.sequence));
     match newest {
         None => Gate::Open,
         Some(probe) if probe.state == State::Finished(Outcome::Succeeded) => Gate::Open,
@@ -146,9 +147,10 @@ pub(super) fn gate<'a>(inputs: Inputs<'a>, ledger: &'a Ledger, storm: Option<Sto
     }
 }
 
-/// Whether an action that was reserved before is not the one that a storm allows.
+/// Whether the storm forbids an action that is already reserved. It allows the first one, as
+/// the probe.
 pub(super) fn forbids(inputs: Inputs<'_>, storm: Option<Storm>, record: &Record) -> bool {
     storm.is_some()
-        && (inputs.policy.limits.on_storm == OnStorm::Hold
+        && (inputs.policy.limits.on_storm == StormRule::Hold
             || inputs.ledger.of(&inputs.policy.key).any(|other| other.name != record.name && other.precedes(record)))
 }

@@ -1,56 +1,58 @@
-//! How long a target has been sick, or clear. Time counts only between two
-//! known observations: an outage of the source makes nobody sicker.
+//! How long a target has been breached or clear. Only the time between two known
+//! observations counts. An outage of the source adds nothing to a breach.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Change, Inputs, Sight, Transition};
+use super::{Change, Inputs, Sight, TargetTransition};
 use crate::ledger::{Record, State};
 use crate::policy::Policy;
 use crate::target::{Target, Uid};
 use crate::time::{Span, whole_seconds};
 
-/// What is remembered of a target that is not healthy.
+/// The state of a target that is pending or firing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timer {
-    /// Whether the breach has held for `for` in this sickness.
-    pub phase: Phase,
-    /// When the sickness began; moved forward by gaps that do not count.
+    /// Whether the condition was breached for `for` in this episode.
+    pub phase: BreachPhase,
+    /// When the episode started, moved forward by gaps that do not count.
     pub since: Timestamp,
-    /// The value when it entered its phase.
+    /// The value when its phase started.
     pub value: f64,
-    /// The unbroken breach; `None` while it is clear.
+    /// The uninterrupted breach. `None`: it is clear.
     pub breach: Option<Span>,
-    /// The unbroken clearness; `None` while it is breached.
+    /// The uninterrupted time in which it was clear. `None`: it is breached.
     pub clear: Option<Span>,
-    /// Whether the newest look gave no usable answer.
+    /// Whether the newest evaluation had no usable answer.
     pub frozen: bool,
-    /// Whether this was taken over from a process that is gone: nobody knows what was
-    /// between its last look and now, until the history proves it.
+    /// Whether an earlier process recorded this timer. The time since its last evaluation
+    /// counts only if the history proves it.
     pub restored: bool,
 }
 
 impl Timer {
-    /// What another process wrote down of a sickness.
+    /// A timer that an earlier process recorded in the status.
     #[must_use]
-    pub fn restored(phase: Phase, since: Timestamp, value: f64) -> Self {
+    pub fn restored(phase: BreachPhase, since: Timestamp, value: f64) -> Self {
         Self { phase, since, value, breach: Some(Span::start(since)), clear: None, frozen: false, restored: true }
     }
 }
 
-/// How far a sickness has come.
+/// The phase of an episode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
+pub enum BreachPhase {
     /// Breached, not yet for `for`.
     Pending,
     /// Breached for `for`.
     Firing,
 }
 
-/// Every timer after this observation, and what changed by it. A target that is
-/// gone takes its timer along.
-pub(super) fn advance(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> (BTreeMap<Uid, Timer>, Vec<Transition>) {
+/// The timers after this observation, and the changes. A target that is gone has no timer.
+pub(super) fn advance(
+    inputs: Inputs<'_>,
+    sights: &BTreeMap<Uid, Sight>,
+) -> (BTreeMap<Uid, Timer>, Vec<TargetTransition>) {
     let mut timers = BTreeMap::new();
     let mut transitions = Vec::new();
     for target in inputs.targets {
@@ -58,8 +60,10 @@ pub(super) fn advance(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> (BTr
         let earlier = inputs.memory.timers.get(uid);
         let sight = sights.get(uid).copied().unwrap_or(Sight::Unknown);
         let timer = match (earlier, sight) {
-            (Some(timer), Sight::Breached(value)) if timer.restored => Some(take_over(inputs, target, *timer, value)),
-            _ => step(earlier.copied(), sight, inputs.observation.at, inputs.policy),
+            (Some(timer), Sight::Breached(value)) if timer.restored => {
+                Some(continue_restored(inputs, target, *timer, value))
+            }
+            _ => next_timer(earlier.copied(), sight, inputs.observation.at, inputs.policy),
         };
         transitions.extend(transition(inputs, target, timer.as_ref()));
         if let Some(timer) = timer {
@@ -69,28 +73,28 @@ pub(super) fn advance(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> (BTr
     (timers, transitions)
 }
 
-/// A sickness that another process wrote down, once the target is seen breached
-/// again. Time between is breach time only as far as the history proves it without a
-/// gap; else it begins anew. While the history is asked for, it is left as it is.
-fn take_over(inputs: Inputs<'_>, target: &Target, timer: Timer, value: f64) -> Timer {
+/// The timer of an earlier process, for a target that is still breached. The time in between
+/// counts only as far as the history proves it without a gap. Otherwise the timer starts
+/// again. Without the history, the timer stays as it is.
+fn continue_restored(inputs: Inputs<'_>, target: &Target, timer: Timer, value: f64) -> Timer {
     let at = inputs.observation.at;
     let Some(history) = &inputs.observation.history else { return timer };
-    let begun = super::matching::breached_since(inputs, target, history, timer.since);
-    let anew = breached(None, value, at, inputs.policy);
-    let Some(begun) = begun else { return anew };
-    let span = Span { since: begun, last: at };
-    let phase = if span.held() >= inputs.policy.breach_for { Phase::Firing } else { Phase::Pending };
-    Timer { phase, since: begun, value: timer.value, breach: Some(span), ..anew }
+    let start = super::matching::breached_since(inputs, target, history, timer.since);
+    let restarted = breached(None, value, at, inputs.policy);
+    let Some(start) = start else { return restarted };
+    let span = Span { since: start, last: at };
+    let phase = if span.held() >= inputs.policy.breach_for { BreachPhase::Firing } else { BreachPhase::Pending };
+    Timer { phase, since: start, value: timer.value, breach: Some(span), ..restarted }
 }
 
-/// One target's timer after one sight at `at`.
-fn step(timer: Option<Timer>, sight: Sight, at: Timestamp, policy: &Policy) -> Option<Timer> {
+/// The timer of one target after the observation at `at`.
+fn next_timer(timer: Option<Timer>, sight: Sight, at: Timestamp, policy: &Policy) -> Option<Timer> {
     match (timer, sight) {
         (timer, Sight::Breached(value)) => Some(breached(timer, value, at, policy)),
         (Some(timer), Sight::Clear) => cleared(timer, at, policy),
-        // What is too young to be judged keeps what it was judged to be before.
+        // A target without a verdict keeps its timer.
         (Some(timer), Sight::Unknown | Sight::NoData | Sight::Unproven | Sight::Young(_) | Sight::Namesake) => {
-            // An unproven sight is asked for and decided anew at the same instant.
+            // `Unproven` leads to a question and a new decision at the same time.
             let frozen = timer.frozen || sight != Sight::Unproven;
             Some(Timer { frozen, ..timer })
         }
@@ -100,16 +104,16 @@ fn step(timer: Option<Timer>, sight: Sight, at: Timestamp, policy: &Policy) -> O
 
 fn breached(timer: Option<Timer>, value: f64, at: Timestamp, policy: &Policy) -> Timer {
     let Some(timer) = timer else {
-        let phase = if policy.breach_for.is_positive() { Phase::Pending } else { Phase::Firing };
+        let phase = if policy.breach_for.is_positive() { BreachPhase::Pending } else { BreachPhase::Firing };
         let breach = Some(Span::start(at));
         return Timer { phase, since: at, value, breach, clear: None, frozen: false, restored: false };
     };
     let span = timer.breach.map_or(Span::start(at), |span| span.seen(at, policy.longest_gap, timer.frozen));
-    let fires = timer.phase == Phase::Pending && span.held() >= policy.breach_for;
+    let fires = timer.phase == BreachPhase::Pending && span.held() >= policy.breach_for;
     Timer {
-        phase: if fires { Phase::Firing } else { timer.phase },
-        // While pending the sickness is as old as the breach that counts.
-        since: if timer.phase == Phase::Pending { span.since } else { timer.since },
+        phase: if fires { BreachPhase::Firing } else { timer.phase },
+        // While pending, the episode is as old as the breach that counts.
+        since: if timer.phase == BreachPhase::Pending { span.since } else { timer.since },
         value: if fires { value } else { timer.value },
         breach: Some(span),
         clear: None,
@@ -119,30 +123,30 @@ fn breached(timer: Option<Timer>, value: f64, at: Timestamp, policy: &Policy) ->
 }
 
 fn cleared(timer: Timer, at: Timestamp, policy: &Policy) -> Option<Timer> {
-    if timer.phase == Phase::Pending {
+    if timer.phase == BreachPhase::Pending {
         return None;
     }
     let span = timer.clear.map_or(Span::start(at), |span| span.seen(at, policy.longest_gap, timer.frozen));
     (span.held() < policy.clear_for).then_some(Timer { breach: None, clear: Some(span), frozen: false, ..timer })
 }
 
-fn transition(inputs: Inputs<'_>, target: &Target, timer: Option<&Timer>) -> Option<Transition> {
+fn transition(inputs: Inputs<'_>, target: &Target, timer: Option<&Timer>) -> Option<TargetTransition> {
     let earlier = inputs.memory.timers.get(&target.object.uid);
     let reset = inputs.policy.limits.ladder_reset;
     let by_itself = earlier.is_some_and(|timer| {
-        // What was only reserved, or done about an earlier sickness, is no cure of this one.
+        // A pending action, or an action of an earlier episode, did not end this one.
         let acted = |record: &Record| {
             record.state > State::Pending
                 && record.created >= whole_seconds(timer.since)
                 && record.counts_against(target, timer.since, reset)
         };
-        timer.phase == Phase::Firing && !inputs.ledger.records.iter().any(acted)
+        timer.phase == BreachPhase::Firing && !inputs.ledger.records.iter().any(acted)
     });
     let change = match (earlier.map(|timer| timer.phase), timer.map(|timer| timer.phase)) {
-        (None, Some(Phase::Pending)) => Change::BecamePending,
-        (None | Some(Phase::Pending), Some(Phase::Firing)) => Change::StartedFiring,
-        (Some(_), None) => Change::Recovered { by_itself },
+        (None, Some(BreachPhase::Pending)) => Change::BecamePending,
+        (None | Some(BreachPhase::Pending), Some(BreachPhase::Firing)) => Change::StartedFiring,
+        (Some(phase), None) => Change::Recovered { was_firing: phase == BreachPhase::Firing, by_itself },
         _ => return None,
     };
-    Some(Transition { target: target.object.clone(), change, value: timer.map(|timer| timer.value) })
+    Some(TargetTransition { target: target.object.clone(), change, value: timer.map(|timer| timer.value) })
 }

@@ -1,59 +1,61 @@
-//! Why an action ended, in one word.
+//! Why an action finished.
 
-/// Why an action ended the way it did: one vocabulary for verdicts and endings.
+/// Why an action finished with its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OutcomeReason {
-    /// The scope was clear with evidence for `clearFor`.
+    /// The pods that show the result were clear, with evidence, for `clearFor`.
     Cleared,
-    /// The scope is breached past the deadline.
+    /// They are still breached after the deadline.
     StillBreached,
-    /// The scope's pods are not ready past the deadline.
+    /// They are clear but not ready after the deadline.
     NotReady,
-    /// There is no data about the scope past the deadline.
+    /// They do not exist or have no data after the deadline.
     NoData,
-    /// The source is silent past the deadline.
+    /// The source gives no usable answer after the deadline.
     SourceUnknown,
-    /// The breach ended before the action was begun.
+    /// The breach ended before the action started.
     Recovered,
-    /// The policy was deleted, or is another one of the same name.
+    /// The policy was deleted. It may have been recreated with the same name.
     PolicyGone,
-    /// The policy's condition, target or steps are others now.
+    /// The policy's condition, target or steps have changed.
     PolicyChanged,
     /// The policy no longer enforces.
     ModeChanged,
-    /// The policy is suspended, or healing is held back.
+    /// The policy is suspended, or a hold stops healing.
     Suspended,
-    /// It could not be begun before its evidence was stale.
+    /// It could not start before its evidence was stale.
     StartByPassed,
-    /// The target, or the workload behind it, is gone or scaled to zero.
+    /// The target is gone, or its workload is gone or scaled to zero.
     TargetGone,
-    /// An earlier action on the target or its owners is in flight.
+    /// Another action on the target or its owners is in flight.
     TargetBusy,
-    /// The policy's selector no longer chooses the target.
+    /// Too few pods of the workload would stay Ready.
+    TooFewAvailable,
+    /// The policy's selector no longer matches the target.
     NotSelected,
-    /// The target's owner wants it left alone.
+    /// The owner of the target opted out.
     OptedOut,
-    /// The target may no longer be healed.
+    /// Prunella must not act on the target any more.
     NotHealable,
-    /// More targets are breached than may be, and this action is not the probe.
+    /// There is a storm, and this action is not its probe.
     Storm,
     /// A `PodDisruptionBudget` allowed no eviction in time.
     BlockedByDisruptionBudget,
-    /// The controller lacks the right to write what the action would write.
+    /// The controller has no permission for the request, or an admission policy refused it.
     Forbidden,
     /// The write did not take effect in time.
     NotExecuted,
-    /// The replacement did not come up in time.
+    /// The replacement did not become ready in time.
     NotSettled,
-    /// Somebody else has written what the action would write.
+    /// Somebody else has changed the value that the action changes.
     ChangedByOthers,
-    /// Recorded only.
+    /// The policy only records.
     RecordedOnly,
 }
 
 impl OutcomeReason {
     /// Every reason.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Cleared,
         Self::StillBreached,
         Self::NotReady,
@@ -67,6 +69,7 @@ impl OutcomeReason {
         Self::StartByPassed,
         Self::TargetGone,
         Self::TargetBusy,
+        Self::TooFewAvailable,
         Self::NotSelected,
         Self::OptedOut,
         Self::NotHealable,
@@ -79,7 +82,7 @@ impl OutcomeReason {
         Self::RecordedOnly,
     ];
 
-    /// The word used in status, Events, metrics and logs alike.
+    /// The word in status, Events, metrics and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,6 +99,7 @@ impl OutcomeReason {
             Self::StartByPassed => "StartByPassed",
             Self::TargetGone => "TargetGone",
             Self::TargetBusy => "TargetBusy",
+            Self::TooFewAvailable => "TooFewAvailable",
             Self::NotSelected => "NotSelected",
             Self::OptedOut => "OptedOut",
             Self::NotHealable => "NotHealable",

@@ -1,32 +1,41 @@
-//! Actions on whole workloads: what a step comes to for a target, where it does not
-//! apply, whom it keeps away, and by whom it is judged.
+//! Actions on whole workloads: which action a step gives for a target, when it does not
+//! apply, which other actions it blocks, and which pods judge it.
 
 use crate::support::{self, *};
 use proptest::prelude::*;
 use prunella_core::Decision;
-use prunella_core::action::{Action, ActionSpec, Disruption, Inapplicable, ScaleSpec, Scope, Towards};
+use prunella_core::action::{
+    Action, ActionScope, ActionSpec, Inapplicable, PodRemoval, Removal, ReplicaChange, Restart, ScaleSpec, Towards,
+};
 use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::Answer;
-use prunella_core::policy::{Mode, StepSpec, Unhealthy};
-use prunella_core::target::{Autoscaler, Object, Target, Workload};
+use prunella_core::policy::{LadderStep, MaxUnhealthy, PolicyMode};
+use prunella_core::target::{Autoscaler, Object, Target, TargetWorkload};
 
-fn workload(replicas: i32) -> Workload {
-    Workload { replicas: Some(replicas), rolls_out: true, all_selected: true, autoscaler: None, rollout_progress: None }
+fn workload(replicas: i32) -> TargetWorkload {
+    TargetWorkload {
+        replicas: Some(replicas),
+        rolls_out: true,
+        all_selected: true,
+        autoscaler: None,
+        rollout_progress: None,
+        ready_pods: None,
+    }
 }
 
 fn autoscaler(minimum: i32, maximum: i32) -> Autoscaler {
-    let object = Object { kind: "HorizontalPodAutoscaler".into(), name: "web".into(), uid: "uid-hpa".into() };
+    let object = Object::known("HorizontalPodAutoscaler", "web", "uid-hpa");
     Autoscaler { object, minimum, maximum, controlled: false }
 }
 
-/// A pod of a Deployment with so many replicas.
+/// A pod of a Deployment with this number of replicas.
 fn of_many(name: &str, created: i64, replicas: i32) -> Target {
     Target { workload: Some(workload(replicas)), ..pod(name, created) }
 }
 
 fn owned(owner: Autoscaler, replicas: i32) -> Target {
     let autoscaler = Some(owner);
-    Target { workload: Some(Workload { autoscaler, ..workload(replicas) }), ..pod("a", 0) }
+    Target { workload: Some(TargetWorkload { autoscaler, ..workload(replicas) }), ..pod("a", 0) }
 }
 
 /// Up to 5 and down to 2.
@@ -45,7 +54,7 @@ fn of_kind(kind: &str, replicas: i32) -> Target {
 }
 
 #[test]
-fn scaling_comes_to_two_numbers_or_does_not_apply() {
+fn scaling_resolves_to_two_numbers_or_does_not_apply() {
     use Inapplicable::{AlreadyThere, AtMaximum, AtMinimum, ScaledToZero};
     use Towards::{By, To};
     for (towards, replicas, expected) in [
@@ -53,7 +62,7 @@ fn scaling_comes_to_two_numbers_or_does_not_apply() {
         (By(1), 4, Ok(5)),
         (By(3), 4, Ok(5)),
         (By(1), 5, Err(AtMaximum)),
-        // What somebody else took beyond a limit is not taken back.
+        // Somebody else scaled beyond the limit. The step does not revert that.
         (By(1), 9, Err(AtMaximum)),
         (By(i32::MAX), 1, Ok(5)),
         (By(-1), 4, Ok(3)),
@@ -69,18 +78,18 @@ fn scaling_comes_to_two_numbers_or_does_not_apply() {
         (To(4), 0, Err(ScaledToZero)),
     ] {
         let resolved = ActionSpec::Scale(scale(towards)).resolve(&of_many("a", 0, replicas));
-        let expected = expected.map(|to| Action::Scale { from: replicas, to, autoscaler: None });
+        let expected = expected.map(|to| Action::Scale(ReplicaChange { from: replicas, to, autoscaler: None }));
         assert_eq!(resolved, expected, "{towards:?} with {replicas}");
     }
 }
 
 #[test]
-fn what_is_done_is_called_as_what_was_asked_for() {
+fn an_action_has_the_name_of_its_spec() {
     let target = Target { workload: Some(workload(3)), ..pod("a", 0) };
-    let delete = ActionSpec::DeletePod { disruption: Disruption::Evict, grace: None };
+    let delete = ActionSpec::DeletePod(PodRemoval { removal: Removal::Evict, grace: None });
     for (spec, name) in [
         (delete, "DeletePod"),
-        (ActionSpec::RolloutRestart, "RolloutRestart"),
+        (ActionSpec::RolloutRestart(Restart), "RolloutRestart"),
         (ActionSpec::Scale(scale(Towards::By(1))), "Scale"),
     ] {
         assert_eq!((spec.name(), spec.resolve(&target).unwrap().name()), (name, name));
@@ -98,24 +107,24 @@ fn an_owner_of_another_kind_has_no_such_action() {
     ] {
         let owner_kind = |applies: bool| if applies { None } else { Some(Inapplicable::OwnerKind) };
         let target = of_kind(kind, 3);
-        assert_eq!(ActionSpec::RolloutRestart.resolve(&target).err(), owner_kind(restart), "{kind}");
+        assert_eq!(ActionSpec::RolloutRestart(Restart).resolve(&target).err(), owner_kind(restart), "{kind}");
         assert_eq!(ActionSpec::Scale(scale(Towards::By(1))).resolve(&target).err(), owner_kind(scaled), "{kind}");
     }
 }
 
 #[test]
-fn what_would_not_come_about_is_not_begun() {
-    let held = Workload { rolls_out: false, ..workload(3) };
+fn a_step_that_would_have_no_effect_does_not_apply() {
+    let held = TargetWorkload { rolls_out: false, ..workload(3) };
     for (known, why) in [(Some(held), Inapplicable::RolloutHeld), (None, Inapplicable::WorkloadUnknown)] {
         let target = Target { workload: known, ..pod("a", 0) };
-        assert_eq!(ActionSpec::RolloutRestart.resolve(&target), Err(why));
+        assert_eq!(ActionSpec::RolloutRestart(Restart).resolve(&target), Err(why));
     }
     let unknown = ActionSpec::Scale(scale(Towards::By(1))).resolve(&pod("a", 0));
     assert_eq!(unknown, Err(Inapplicable::WorkloadUnknown));
 }
 
 #[test]
-fn an_autoscaler_is_left_alone_unless_its_minimum_may_be_raised() {
+fn scaling_skips_an_autoscaled_workload_unless_the_minimum_may_be_raised() {
     use Inapplicable::{AlreadyThere, AtMaximum, Autoscaled, AutoscalerControlled};
     use Towards::{By, To};
     let controlled = Autoscaler { controlled: true, ..autoscaler(1, 9) };
@@ -124,7 +133,7 @@ fn an_autoscaler_is_left_alone_unless_its_minimum_may_be_raised() {
         (scale(To(4)), autoscaler(1, 9), 3, Err(Autoscaled)),
         (raise(By(1)), controlled.clone(), 3, Err(AutoscalerControlled)),
         (scale(By(1)), controlled, 3, Err(Autoscaled)),
-        // More than there are now, not more than the minimum: that would change nothing.
+        // Relative to the present number. A minimum below that would change nothing.
         (raise(By(1)), autoscaler(1, 9), 3, Ok((1, 4))),
         (raise(By(1)), autoscaler(4, 9), 3, Ok((4, 5))),
         (raise(By(3)), autoscaler(1, 9), 3, Ok((1, 5))),
@@ -140,29 +149,29 @@ fn an_autoscaler_is_left_alone_unless_its_minimum_may_be_raised() {
     ] {
         let object = owner.object.clone();
         let resolved = ActionSpec::Scale(spec).resolve(&owned(owner.clone(), replicas));
-        let expected = expected.map(|(from, to)| Action::Scale { from, to, autoscaler: Some(object) });
+        let expected = expected.map(|(from, to)| Action::Scale(ReplicaChange { from, to, autoscaler: Some(object) }));
         assert_eq!(resolved, expected, "{spec:?} {owner:?} with {replicas}");
     }
 }
 
-/// Mostly one that a cluster knows.
+/// Mostly a realistic number.
 fn number() -> impl Strategy<Value = i32> {
     prop_oneof![3 => -3..10, 1 => any::<i32>()]
 }
 
 proptest! {
-    /// Whatever is asked for and whatever there is: a number changes, in the direction
-    /// that was asked for, and not beyond the limit on that side.
+    /// A resolved action changes the number in the wanted direction, up to the limit on that
+    /// side.
     #[test]
-    fn scaling_never_goes_the_other_way_nor_beyond_its_limit(
+    fn scaling_never_reverses_its_direction_nor_exceeds_its_limit(
         by in number(), min in number(), max in number(), replicas in number(),
         owner in proptest::option::of((number(), number())), raise_minimum in any::<bool>(),
     ) {
         let spec = ScaleSpec { towards: Towards::By(by), min, max, raise_minimum };
         let autoscaler = owner.map(|(minimum, maximum)| autoscaler(minimum, maximum));
-        let target = Target { workload: Some(Workload { autoscaler, ..workload(replicas) }), ..pod("a", 0) };
+        let target = Target { workload: Some(TargetWorkload { autoscaler, ..workload(replicas) }), ..pod("a", 0) };
         if let Ok(action) = ActionSpec::Scale(spec).resolve(&target) {
-            let Action::Scale { from, to, autoscaler } = action else { panic!("not scaled") };
+            let Action::Scale(ReplicaChange { from, to, autoscaler }) = action else { panic!("not scaled") };
             prop_assert_eq!(autoscaler.is_some(), owner.is_some());
             if by > 0 {
                 prop_assert!(to > from && to > replicas && to <= max);
@@ -176,20 +185,20 @@ proptest! {
 
 // On the ladder
 
-fn step(action: ActionSpec, attempts: u32) -> StepSpec {
-    StepSpec { action, attempts, verify_within: seconds(120) }
+fn step(action: ActionSpec, attempts: u32) -> LadderStep {
+    LadderStep { name: action.name().to_lowercase(), action, attempts, verify_within: seconds(120) }
 }
 
-fn up() -> StepSpec {
+fn up() -> LadderStep {
     step(ActionSpec::Scale(scale(Towards::By(1))), 5)
 }
 
-fn restart() -> StepSpec {
-    step(ActionSpec::RolloutRestart, 1)
+fn restart() -> LadderStep {
+    step(ActionSpec::RolloutRestart(Restart), 1)
 }
 
-/// These steps for these targets, with nothing but the ladder in the way.
-fn world(steps: Vec<StepSpec>, targets: Vec<Target>) -> World {
+/// A policy with these steps and targets, where only the ladder limits actions.
+fn world(steps: Vec<LadderStep>, targets: Vec<Target>) -> World {
     let mut world = World::new(targets);
     world.policy.steps = steps;
     world.policy.limits.cooldown = seconds(0);
@@ -198,40 +207,40 @@ fn world(steps: Vec<StepSpec>, targets: Vec<Target>) -> World {
     world
 }
 
-/// What was decided for the only sick target: `rung/attempt`, or the refusal; and what
-/// was passed over.
+/// The decision for the only unhealthy target: `step/attempt` or the refusal, and the
+/// skipped steps.
 fn place(decision: &Decision) -> (String, Vec<String>) {
     let shown = |skipped: &[prunella_core::decide::Skipped]| skipped.iter().map(ToString::to_string).collect();
     if let Some(one) = decision.reservations.first() {
-        return (format!("{}/{}", one.rung, one.attempt), shown(&one.skipped));
+        return (format!("{}/{}", one.step, one.attempt), shown(&one.skipped));
     }
     let skipped = decision.skipped.values().next().map(|skipped| shown(skipped)).unwrap_or_default();
     (refused(decision).values().next().copied().unwrap_or("healthy").to_owned(), skipped)
 }
 
 #[test]
-fn a_rung_that_does_not_apply_is_passed_over_with_its_reason() {
-    let at_maximum = "step 1, Scale: AtMaximum".to_owned();
+fn a_step_that_does_not_apply_is_skipped_with_its_reason() {
+    let at_maximum = "step scale (Scale): AtMaximum".to_owned();
     for (steps, replicas, expected) in [
         (vec![up(), restart()], 3, ("1/1".to_owned(), vec![])),
         (vec![up(), restart()], 5, ("2/1".to_owned(), vec![at_maximum.clone()])),
         (vec![up()], 5, ("Exhausted".to_owned(), vec![at_maximum.clone()])),
     ] {
         let mut world = world(steps, vec![of_many("a", -600, replicas)]);
-        assert_eq!(place(&world.look_from_to(0, 30, &breached(&["a"]))), expected);
+        assert_eq!(place(&world.evaluate_from_to(0, 30, &breached(&["a"]))), expected);
     }
 }
 
 #[test]
-fn scaling_by_one_climbs_to_its_maximum_and_then_the_ladder_goes_on() {
+fn scaling_by_one_stops_at_its_maximum_and_then_the_next_step_follows() {
     let mut world = world(vec![up(), restart()], vec![of_many("a", -600, 3)]);
     let mut seen = Vec::new();
     for round in 0..5 {
-        let decision = world.look_from_to(round * 100, round * 100 + 40, &breached(&["a"]));
+        let decision = world.evaluate_from_to(round * 100, round * 100 + 40, &breached(&["a"]));
         seen.push(place(&decision).0);
         world.reserve(&decision.reservations, second(round * 100 + 40));
         world.finish(Outcome::Failed);
-        if let Some(Action::Scale { to, .. }) = decision.reservations.first().map(|one| &one.action) {
+        if let Some(Action::Scale(ReplicaChange { to, .. })) = decision.reservations.first().map(|one| &one.action) {
             world.targets[0].workload = Some(workload(*to));
         }
     }
@@ -239,117 +248,117 @@ fn scaling_by_one_climbs_to_its_maximum_and_then_the_ladder_goes_on() {
 }
 
 #[test]
-fn a_dry_run_tells_of_the_first_step_that_applies() {
+fn a_dry_run_records_the_first_step_that_applies() {
     for (steps, replicas, expected) in [
         (vec![up(), restart()], 5, "2/1"),
         (vec![up()], 5, "Exhausted"),
-        // What was done in earnest, before the policy was taken back to a dry run.
+        // An action was executed before the policy was set back to a dry run.
         (vec![restart(), up()], 3, "1/1"),
         (vec![restart()], 3, "Exhausted"),
     ] {
         let mut world = world(steps, vec![of_many("a", -600, replicas)]);
         let past = record("past", 1, &of_many("a", -600, replicas), -100, State::Finished(Outcome::Failed));
         world.ledger.records.push(past);
-        world.policy.mode = Mode::DryRun;
-        assert_eq!(place(&world.look_from_to(0, 30, &breached(&["a"]))).0, expected);
+        world.policy.mode = PolicyMode::DryRun;
+        assert_eq!(place(&world.evaluate_from_to(0, 30, &breached(&["a"]))).0, expected);
     }
 }
 
 // In a storm
 
-/// `target` and another pod, both sick, when the probe on the first, an eviction, has
-/// failed; what is decided for it.
-fn after_the_probe(target: Target, above: Vec<StepSpec>) -> String {
+/// The decision for `target` after its probe, an eviction, has failed. A second pod is
+/// unhealthy, too.
+fn after_the_probe(target: Target, above: Vec<LadderStep>) -> String {
     let probe = record("probe", 1, &target, 15, State::Finished(Outcome::Failed));
     let mut world = world([vec![support::step(5)], above].concat(), vec![target, of_many("b", -600, 3)]);
-    world.policy.limits.max_unhealthy = Unhealthy::Percent(50);
-    world.look_from_to(0, 10, &breached(&["a", "b"]));
+    world.policy.limits.max_unhealthy = MaxUnhealthy::Percent(50);
+    world.evaluate_from_to(0, 10, &breached(&["a", "b"]));
     world.ledger.records.push(probe);
-    let decision = world.look_from_to(20, 40, &breached(&["a", "b"]));
+    let decision = world.evaluate_from_to(20, 40, &breached(&["a", "b"]));
     assert!(decision.memory.storm.is_some());
     match decision.reservations.first() {
-        Some(one) => format!("{} {}/{}", one.target.name, one.rung, one.attempt),
+        Some(one) => format!("{} {}/{}", one.target.name, one.step, one.attempt),
         None => refused(&decision)["a"].to_owned(),
     }
 }
 
 #[test]
-fn in_a_storm_the_probe_that_failed_climbs_past_what_does_not_apply() {
+fn in_a_storm_the_target_of_a_failed_probe_skips_steps_that_do_not_apply() {
     assert_eq!(after_the_probe(of_many("a", -600, 5), vec![up(), restart()]), "a 3/1");
     assert_eq!(after_the_probe(of_many("a", -600, 5), vec![up()]), "Storm");
 }
 
 #[test]
-fn in_a_storm_pods_that_nobody_selected_are_as_safe() {
+fn in_a_storm_unselected_pods_still_protect_their_workload() {
     let mut target = of_many("a", -600, 3);
-    target.workload = Some(Workload { all_selected: false, ..workload(3) });
+    target.workload = Some(TargetWorkload { all_selected: false, ..workload(3) });
     assert_eq!(after_the_probe(target, vec![restart()]), "NotHealable");
 }
 
 #[test]
-fn pods_that_nobody_selected_keep_their_whole_workload_from_being_touched() {
+fn a_workload_with_unselected_pods_is_not_acted_on_as_a_whole() {
     let mut world = world(vec![restart()], vec![of_many("a", -600, 3)]);
-    world.targets[0].workload = Some(Workload { all_selected: false, ..workload(3) });
-    let decision = world.look_from_to(0, 30, &breached(&["a"]));
+    world.targets[0].workload = Some(TargetWorkload { all_selected: false, ..workload(3) });
+    let decision = world.evaluate_from_to(0, 30, &breached(&["a"]));
     assert_eq!(place(&decision).0, "NotHealable");
     assert_eq!(format!("{:?}", decision.refusals[0].refusal.reason), "NotHealable(PodsNotSelected)");
-    // One pod alone is the policy's.
+    // An action on one selected pod is allowed.
     world.policy.steps = vec![support::step(1)];
-    assert_eq!(place(&world.look(40, &breached(&["a"]))).0, "1/1");
+    assert_eq!(place(&world.evaluate(40, &breached(&["a"]))).0, "1/1");
 }
 
-// Whom it keeps away
+// Which other actions it blocks
 
 #[test]
-fn one_action_on_a_workload_is_for_all_its_sick_pods() {
+fn one_action_on_a_workload_covers_all_its_unhealthy_pods() {
     let pods = vec![of_many("a", -600, 3), of_many("b", -600, 3)];
     let mut world = world(vec![restart()], pods);
-    let decision = world.look_from_to(0, 30, &breached(&["a", "b"]));
+    let decision = world.evaluate_from_to(0, 30, &breached(&["a", "b"]));
     assert_eq!(reserved(&decision), ["a"]);
     assert_eq!(refused(&decision), [("b", "TargetBusy")].into());
 }
 
 #[test]
-fn a_pod_in_hand_keeps_its_whole_workload_from_being_touched_and_the_other_way_round() {
+fn an_action_on_a_pod_blocks_actions_on_its_workload_and_vice_versa() {
     for (first, second) in [(support::step(1), restart()), (restart(), support::step(1))] {
         let mut world = world(vec![first], vec![of_many("a", -600, 3), of_many("b", -600, 3)]);
-        let decision = world.look_from_to(0, 30, &breached(&["a"]));
+        let decision = world.evaluate_from_to(0, 30, &breached(&["a"]));
         assert_eq!(reserved(&decision), ["a"]);
         world.reserve(&decision.reservations, support::second(30));
         world.policy.steps = vec![second];
-        let decision = world.look_from_to(40, 80, &breached(&["b"]));
+        let decision = world.evaluate_from_to(40, 80, &breached(&["b"]));
         assert_eq!(refused(&decision), [("b", "TargetBusy")].into());
         world.finish(Outcome::Cancelled);
-        assert_eq!(reserved(&world.look(90, &breached(&["b"]))), ["b"]);
+        assert_eq!(reserved(&world.evaluate(90, &breached(&["b"]))), ["b"]);
     }
 }
 
 #[test]
-fn what_was_done_to_the_whole_counts_against_each_pod_of_it() {
+fn an_action_on_the_workload_counts_against_each_of_its_pods() {
     let mut world = world(vec![up()], vec![of_many("a", -600, 3), of_many("b", -600, 3)]);
     world.policy.limits.cooldown = seconds(300);
-    let decision = world.look_from_to(0, 30, &breached(&["a"]));
+    let decision = world.evaluate_from_to(0, 30, &breached(&["a"]));
     world.reserve(&decision.reservations, second(30));
     world.finish(Outcome::Failed);
-    let decision = world.look_from_to(40, 80, &breached(&["b"]));
+    let decision = world.evaluate_from_to(40, 80, &breached(&["b"]));
     assert_eq!(refused(&decision), [("b", "Cooldown")].into());
-    let decision = world.look_from_to(90, 330, &breached(&["b"]));
+    let decision = world.evaluate_from_to(90, 330, &breached(&["b"]));
     assert_eq!(place(&decision).0, "1/2");
 }
 
 #[test]
-fn of_two_records_the_one_on_the_whole_workload_overlaps_with_any_of_its_pods() {
+fn an_action_on_the_workload_overlaps_with_an_action_on_any_of_its_pods() {
     let of = |name: &str, scope| Record { scope, ..record(name, 1, &of_many(name, -600, 3), 0, State::Pending) };
-    let (one, whole) = (Scope::Successor, Scope::NewPods);
+    let (one, whole) = (ActionScope::Replacement, ActionScope::NewPods);
     for (first, second, expected) in [(one, one, false), (whole, one, true), (one, whole, true), (whole, whole, true)] {
         assert_eq!(of("a", first).overlaps(&of("b", second)), expected, "{first:?} {second:?}");
     }
 }
 
-// By whom it is judged
+// Which pods judge it
 
-/// An action on the pods' workload, reserved for `a` at second 0 and settled.
-fn verifying(scope: Scope, targets: Vec<Target>) -> World {
+/// A settled action on the workload of the pods, reserved for `a` at second 0.
+fn verifying(scope: ActionScope, targets: Vec<Target>) -> World {
     let mut world = world(vec![restart()], targets);
     let mut record = record("web-1", 1, &pod("a", -600), 0, State::Verifying);
     record.scope = scope;
@@ -358,38 +367,38 @@ fn verifying(scope: Scope, targets: Vec<Target>) -> World {
 }
 
 #[test]
-fn a_restart_is_judged_by_all_new_pods_and_by_no_old_one() {
+fn a_restart_is_judged_by_all_new_pods_and_by_no_old_pod() {
     let old_and_new = || vec![of_many("a", -600, 2), of_many("old", -600, 2), of_many("n", 1, 2), of_many("m", 2, 2)];
-    for (sick, expected) in [
+    for (unhealthy, expected) in [
         (vec!["a", "old"], Some(Outcome::Succeeded)),
         (vec!["n"], None),
         (vec!["m"], None),
         (vec![], Some(Outcome::Succeeded)),
     ] {
-        let mut world = verifying(Scope::NewPods, old_and_new());
-        let verdicts = world.look_from_to(10, 40, &breached(&sick)).verdicts;
-        assert_eq!(verdicts.first().map(|verdict| verdict.outcome), expected, "{sick:?}");
+        let mut world = verifying(ActionScope::NewPods, old_and_new());
+        let verdicts = world.evaluate_from_to(10, 40, &breached(&unhealthy)).verdicts;
+        assert_eq!(verdicts.first().map(|verdict| verdict.outcome), expected, "{unhealthy:?}");
     }
 }
 
 #[test]
 fn scaling_is_judged_by_all_pods_old_and_new() {
     let old_and_new = || vec![of_many("a", -600, 3), of_many("old", -600, 3), of_many("n", 1, 3)];
-    for (sick, expected) in
+    for (unhealthy, expected) in
         [(vec!["a"], None), (vec!["old"], None), (vec!["n"], None), (vec![], Some(Outcome::Succeeded))]
     {
-        let mut world = verifying(Scope::AllPods, old_and_new());
-        let verdicts = world.look_from_to(10, 40, &breached(&sick)).verdicts;
-        assert_eq!(verdicts.first().map(|verdict| verdict.outcome), expected, "{sick:?}");
-        let verdicts = world.look_from_to(50, 120, &breached(&sick)).verdicts;
-        let failed = (!sick.is_empty()).then_some(Outcome::Failed).or(expected);
-        assert_eq!(verdicts.first().map(|verdict| verdict.outcome), failed, "{sick:?}");
+        let mut world = verifying(ActionScope::AllPods, old_and_new());
+        let verdicts = world.evaluate_from_to(10, 40, &breached(&unhealthy)).verdicts;
+        assert_eq!(verdicts.first().map(|verdict| verdict.outcome), expected, "{unhealthy:?}");
+        let verdicts = world.evaluate_from_to(50, 120, &breached(&unhealthy)).verdicts;
+        let failed = (!unhealthy.is_empty()).then_some(Outcome::Failed).or(expected);
+        assert_eq!(verdicts.first().map(|verdict| verdict.outcome), failed, "{unhealthy:?}");
     }
 }
 
 #[test]
-fn an_old_pod_that_is_not_ready_keeps_scaling_from_having_helped() {
-    let mut world = verifying(Scope::AllPods, vec![Target { ready: false, ..of_many("old", -600, 3) }]);
-    let verdicts = world.look_from_to(10, 120, &Answer::Answered(vec![])).verdicts;
+fn scaling_has_not_helped_while_an_old_pod_is_not_ready() {
+    let mut world = verifying(ActionScope::AllPods, vec![Target { ready: false, ..of_many("old", -600, 3) }]);
+    let verdicts = world.evaluate_from_to(10, 120, &Answer::Answered(vec![])).verdicts;
     assert_eq!(verdicts.first().map(|verdict| verdict.outcome), Some(Outcome::Failed));
 }

@@ -1,15 +1,15 @@
-//! The very instant and the very number at which a rule changes its answer, and what is
-//! decided by one label or one of two sources alone.
+//! Boundary cases: the exact time or number at which a rule changes its answer, and cases
+//! that depend on one label or one of two answers.
 
 use crate::support::*;
-use prunella_core::action::Scope;
-use prunella_core::decide::{Change, Phase, Question, Reach, Timer};
+use prunella_core::action::{ActionScope, Restart};
+use prunella_core::decide::{BreachPhase, Change, Question, Reach, Timer};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, History, Labels, Series, SeriesHistory, UnknownReason};
-use prunella_core::policy::{Mode, OnNoData, SeriesMatch};
+use prunella_core::policy::{NoDataRule, PolicyMode, SeriesMatch};
 use prunella_core::refusal::Reason;
-use prunella_core::target::{Object, Target, Workload};
+use prunella_core::target::{Object, Target, TargetWorkload};
 use prunella_core::time::Span;
 
 fn labels(labels: &[(&str, &str)]) -> Labels {
@@ -20,9 +20,9 @@ fn answered(all: &[&[(&str, &str)]]) -> Answer {
     Answer::Answered(all.iter().map(|one| Series { labels: labels(one), value: 7.0 }).collect())
 }
 
-/// A pod made at second 0 in place of one of the same name, whose samples tell of it
-/// until second 100.
-fn successor() -> World {
+/// A pod created at second 0 as the replacement of a pod with the same name. The samples of
+/// the old pod can affect answers until second 100.
+fn replacement() -> World {
     let mut world = World::new(vec![Target { stable_name: true, ..pod("web-1", 0) }]);
     world.policy.signal_window = seconds(100);
     world.policy.breach_for = seconds(0);
@@ -30,7 +30,7 @@ fn successor() -> World {
 }
 
 #[test]
-fn what_is_shown_is_the_word() {
+fn display_gives_the_word() {
     assert_eq!(key().to_string(), "shop/web");
     assert_eq!(deployment().to_string(), "Deployment/web");
     assert_eq!(deployment().uid.to_string(), "uid-web");
@@ -40,81 +40,81 @@ fn what_is_shown_is_the_word() {
 }
 
 #[test]
-fn a_gap_as_long_as_allowed_breaks_no_stretch() {
+fn a_gap_of_the_allowed_length_does_not_restart_a_span() {
     let seen = |gap| Span::start(second(0)).seen(second(gap), seconds(45), false).since;
     assert_eq!((seen(45), seen(46)), (second(0), second(46)));
 }
 
 #[test]
-fn of_two_series_with_one_value_the_same_is_shown_in_whatever_order_they_come() {
+fn of_two_series_with_equal_values_the_same_one_is_shown_in_any_order() {
     let two: [&[_]; 2] = [&[("pod", "a"), ("container", "x")], &[("pod", "a"), ("container", "y")]];
     for order in [two, [two[1], two[0]]] {
         let mut world = World::new(vec![pod("a", -600)]);
-        let shown = world.look(0, &answered(&order)).matching.breached.remove(&"uid-a".into());
+        let shown = world.evaluate(0, &answered(&order)).matching.breached.remove(&"uid-a".into());
         assert_eq!(shown.map(|one| one.labels), Some(labels(two[0])));
     }
 }
 
 #[test]
-fn a_successor_is_young_to_the_end_of_the_window_and_shown_as_such() {
-    let mut world = successor();
-    let young = world.look_from_to(0, 90, &breached(&["web-1"]));
-    // As breached as its predecessor, for all that anybody knows: nothing is pending.
+fn a_replacement_with_the_same_name_is_young_until_the_signal_window_ends() {
+    let mut world = replacement();
+    let young = world.evaluate_from_to(0, 90, &breached(&["web-1"]));
+    // The breach may belong to the old pod, so nothing is pending.
     assert_eq!((refused(&young), world.memory.timers.len()), ([].into(), 0));
-    assert_eq!(reserved(&world.look(100, &breached(&["web-1"]))), ["web-1"]);
+    assert_eq!(reserved(&world.evaluate(100, &breached(&["web-1"]))), ["web-1"]);
 }
 
 #[test]
-fn evidence_with_the_uid_speaks_of_no_namesake() {
+fn evidence_with_the_uid_belongs_to_the_replacement() {
     let own: &[_] = &[("pod", "web-1"), ("uid", "uid-web-1")];
-    let somebodys: &[_] = &[("pod", "web-1")];
-    for evidence in [[own, somebodys], [somebodys, own]] {
-        let mut world = successor();
-        let mut cure = record("r", 1, &pod("web-1", -600), 0, State::Verifying);
-        cure.target.uid = "uid-of-the-old".into();
-        world.ledger.records.push(cure);
+    let without_uid: &[_] = &[("pod", "web-1")];
+    for evidence in [[own, without_uid], [without_uid, own]] {
+        let mut world = replacement();
+        let mut action = record("r", 1, &pod("web-1", -600), 0, State::Verifying);
+        action.target.uid = "uid-of-the-old".into();
+        world.ledger.records.push(action);
         world.evidence = answered(&evidence);
-        let judged = world.look_from_to(10, 30, &breached(&[]));
+        let judged = world.evaluate_from_to(10, 30, &breached(&[]));
         assert_eq!(judged.verdicts.first().map(|verdict| verdict.outcome), Some(Outcome::Succeeded));
     }
 }
 
 #[test]
-fn a_source_that_is_silent_about_evidence_clears_nobody_even_where_no_data_does() {
+fn without_an_answer_about_evidence_no_target_is_clear_even_if_no_data_means_clear() {
     let mut world = World::new(vec![pod("a", -600)]);
-    world.policy.on_no_data = OnNoData::Clear;
-    world.look_from_to(0, 30, &breached(&["a"]));
+    world.policy.on_no_data = NoDataRule::Clear;
+    world.evaluate_from_to(0, 30, &breached(&["a"]));
     world.evidence = silent();
-    world.look_from_to(40, 100, &breached(&[]));
-    assert_eq!(world.memory.timers.len(), 1, "nobody says that it has recovered");
+    world.evaluate_from_to(40, 100, &breached(&[]));
+    assert_eq!(world.memory.timers.len(), 1, "no answer says that it has recovered");
     world.evidence = answered(&[]);
-    world.look_from_to(110, 140, &breached(&[]));
+    world.evaluate_from_to(110, 140, &breached(&[]));
     assert_eq!(world.memory.timers.len(), 0);
 }
 
 #[test]
-fn a_breach_that_names_a_target_proves_that_the_query_reaches_them() {
+fn a_breach_that_names_a_target_proves_that_the_query_reaches_targets() {
     let mut world = World::new(vec![pod("a", -600)]);
     world.evidence = answered(&[]);
-    assert_eq!(world.look(0, &breached(&["a"])).memory.reached.map(|reached| reached.reach), Some(Reach::Targets));
+    assert_eq!(world.evaluate(0, &breached(&["a"])).memory.reached.map(|reached| reached.reach), Some(Reach::Targets));
 }
 
 #[test]
-fn a_query_is_not_called_wrong_while_there_is_no_target_to_name() {
+fn a_query_is_not_reported_as_wrong_without_targets() {
     let mut world = World::new(vec![]);
     world.evidence = breached(&["a"]);
-    assert_eq!(world.look(0, &breached(&[])).memory.reached.map(|reached| reached.reach), Some(Reach::Targets));
+    assert_eq!(world.evaluate(0, &breached(&[])).memory.reached.map(|reached| reached.reach), Some(Reach::Targets));
 }
 
 #[test]
-fn freshness_is_asked_of_so_many_at_once_and_by_the_label_that_named_each() {
+fn freshness_is_queried_for_a_few_targets_at_once_by_the_labels_that_named_them() {
     let names: Vec<String> = (0..9).map(|number| format!("p{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut world = World::new(names.iter().map(|name| pod(name, -600)).collect());
     world.policy.limits.max_concurrent = 20;
     world.policy.limits.max_actions = 20;
     world.policy.limits.subject_cap.count = 20;
-    world.look_from_to(0, 20, &breached(&names));
+    world.evaluate_from_to(0, 20, &breached(&names));
     let asked = world.decide(second(30), &observation(second(30), &breached(&names))).questions;
     assert_eq!(asked.len(), 8, "{asked:?}");
 
@@ -123,9 +123,9 @@ fn freshness_is_asked_of_so_many_at_once_and_by_the_label_that_named_each() {
     for (series, pins) in [(own, labels(&[own[0], own[2]])), (pods, labels(pods))] {
         let mut world = World::new(vec![Target { subject: deployment(), ..pod("web", -600) }]);
         world.targets[0].object = deployment();
-        world.targets[0].pods = vec![Object { kind: "Pod".into(), name: "web-1".into(), uid: "uid-1".into() }];
+        world.targets[0].pods = vec![Object::known("Pod", "web-1", "uid-1")];
         world.policy.series = SeriesMatch::Label("deployment".into());
-        world.policy.steps[0].action = prunella_core::action::ActionSpec::RolloutRestart;
+        world.policy.steps[0].action = prunella_core::action::ActionSpec::RolloutRestart(Restart);
         world.targets[0].workload = Some(steady());
         world.policy.breach_for = seconds(0);
         let asked = world.decide(second(0), &observation(second(0), &answered(&[series]))).questions;
@@ -136,60 +136,67 @@ fn freshness_is_asked_of_so_many_at_once_and_by_the_label_that_named_each() {
     }
 }
 
-/// A workload that nobody changes.
-fn steady() -> Workload {
-    Workload { replicas: Some(3), rolls_out: true, all_selected: true, autoscaler: None, rollout_progress: None }
+/// A workload without a rollout.
+fn steady() -> TargetWorkload {
+    TargetWorkload {
+        replicas: Some(3),
+        rolls_out: true,
+        all_selected: true,
+        autoscaler: None,
+        rollout_progress: None,
+        ready_pods: None,
+    }
 }
 
 #[test]
-fn only_what_has_begun_and_was_refused_by_a_disruption_budget_waits_for_one() {
+fn only_a_started_action_that_a_disruption_budget_refused_waits_for_one() {
     let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
     world.ledger.records.push(record("r", 1, &pod("a", -600), 0, State::Running));
     let mut waiting = record("s", 2, &pod("b", -600), 0, State::Running);
     waiting.waiting = true;
     world.ledger.records.push(waiting);
-    assert_eq!(world.look_from_to(0, 30, &breached(&["a", "b"])).waiting, ["uid-b".into()].into());
+    assert_eq!(world.evaluate_from_to(0, 30, &breached(&["a", "b"])).waiting, ["uid-b".into()].into());
 }
 
 #[test]
-fn what_waits_goes_on_at_the_instant_at_which_the_rollout_counts_as_stuck() {
+fn a_waiting_action_continues_as_soon_as_the_rollout_counts_as_stuck() {
     let mut world = World::new(vec![pod("a", -600)]);
     let mut waiting = record("r", 1, &pod("a", -600), 0, State::Running);
     waiting.waiting = true;
     world.ledger.records.push(waiting);
-    world.targets[0].workload = Some(Workload { rollout_progress: Some(second(0)), ..steady() });
-    let waits = |at: i64, world: &mut World| !world.look(at, &breached(&["a"])).waiting.is_empty();
+    world.targets[0].workload = Some(TargetWorkload { rollout_progress: Some(second(0)), ..steady() });
+    let waits = |at: i64, world: &mut World| !world.evaluate(at, &breached(&["a"])).waiting.is_empty();
     assert_eq!([110, 120].map(|at| waits(at, &mut world)), [true, false], "verify.within is 120 s");
 }
 
 #[test]
-fn what_was_done_in_the_second_of_a_reset_by_hand_is_reset_with_the_rest() {
+fn an_action_in_the_second_of_a_ladder_reset_no_longer_counts() {
     for (created, expected) in [(-100, 1), (-99, 2)] {
         let mut world = World::new(vec![pod("a", -600)]);
         world.policy.limits.cooldown = seconds(0);
         world.policy.reset_at = Some(second(-100));
         world.ledger.records.push(record("r", 1, &world.targets[0], created, State::Finished(Outcome::Failed)));
-        let next = world.look_from_to(0, 30, &breached(&["a"])).reservations;
-        assert_eq!(next[0].attempt, expected, "done at {created}");
+        let next = world.evaluate_from_to(0, 30, &breached(&["a"])).reservations;
+        assert_eq!(next[0].attempt, expected, "created at {created}");
     }
 }
 
 #[test]
-fn a_replacement_made_in_the_very_second_of_the_action_inherits_it() {
-    // Milliseconds after it, and both are told in whole seconds.
+fn a_replacement_created_in_the_second_of_the_action_inherits_it() {
+    // It is created milliseconds after the action, and both times are in whole seconds.
     for (born, place, held_by) in [(-100, (1, 2), "Cooldown"), (-101, (1, 1), "")] {
         let mut world = World::new(vec![pod("b", born)]);
         world.ledger.records.push(record("r", 1, &pod("a", -900), -100, State::Finished(Outcome::Failed)));
-        let held = world.look_from_to(0, 30, &breached(&["b"]));
-        assert_eq!(refused(&held).get("b").copied().unwrap_or_default(), held_by, "born at {born}");
+        let held = world.evaluate_from_to(0, 30, &breached(&["b"]));
+        assert_eq!(refused(&held).get("b").copied().unwrap_or_default(), held_by, "created at {born}");
         world.policy.limits.cooldown = seconds(0);
-        let next = world.look(40, &breached(&["b"])).reservations;
-        assert_eq!((next[0].rung, next[0].attempt), place, "born at {born}");
+        let next = world.evaluate(40, &breached(&["b"])).reservations;
+        assert_eq!((next[0].step, next[0].attempt), place, "created at {born}");
     }
 }
 
 #[test]
-fn nobody_is_asked_for_evidence_while_the_breach_itself_is_unknown_or_names_somebody() {
+fn evidence_is_not_queried_while_the_breach_is_unknown_or_names_a_target() {
     for breach in [silent(), breached(&["a"])] {
         let world = World::new(vec![pod("a", -600)]);
         assert_eq!(world.decide(second(0), &observation(second(0), &breach)).questions, []);
@@ -197,51 +204,51 @@ fn nobody_is_asked_for_evidence_while_the_breach_itself_is_unknown_or_names_some
 }
 
 #[test]
-fn the_pending_and_the_firing_are_counted_apart() {
+fn pending_and_firing_targets_are_counted_separately() {
     let mut world = World::new(vec![pod("a", -600), pod("b", -600), pod("c", -600)]);
-    world.look_from_to(0, 20, &breached(&["a"]));
-    let counts = world.look(30, &breached(&["a", "b", "c"])).counts;
+    world.evaluate_from_to(0, 20, &breached(&["a"]));
+    let counts = world.evaluate(30, &breached(&["a", "b", "c"])).counts;
     assert_eq!((counts.selected, counts.firing, counts.pending), (3, 1, 2));
 }
 
 #[test]
-fn a_deadline_that_is_now_makes_no_look_the_sooner() {
+fn a_deadline_that_is_now_does_not_advance_the_next_evaluation() {
     let mut world = World::new(vec![pod("a", -600)]);
     let mut running = record("r", 1, &pod("b", -600), 0, State::Verifying);
     running.verify_by = Some(second(30));
     world.ledger.records.push(running);
-    // A silent source extends it, and is asked again in its turn.
-    assert_eq!(world.look(30, &silent()).next_check, seconds(10));
+    // A silent source extends the deadline, and the next query is at the usual time.
+    assert_eq!(world.evaluate(30, &silent()).next_check, seconds(10));
 }
 
 #[test]
-fn who_waits_for_another_is_held_back_and_who_is_in_an_actions_hands_is_not() {
+fn a_target_that_waits_for_another_is_due_and_one_with_an_action_in_flight_is_not() {
     let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
     world.ledger.records.push(record("r", 1, &pod("a", -600), 0, State::Running));
-    let decision = world.look_from_to(0, 30, &breached(&["a", "b"]));
+    let decision = world.evaluate_from_to(0, 30, &breached(&["a", "b"]));
     let due: Vec<_> = decision
         .refusals
         .iter()
         .map(|one| (decision.names[&one.target].as_str(), one.refusal.reason, one.due))
         .collect();
     assert_eq!(due, [("a", Reason::TargetBusy, false), ("b", Reason::MaxConcurrent, true)]);
-    // What is over holds nobody in its hands.
+    // A finished action is not in flight.
     world.ledger.records[0].state = State::Finished(Outcome::Failed);
-    let cooling = world.look(40, &breached(&["a"]));
+    let cooling = world.evaluate(40, &breached(&["a"]));
     assert_eq!((cooling.refusals[0].refusal.reason, cooling.refusals[0].due), (Reason::Cooldown, true));
 }
 
 #[test]
-fn a_sickness_that_the_history_proves_is_taken_over_as_it_was_written_down() {
-    // (breached at these, acted on, sick since, the value shown)
+fn a_restored_episode_continues_as_far_as_the_history_proves_it() {
+    // (breached at, acted on, unhealthy since, the value shown)
     for (at, acted_on, since, value) in
         [(&[0, 10, 20, 30][..], vec!["a"], 0, 5.0), (&[20, 30], vec![], 20, 5.0), (&[0, 10], vec![], 30, 7.0)]
     {
         let mut world = World::new(vec![pod("a", -600)]);
-        world.memory.timers.insert("uid-a".into(), Timer::restored(Phase::Pending, second(0), 5.0));
+        world.memory.timers.insert("uid-a".into(), Timer::restored(BreachPhase::Pending, second(0), 5.0));
         let at = at.iter().copied().map(second).collect();
         world.history = History::Answered(vec![SeriesHistory { labels: series("a", 1.0).labels, at }]);
-        let decision = world.look(30, &breached(&["a"]));
+        let decision = world.evaluate(30, &breached(&["a"]));
         let timer = decision.memory.timers[&"uid-a".into()];
         assert_eq!((reserved(&decision), timer.since), (acted_on, second(since)));
         assert_eq!(timer.value.to_bits(), f64::to_bits(value));
@@ -249,19 +256,19 @@ fn a_sickness_that_the_history_proves_is_taken_over_as_it_was_written_down() {
 }
 
 #[test]
-fn a_sickness_is_as_old_as_the_breach_while_pending_and_keeps_its_age_from_then_on() {
+fn an_episode_is_as_old_as_its_breach_while_pending_and_keeps_its_start_while_firing() {
     let mut world = World::new(vec![pod("a", -600)]);
     let since = |world: &World| world.memory.timers[&"uid-a".into()].since;
-    world.look(0, &breached(&["a"]));
-    world.look(100, &breached(&["a"]));
-    assert_eq!(since(&world), second(100), "nobody knows what was in between");
-    world.look_from_to(110, 130, &breached(&["a"]));
-    world.look(300, &breached(&["a"]));
-    assert_eq!(since(&world), second(100), "it fires, whatever was in between");
+    world.evaluate(0, &breached(&["a"]));
+    world.evaluate(100, &breached(&["a"]));
+    assert_eq!(since(&world), second(100), "the gap does not count");
+    world.evaluate_from_to(110, 130, &breached(&["a"]));
+    world.evaluate(300, &breached(&["a"]));
+    assert_eq!(since(&world), second(100), "it is firing, so the gap does not matter");
 }
 
 #[test]
-fn only_what_was_begun_about_this_very_sickness_has_cured_it() {
+fn a_recovery_is_by_itself_unless_an_action_of_the_same_episode_started() {
     for (on, created, state, by_itself) in [
         ("a", 30, State::Running, false),
         ("a", 30, State::Pending, true),
@@ -269,19 +276,19 @@ fn only_what_was_begun_about_this_very_sickness_has_cured_it() {
         ("b", 30, State::Running, true),
     ] {
         let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
-        world.look_from_to(0, 30, &breached(&["a"]));
+        world.evaluate_from_to(0, 30, &breached(&["a"]));
         world.ledger.records.push(record("r", 1, &pod(on, -600), created, state));
-        let well = world.look_from_to(40, 60, &breached(&[]));
+        let well = world.evaluate_from_to(40, 60, &breached(&[]));
         let changes: Vec<_> = well.transitions.iter().map(|one| one.change).collect();
-        assert_eq!(changes, [Change::Recovered { by_itself }], "{on} {state:?} at {created}");
+        assert_eq!(changes, [Change::Recovered { was_firing: true, by_itself }], "{on} {state:?} at {created}");
     }
 }
 
 #[test]
-fn a_replacement_that_was_judged_costs_no_evidence_any_more() {
+fn a_judged_replacement_needs_no_evidence() {
     let mut world = World::new(vec![pod("b", 1)]);
     world.ledger.records.push(record("r", 1, &pod("a", -600), 0, State::Finished(Outcome::Succeeded)));
-    world.look(10, &breached(&[]));
+    world.evaluate(10, &breached(&[]));
     assert_eq!(world.decide(second(20), &observation(second(20), &breached(&[]))).questions, []);
     world.ledger.records[0].state = State::Verifying;
     let asked = world.decide(second(20), &observation(second(20), &breached(&[]))).questions;
@@ -289,86 +296,86 @@ fn a_replacement_that_was_judged_costs_no_evidence_any_more() {
 }
 
 #[test]
-fn a_successor_of_a_stable_name_is_judged_by_its_own_name_alone() {
-    for (sick, outcome) in [("web-1", Outcome::Succeeded), ("web-0", Outcome::Failed)] {
+fn a_replacement_with_a_stable_name_is_judged_by_its_own_name_only() {
+    for (unhealthy, outcome) in [("web-1", Outcome::Succeeded), ("web-0", Outcome::Failed)] {
         let stable = |name: &str, created| Target { stable_name: true, ..pod(name, created) };
         let mut world = World::new(vec![stable("web-0", 1), stable("web-1", 5)]);
         world.targets[0].object.uid = "uid-of-the-new".into();
         world.policy.signal_window = seconds(0);
-        let mut cure = record("r", 1, &stable("web-0", -600), 0, State::Verifying);
-        cure.verify_by = Some(second(40));
-        world.ledger.records.push(cure);
-        let judged = (10..=40).step_by(10).find_map(|at| world.look(at, &breached(&[sick])).verdicts.pop());
-        assert_eq!(judged.map(|verdict| verdict.outcome), Some(outcome), "{sick} is sick");
+        let mut action = record("r", 1, &stable("web-0", -600), 0, State::Verifying);
+        action.verify_by = Some(second(40));
+        world.ledger.records.push(action);
+        let judged = (10..=40).step_by(10).find_map(|at| world.evaluate(at, &breached(&[unhealthy])).verdicts.pop());
+        assert_eq!(judged.map(|verdict| verdict.outcome), Some(outcome), "{unhealthy} is unhealthy");
     }
 }
 
 #[test]
-fn a_workload_that_is_a_target_is_judged_by_its_own_series_for_as_long_as_it_stays() {
+fn a_workload_that_is_a_target_is_judged_by_its_own_series_unless_it_is_being_deleted() {
     for (terminating, outcome) in [(false, Outcome::Succeeded), (true, Outcome::Inconclusive)] {
         let mut world = World::new(vec![Target { subject: deployment(), terminating, ..pod("web", -600) }]);
         world.targets[0].object = deployment();
         world.policy.series = SeriesMatch::Label("deployment".into());
         world.evidence = answered(&[&[("deployment", "web"), ("namespace", "shop")]]);
-        let mut cure = record("r", 1, &world.targets[0], 0, State::Verifying);
-        cure.scope = Scope::NewPods;
-        cure.verify_by = Some(second(40));
-        world.ledger.records.push(cure);
-        let judged = (10..=40).step_by(10).find_map(|at| world.look(at, &breached(&[])).verdicts.pop());
+        let mut action = record("r", 1, &world.targets[0], 0, State::Verifying);
+        action.scope = ActionScope::NewPods;
+        action.verify_by = Some(second(40));
+        world.ledger.records.push(action);
+        let judged = (10..=40).step_by(10).find_map(|at| world.evaluate(at, &breached(&[])).verdicts.pop());
         assert_eq!(judged.map(|verdict| verdict.outcome), Some(outcome), "terminating: {terminating}");
     }
 }
 
 #[test]
-fn an_action_for_somebody_of_whom_no_sickness_is_known_is_called_off() {
+fn a_pending_action_without_a_known_episode_is_cancelled() {
     let mut world = World::new(vec![pod("a", -600)]);
     world.ledger.records.push(record("r", 1, &world.targets[0], 0, State::Pending));
-    let verdicts = world.look(1, &breached(&[])).verdicts;
+    let verdicts = world.evaluate(1, &breached(&[])).verdicts;
     assert_eq!((verdicts[0].outcome, verdicts[0].reason), (Outcome::Cancelled, OutcomeReason::Recovered));
-    assert_eq!(world.look(2, &breached(&["a"])).verdicts, []);
+    assert_eq!(world.evaluate(2, &breached(&["a"])).verdicts, []);
 }
 
 #[test]
-fn silence_in_a_verification_is_no_time_in_which_all_was_clear() {
+fn an_outage_during_a_verification_is_not_clear_time() {
     let mut world = World::new(vec![pod("b", 1)]);
     world.ledger.records.push(record("r", 1, &pod("a", -600), 0, State::Verifying));
-    world.look(10, &breached(&[]));
-    world.look(20, &silent());
-    assert_eq!(world.look_from_to(30, 40, &breached(&[])).verdicts, []);
-    assert_eq!(world.look(50, &breached(&[])).verdicts[0].outcome, Outcome::Succeeded);
+    world.evaluate(10, &breached(&[]));
+    world.evaluate(20, &silent());
+    assert_eq!(world.evaluate_from_to(30, 40, &breached(&[])).verdicts, []);
+    assert_eq!(world.evaluate(50, &breached(&[])).verdicts[0].outcome, Outcome::Succeeded);
 }
 
 #[test]
-fn a_reservation_may_be_begun_for_two_intervals_and_ten_seconds_at_least() {
+fn a_reservation_may_start_within_two_intervals_and_at_least_ten_seconds() {
     for (interval, within) in [(1, 10), (5, 10), (6, 12), (60, 120)] {
         let mut world = World::new(vec![pod("a", -600)]);
         world.policy.interval = seconds(interval);
         world.policy.breach_for = seconds(0);
-        assert_eq!(world.look(0, &breached(&["a"])).reservations[0].start_by, second(within), "every {interval} s");
+        assert_eq!(world.evaluate(0, &breached(&["a"])).reservations[0].start_by, second(within), "every {interval} s");
     }
 }
 
 #[test]
-fn a_sickness_is_on_record_by_a_dry_run_about_this_target_and_since_it_began_and_by_no_other() {
+fn only_a_dry_run_of_the_same_target_and_episode_counts_as_recorded() {
     let about = |target: &str, mode, since: i64| {
         let mut world = World::new(vec![pod("a", -600), pod("b", -600)]);
-        world.policy.mode = Mode::DryRun;
+        world.policy.mode = PolicyMode::DryRun;
         world.policy.limits.cooldown = seconds(0);
         let mut earlier = record("r", 1, &pod(target, -600), since, State::Finished(Outcome::DryRun));
         earlier.mode = mode;
         world.ledger.records.push(earlier);
-        refused(&world.look_from_to(0, 30, &breached(&["a"]))).get("a").copied()
+        refused(&world.evaluate_from_to(0, 30, &breached(&["a"]))).get("a").copied()
     };
-    assert_eq!(about("a", Mode::DryRun, 0), Some("AlreadyRecorded"));
-    assert_eq!(about("a", Mode::DryRun, -1), None, "of an earlier sickness");
-    assert_eq!(about("b", Mode::DryRun, 0), None, "of another");
-    assert_eq!(about("a", Mode::Enforce, 0), None, "not by a dry run");
+    assert_eq!(about("a", PolicyMode::DryRun, 0), Some("AlreadyRecorded"));
+    assert_eq!(about("a", PolicyMode::DryRun, -1), None, "of an earlier episode");
+    assert_eq!(about("b", PolicyMode::DryRun, 0), None, "of another target");
+    assert_eq!(about("a", PolicyMode::Enforce, 0), None, "not of a dry run");
 }
 
 #[test]
-fn a_young_successor_costs_evidence_only_where_its_health_must_be_proven() {
-    let mut world = successor();
-    world.look(0, &breached(&["web-1"]));
+fn a_young_replacement_needs_evidence_only_if_its_health_must_be_proven() {
+    let mut world = replacement();
+    world.evaluate(0, &breached(&["web-1"]));
     for breach in [breached(&[]), breached(&["web-1"])] {
         assert_eq!(world.decide(second(10), &observation(second(10), &breach)).questions, []);
     }

@@ -1,6 +1,7 @@
-//! The rules of the judgement and of the execution, by the harm that each keeps off.
+//! Tests of the rules for decisions and for the execution of actions.
 
 mod actions;
+mod availability;
 mod decide;
 mod edges;
 mod execute;
@@ -9,3 +10,4 @@ mod ladder;
 mod properties;
 mod storm;
 mod support;
+mod without_effect;

@@ -1,4 +1,4 @@
-//! The promises that live in `decide`, over random histories: sick pods, silent
+//! The promises that live in `decide`, over random histories: unhealthy pods, silent
 //! sources, dead exporters, restarts that lose the memory, clocks that jump, actions
 //! that end in any way at any time.
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use prunella_core::decide::{Decision, Memory};
 use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::{Answer, UnknownReason};
-use prunella_core::policy::{Mode, Unhealthy};
+use prunella_core::policy::{MaxUnhealthy, PolicyMode};
 use prunella_core::target::Uid;
 
 const PODS: [&str; 4] = ["a", "b", "c", "d"];
@@ -59,7 +59,7 @@ fn answer(who: Option<&Vec<bool>>) -> Answer {
 }
 
 /// Lets each action in flight go on, or end, as the round says.
-fn go_on(record: &mut Record, dice: u8, now: Timestamp) {
+fn advance_state(record: &mut Record, dice: u8, now: Timestamp) {
     if !record.in_flight() {
         return;
     }
@@ -95,7 +95,7 @@ struct Breach {
 }
 
 impl Observer {
-    fn look(&mut self, at: Timestamp, round: &Round) {
+    fn observe(&mut self, at: Timestamp, round: &Round) {
         if round.restart {
             self.breaches.clear();
         }
@@ -164,12 +164,12 @@ fn history(rounds: &[Round], max_concurrent: u32, cooldown: i64) -> Result<usize
             world.memory = Memory::default();
         }
         for (record, dice) in world.ledger.records.iter_mut().zip(round.actions.iter().cycle()) {
-            go_on(record, *dice, clock);
+            advance_state(record, *dice, clock);
         }
         world.evidence = answer(round.evidence.as_ref());
         let breach = answer(round.breached.as_ref());
-        observer.look(clock, round);
-        let decision = world.look_at(clock, &breach);
+        observer.observe(clock, round);
+        let decision = world.evaluate_at(clock, &breach);
         check_decision(&world, &decision)?;
 
         for reservation in &decision.reservations {
@@ -209,17 +209,17 @@ fn twins(rounds: &[Round], others: &[(usize, u8, i64)]) -> Result<bool, TestCase
     let world = |mode| {
         let mut world = World::new(PODS.map(|name| pod(name, -10_000)).to_vec());
         world.policy.mode = mode;
-        world.policy.limits.max_unhealthy = Unhealthy::Percent(50);
+        world.policy.limits.max_unhealthy = MaxUnhealthy::Percent(50);
         for (sequence, (place, state, created)) in (1..).zip(others) {
             let target = pod(PODS[place % PODS.len()], -10_000);
             let mut other = record("r", sequence, &target, *created, State::Pending);
             other.policy.name = "another".into();
-            (0..state % 5).for_each(|dice| go_on(&mut other, dice, second(0)));
+            (0..state % 5).for_each(|dice| advance_state(&mut other, dice, second(0)));
             world.ledger.records.push(other);
         }
         world
     };
-    let (mut acts, mut records) = (world(Mode::Enforce), world(Mode::DryRun));
+    let (mut acts, mut records) = (world(PolicyMode::Enforce), world(PolicyMode::DryRun));
     let mut clock = second(0);
     for round in rounds {
         clock += seconds(round.pass);
@@ -230,7 +230,7 @@ fn twins(rounds: &[Round], others: &[(usize, u8, i64)]) -> Result<bool, TestCase
         for world in [&mut acts, &mut records] {
             world.evidence = answer(round.evidence.as_ref());
         }
-        let (acted, recorded) = (acts.look_at(clock, &breach), records.look_at(clock, &breach));
+        let (acted, recorded) = (acts.evaluate_at(clock, &breach), records.evaluate_at(clock, &breach));
         prop_assert_eq!(acted.reservations.first(), recorded.reservations.first());
         if !acted.reservations.is_empty() {
             return Ok(true);
@@ -261,7 +261,7 @@ proptest! {
         twins(&rounds, &others)?;
     }
 
-    /// HP-13: with a breach that holds, fresh evidence and no brake, an action is
+    /// HP-13: with a breach that holds, fresh evidence and no guardrail, an action is
     /// reserved within `for` and two intervals.
     #[test]
     fn a_breach_that_holds_is_acted_on_in_time(start in 0..1000i64, breach_for in 0..120i64) {
@@ -270,7 +270,7 @@ proptest! {
         let breach = Answer::Answered(vec![series("a", 5.0)]);
         let mut clock = second(start);
         loop {
-            let decision = world.look_at(clock, &breach);
+            let decision = world.evaluate_at(clock, &breach);
             if !decision.reservations.is_empty() {
                 break;
             }
@@ -281,7 +281,7 @@ proptest! {
 
     /// The judgement is total: no instant and no duration makes it panic.
     #[test]
-    fn no_time_is_too_strange(
+    fn no_time_makes_a_decision_panic(
         at in any::<i64>(), now in any::<i64>(), interval in any::<i64>(), breach_for in any::<i64>(),
         clear_for in any::<i64>(), cooldown in any::<i64>(), window in any::<i64>(), count in any::<u32>(),
     ) {
@@ -296,7 +296,7 @@ proptest! {
         world.ledger.records.push(record("r", u64::MAX, &pod("a", 0), 0, State::Verifying));
         for at in [instant(at), instant(now), Timestamp::MIN, Timestamp::MAX] {
             for breach in [answer(None), Answer::Answered(vec![]), Answer::Answered(vec![series("a", f64::INFINITY)])] {
-                let decision = world.look_at(at, &breach);
+                let decision = world.evaluate_at(at, &breach);
                 prop_assert!(decision.next_check.is_positive());
             }
         }
@@ -305,7 +305,7 @@ proptest! {
 
 /// The random histories must reach what they are there to check.
 #[test]
-fn the_histories_do_act() {
+fn the_histories_contain_actions() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();

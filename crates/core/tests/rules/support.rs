@@ -1,23 +1,25 @@
-//! A small world for tests of the judgement: a policy, pods of one Deployment, a
-//! ledger, and a loop that looks once an interval, as the judge does.
+//! A small cluster for tests of decisions: a policy, pods of one Deployment, a ledger, and a
+//! loop that evaluates once per interval, as the judge does.
 #![allow(
     dead_code,
     unreachable_pub,
     missing_docs,
     clippy::unwrap_used,
     clippy::panic,
-    reason = "each test binary uses its own part"
+    reason = "each test file uses a part of it"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use prunella_core::action::{ActionSpec, Disruption, Scope};
+use prunella_core::action::{ActionScope, ActionSpec, PodRemoval, Removal};
+use prunella_core::availability::MinAvailable;
 use prunella_core::decide::{Decision, Inputs, Memory, Question, Reservation};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
 use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Series, UnknownReason};
 use prunella_core::policy::{
-    Limits, Mode, OnNoData, OnStorm, Policy, PolicyKey, SeriesMatch, StepSpec, SubjectCap, Unhealthy,
+    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, SeriesMatch, StormRule,
+    SubjectCap,
 };
 use prunella_core::target::{Object, Target};
 use prunella_core::{decide, time};
@@ -35,58 +37,60 @@ pub fn key() -> PolicyKey {
     PolicyKey { namespace: "shop".into(), name: "web".into() }
 }
 
-/// Looks every 10 s, fires after 30 s, clear after 20 s, one action at a time.
+/// Interval 10 s, `for` 30 s, `clearFor` 20 s, one action at a time.
 pub fn policy() -> Policy {
     Policy {
         key: key(),
-        mode: Mode::Enforce,
+        mode: PolicyMode::Enforce,
         interval: seconds(10),
         breach_for: seconds(30),
         clear_for: seconds(20),
-        on_no_data: OnNoData::Hold,
+        on_no_data: NoDataRule::Hold,
         series: SeriesMatch::Label("pod".into()),
         namespace_label: "namespace".into(),
         pinned: true,
-        // Youth has tests of its own.
+        // The tests of young targets set it.
         min_age: seconds(0),
         signal_window: seconds(45),
         reset_at: None,
         longest_gap: seconds(45),
         suspended: false,
-        hash: "rule".into(),
+        digest: "rule".into(),
         steps: vec![step(5)],
-        limits: Limits {
+        limits: PolicyLimits {
             cooldown: seconds(300),
             max_actions: 3,
             window: seconds(3600),
             max_concurrent: 1,
             ladder_reset: seconds(3600),
             subject_cap: SubjectCap { count: 5, window: seconds(3600) },
-            // Storms have tests of their own.
-            max_unhealthy: Unhealthy::Percent(100),
-            on_storm: OnStorm::Probe,
+            // The tests of storms set it.
+            min_available: MinAvailable::Percent(75),
+            max_unhealthy: MaxUnhealthy::Percent(100),
+            on_storm: StormRule::Probe,
             storm_cooldown: seconds(60),
         },
     }
 }
 
 /// An eviction, tried up to `attempts` times.
-pub fn step(attempts: u32) -> StepSpec {
-    StepSpec {
-        action: ActionSpec::DeletePod { disruption: Disruption::Evict, grace: None },
+pub fn step(attempts: u32) -> LadderStep {
+    LadderStep {
+        name: "evict".into(),
+        action: ActionSpec::DeletePod(PodRemoval { removal: Removal::Evict, grace: None }),
         attempts,
         verify_within: seconds(120),
     }
 }
 
 pub fn deployment() -> Object {
-    Object { kind: "Deployment".into(), name: "web".into(), uid: "uid-web".into() }
+    Object::known("Deployment", "web", "uid-web")
 }
 
 /// A pod created at second `created`.
 pub fn pod(name: &str, created: i64) -> Target {
     Target {
-        object: Object { kind: "Pod".into(), name: name.into(), uid: format!("uid-{name}").into() },
+        object: Object::known("Pod", name, format!("uid-{name}")),
         created: second(created),
         ready: true,
         terminating: false,
@@ -122,16 +126,17 @@ pub fn record(name: &str, sequence: u64, pod: &Target, created: i64, state: Stat
         name: name.into(),
         sequence,
         policy: key(),
-        hash: "rule".into(),
-        mode: Mode::Enforce,
+        digest: "rule".into(),
+        mode: PolicyMode::Enforce,
         action: "DeletePod".into(),
-        scope: Scope::Successor,
+        scope: ActionScope::Replacement,
         target: pod.object.clone(),
         subject: pod.subject.clone(),
         created: second(created),
-        sick_since: second(created),
+        unhealthy_since: second(created),
         verify_by: (state == State::Verifying).then(|| second(created + 120)),
-        rung: 1,
+        step_name: "evict".into(),
+        step: 1,
         attempt: 1,
         state,
         waiting: false,
@@ -140,21 +145,21 @@ pub fn record(name: &str, sequence: u64, pod: &Target, created: i64, state: Stat
     }
 }
 
-/// The world as the judge sees it.
+/// The inputs of the judge, and the answers of the source.
 pub struct World {
     pub policy: Policy,
     pub targets: Vec<Target>,
     pub ledger: Ledger,
     pub memory: Memory,
-    /// Who has data at all; answers the question for evidence.
+    /// The answer to [`Question::Evidence`].
     pub evidence: Answer,
-    /// Answers the question for the past.
+    /// The answer to [`Question::History`].
     pub history: History,
-    /// Whose samples are not fresh.
+    /// The names of the targets whose samples are not fresh.
     pub stale: BTreeSet<String>,
-    /// Whether healing is held back.
+    /// Whether a hold stops healing.
     pub held: bool,
-    /// Where in each interval it looks.
+    /// The offset of the evaluation times within the interval.
     pub phase: SignedDuration,
 }
 
@@ -174,7 +179,7 @@ impl World {
         }
     }
 
-    /// One decision as it stands, with nothing remembered of it.
+    /// One decision, without storing its memory.
     pub fn decide(&self, at: Timestamp, observation: &Observation) -> Decision {
         decide(Inputs {
             policy: &self.policy,
@@ -188,7 +193,7 @@ impl World {
         })
     }
 
-    /// An observation and a decision in which every question is answered.
+    /// An observation with answers to all questions, and the decision.
     pub fn decide_fully(&self, at: Timestamp, breach: &Answer) -> (Observation, Decision) {
         let mut observation = observation(at, breach);
         for _ in 0..4 {
@@ -208,48 +213,49 @@ impl World {
                 }
             }
         }
-        panic!("the questions do not end");
+        panic!("the questions never end");
     }
 
-    /// One look at second `at`: questions are answered, the decision is remembered.
-    pub fn look(&mut self, at: i64, breach: &Answer) -> Decision {
-        self.look_at(second(at), breach)
+    /// One evaluation at second `at`: answers all questions and stores the memory.
+    pub fn evaluate(&mut self, at: i64, breach: &Answer) -> Decision {
+        self.evaluate_at(second(at), breach)
     }
 
-    pub fn look_at(&mut self, at: Timestamp, breach: &Answer) -> Decision {
+    pub fn evaluate_at(&mut self, at: Timestamp, breach: &Answer) -> Decision {
         let (_, decision) = self.decide_fully(at, breach);
         self.memory = decision.memory.clone();
         decision
     }
 
-    /// Looks every ten seconds from `from` to `to`; the last decision.
-    pub fn look_from_to(&mut self, from: i64, to: i64, breach: &Answer) -> Decision {
-        let mut last = self.look(from, breach);
+    /// Evaluates every ten seconds from `from` to `to`. Returns the last decision.
+    pub fn evaluate_from_to(&mut self, from: i64, to: i64, breach: &Answer) -> Decision {
+        let mut last = self.evaluate(from, breach);
         let mut at = from + 10;
         while at <= to {
-            last = self.look(at, breach);
+            last = self.evaluate(at, breach);
             at += 10;
         }
         last
     }
 
-    /// Puts reservations on record, as the judge does.
+    /// Records reservations, as the judge does.
     pub fn reserve(&mut self, reservations: &[Reservation], at: Timestamp) {
         for reservation in reservations {
             self.ledger.records.push(Record {
                 name: format!("web-{}", reservation.sequence),
                 sequence: reservation.sequence,
                 policy: self.policy.key.clone(),
-                hash: self.policy.hash.clone(),
+                digest: self.policy.digest.clone(),
                 mode: self.policy.mode,
                 action: reservation.action.name().into(),
                 scope: reservation.action.scope(),
                 target: reservation.target.clone(),
                 subject: reservation.subject.clone(),
                 created: time::whole_seconds(at),
-                sick_since: time::whole_seconds(reservation.since),
+                unhealthy_since: time::whole_seconds(reservation.since),
                 verify_by: None,
-                rung: reservation.rung,
+                step_name: reservation.step_name.clone(),
+                step: reservation.step,
                 attempt: reservation.attempt,
                 state: State::Pending,
                 waiting: false,
@@ -272,12 +278,12 @@ impl World {
     }
 }
 
-/// The names of the targets that are to be acted on.
+/// The names of the targets with a reservation.
 pub fn reserved(decision: &Decision) -> Vec<&str> {
     decision.reservations.iter().map(|reservation| reservation.target.name.as_str()).collect()
 }
 
-/// Why each sick target is left alone, by name.
+/// The reason of each refusal, by the name of the target.
 pub fn refused(decision: &Decision) -> BTreeMap<&str, &'static str> {
     decision
         .refusals

@@ -1,4 +1,4 @@
-//! What is known of a source, and the client made from it.
+//! The configuration of a source, and the HTTP client made from it.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,30 +8,31 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 use thiserror::Error;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest that connecting to a source can take.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One source's address, credentials and limits.
+/// The URL, credentials and limits of one source.
 #[derive(Clone)]
 pub struct SourceConfig {
-    /// `http` or `https`, with the path prefix if the API has one; without user,
-    /// query and fragment.
+    /// `http` or `https`, with the path prefix of the API if it has one. Without user
+    /// name, query string and fragment.
     pub url: String,
-    /// How often the source scrapes; `None` counts as one minute.
+    /// The scrape interval of the source. Default: 1 min.
     pub scrape_interval: Option<Duration>,
-    /// The most bytes of one answer that are read.
+    /// The size limit of one answer, in bytes.
     pub max_bytes: usize,
-    /// The most series of one answer.
+    /// The limit of series in one answer.
     pub max_series: usize,
-    /// The certificate authorities that `https` trusts, as PEM. Nothing else is
-    /// trusted: an image from scratch has no certificates of a system.
+    /// The certificate authorities for `https`, as PEM. No others are trusted: the
+    /// controller's image has no system certificates.
     pub ca_pem: Option<Vec<u8>>,
     /// Sent as `Authorization: Bearer …`.
     pub bearer_token: Option<String>,
 }
 
 impl SourceConfig {
-    /// The configuration for `url` with the default limits, 8 MiB and 10 000
-    /// series: a series with the labels of the kubelet is about 500 bytes.
+    /// The configuration for `url` with the default limits: 8 MiB and 10 000 series. A
+    /// series with the kubelet's labels has about 500 bytes.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -55,8 +56,8 @@ impl SourceConfig {
             .tls_certs_only(certificates)
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
-            // The environment is read in `main` alone, and a proxy named there
-            // would see the token.
+            // Only `main` reads the environment, and a proxy from the environment would
+            // see the token.
             .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .default_headers(self.headers()?)
@@ -72,10 +73,10 @@ impl SourceConfig {
             return Err(refuse("its scheme must be http or https"));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(refuse("it must not hold credentials; put a token into a Secret"));
+            return Err(refuse("it must not contain a user name or password; put a token into a Secret"));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return Err(refuse("it must not have a query or a fragment"));
+            return Err(refuse("it must not have a query string or a fragment"));
         }
         Ok(url)
     }
@@ -92,7 +93,7 @@ impl SourceConfig {
     }
 }
 
-/// Without the token, so that no log shows it.
+/// Omits the token, so that no log contains it.
 impl fmt::Debug for SourceConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, scrape_interval, max_bytes, max_series, ca_pem, bearer_token } = self;
@@ -114,34 +115,34 @@ fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, SourceError> {
     }
 }
 
-/// Why a source cannot be used as it is configured.
+/// Why the configuration of a source cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SourceError {
-    /// The address.
+    /// The URL.
     #[error("the source's url cannot be used: {why}")]
     Url {
-        /// What is wrong with it.
+        /// The reason.
         why: &'static str,
     },
-    /// `https` with nobody to trust.
-    #[error("the source's url is https but no certificate authority is given; set caBundle")]
+    /// `https` without certificate authorities.
+    #[error("the source's url is https but it has no certificate authorities; set caBundle")]
     NoAuthority,
     /// The certificate authorities.
-    #[error("the source's certificate authority is not a PEM bundle of at least one certificate")]
+    #[error("the source's caBundle has no certificate in PEM format; give at least one")]
     Authority,
     /// The token.
-    #[error("the source's bearer token has characters that a header cannot carry")]
+    #[error("the source's bearer token has characters that are not allowed in an HTTP header; correct the Secret")]
     Token,
     /// The HTTP client.
-    #[error("no client can be made for the source: {message}")]
+    #[error("cannot create an HTTP client for the source: {message}")]
     Client {
-        /// What the client says.
+        /// The error of the HTTP library.
         message: String,
     },
 }
 
 impl SourceError {
-    /// The word for conditions.
+    /// The reason for conditions.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {

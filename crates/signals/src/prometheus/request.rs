@@ -1,5 +1,4 @@
-//! One request: a deadline around everything, and a body that is never held
-//! beyond its limit.
+//! One HTTP request, with a deadline for all of it and a size limit for the body.
 
 use std::time::Duration;
 
@@ -8,14 +7,14 @@ use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
 use super::failure;
 
-/// A status with the whole body that came with it.
+/// A status code with its complete body.
 #[derive(Debug)]
 pub(super) struct Body {
     pub(super) status: StatusCode,
     pub(super) bytes: Vec<u8>,
 }
 
-/// `path` under the API's root under `base`.
+/// The URL of the API endpoint `path` below `base`.
 pub(super) fn endpoint(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     let prefix = base.path().trim_end_matches('/');
@@ -23,7 +22,7 @@ pub(super) fn endpoint(base: &Url, path: &str) -> Url {
     url
 }
 
-/// Bounds `work` by `deadline`; cancelled work closes its connection.
+/// Runs `work` for at most `deadline`. Cancelled work closes its connection.
 pub(super) async fn within<T>(
     deadline: Duration,
     work: impl Future<Output = Result<T, Unknown>>,
@@ -31,11 +30,11 @@ pub(super) async fn within<T>(
     tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| Err(failure::timeout()))
 }
 
-/// Sends and reads at most `max_bytes`.
+/// Sends `request` and reads at most `max_bytes` of the answer.
 pub(super) async fn send(request: RequestBuilder, max_bytes: usize) -> Result<Body, Unknown> {
     let mut response = request.send().await.map_err(|error| failure::transport(&error))?;
     let status = response.status();
-    // The body of a redirect or of a refused login says nothing that is needed.
+    // The body of a redirect or of a refused login is not needed.
     if let Some(unknown) = failure::of_status_alone(status) {
         return Err(unknown);
     }
@@ -47,7 +46,8 @@ async fn read(response: &mut Response, max_bytes: usize) -> Result<Vec<u8>, Unkn
     let too_large = || Unknown {
         reason: UnknownReason::TooLarge,
         message: format!(
-            "the answer has more than {max_bytes} bytes; aggregate in the query or raise the source's limit"
+            "the answer is larger than {}; aggregate in the query, or select fewer series",
+            size(max_bytes)
         ),
     };
     let announced = response.content_length().unwrap_or_default();
@@ -62,4 +62,10 @@ async fn read(response: &mut Response, max_bytes: usize) -> Result<Vec<u8>, Unkn
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// A size in whole MiB where possible, otherwise in bytes.
+fn size(bytes: usize) -> String {
+    const MIB: usize = 1 << 20;
+    if bytes > 0 && bytes.is_multiple_of(MIB) { format!("{} MiB", bytes / MIB) } else { format!("{bytes} bytes") }
 }

@@ -1,10 +1,9 @@
-//! The global scrape interval out of the server's own configuration.
+//! Reads the global scrape interval from the server's configuration.
 //!
-//! Read by lines rather than by a YAML library: the server prints its
-//! configuration itself, in block style with `global:` at the margin, and the
-//! controller is to hold no YAML parser for one line. What does not look like
-//! that is not guessed at. A job may scrape at another rate; then the user says
-//! so in the source.
+//! Rejected alternative: a YAML library, which is too large for one value. The server
+//! always prints its configuration in block style, with `global:` at the start of a
+//! line, so this module reads it line by line. Any other format counts as "not
+//! reported". If a job scrapes at another interval, the user sets it in the source.
 
 use std::time::Duration;
 
@@ -24,7 +23,10 @@ struct Config {
     yaml: String,
 }
 
-/// The interval, if the body says it; `Err` when the server could not answer.
+/// The interval, or `None` if the body does not contain it.
+///
+/// # Errors
+/// The server could not answer.
 pub(super) fn read(body: &Body) -> Result<Option<Duration>, Unknown> {
     if body.status.is_server_error() {
         return Err(failure::of_status(body.status, "", ""));
@@ -40,7 +42,8 @@ fn global(yaml: &str) -> Option<Duration> {
     duration(value.trim())
 }
 
-/// A duration as Prometheus prints it: `1m`, `1m30s`, `500ms`. Zero is none.
+/// Parses a duration as Prometheus prints it: `1m`, `1m30s`, `500ms`. Zero counts as
+/// missing.
 fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut millis = 0_u64;

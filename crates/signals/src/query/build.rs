@@ -1,12 +1,12 @@
-//! Making nodes that print as what they are: the printer adds no parentheses,
-//! so whoever builds an operator puts them where precedence asks for them.
+//! Builds nodes of the syntax tree that print correctly. The parser's printer adds no
+//! parentheses, so these functions add them where operator precedence requires them.
 
 use promql_parser::parser::token::{T_ADD, T_LAND, T_LOR, T_LUNLESS, T_POW, T_SUB, TokenType};
 use promql_parser::parser::{
     AggregateExpr, BinModifier, BinaryExpr, Expr, LabelModifier, ParenExpr, SubqueryExpr, UnaryExpr,
 };
 
-/// How tightly an expression binds; see "binary operator precedence" in the
+/// How tightly an expression binds. See "binary operator precedence" in the
 /// Prometheus documentation. A unary minus binds like `*`.
 const ATOM: u8 = 7;
 const POWER: u8 = 6;
@@ -15,7 +15,7 @@ const UNARY: u8 = 5;
 /// `lhs op rhs`.
 pub(super) fn binary(lhs: Expr, op: TokenType, rhs: Expr, modifiers: Option<BinModifier>) -> Expr {
     let own = binding_of(op);
-    // All operators associate to the left but `^`.
+    // All operators except `^` associate to the left.
     let (left, right) = if op.id() == T_POW { (own + 1, own) } else { (own, own + 1) };
     Expr::Binary(BinaryExpr {
         op,
@@ -28,7 +28,7 @@ pub(super) fn binary(lhs: Expr, op: TokenType, rhs: Expr, modifiers: Option<BinM
 /// `-expr`.
 pub(super) fn negated(expr: Expr) -> Expr {
     match expr {
-        // As the parser reads it.
+        // The parser reads a negative literal this way.
         Expr::NumberLiteral(number) => Expr::NumberLiteral(-number),
         Expr::Unary(_) => Expr::Unary(UnaryExpr { expr: Box::new(expr) }),
         _ => Expr::Unary(UnaryExpr { expr: operand(expr, POWER) }),
@@ -45,7 +45,7 @@ pub(super) fn aggregate(op: TokenType, param: Option<Box<Expr>>, expr: Expr, mod
     Expr::Aggregate(AggregateExpr { op, expr: Box::new(expr), param, modifier: modifier.and_then(grouping) })
 }
 
-/// `by ()` is printed as nothing, which is the same.
+/// Drops `by ()`: the printer prints nothing for it, which means the same.
 pub(super) fn grouping(modifier: LabelModifier) -> Option<LabelModifier> {
     (!matches!(&modifier, LabelModifier::Include(labels) if labels.is_empty())).then_some(modifier)
 }
@@ -58,7 +58,7 @@ fn operand(expr: Expr, least: u8) -> Box<Expr> {
         Expr::NumberLiteral(number) if number.val.is_sign_negative() => UNARY,
         _ => ATOM,
     };
-    // A sign right after an operator reads as a mistake: always parenthesised.
+    // A sign right after an operator looks like a mistake, so it always gets parentheses.
     if own < least || own == UNARY && !matches!(expr, Expr::Binary(_)) {
         return Box::new(Expr::Paren(ParenExpr { expr: Box::new(expr) }));
     }
@@ -76,7 +76,7 @@ fn binding_of(op: TokenType) -> u8 {
     }
 }
 
-/// `ignoring ()` is printed as nothing, and so is a modifier without a word.
+/// Drops `ignoring ()` and an empty modifier: the printer prints nothing for them.
 pub(super) fn modifier(mut modifier: BinModifier) -> Option<BinModifier> {
     if matches!(&modifier.matching, Some(LabelModifier::Exclude(labels)) if labels.is_empty()) {
         modifier.matching = None;

@@ -1,14 +1,16 @@
-//! Which labels of a selector reach the result unchanged. Only by those may a
-//! selector be narrowed down to one target: in `cpu * on (node) group_left ()
-//! load`, asking `load` for the target's `pod` would find nothing, always. And which
-//! labels are written on the way: what reaches the result in these is not the selector's.
+//! Which labels of a selector reach the result unchanged, and which are overwritten.
+//!
+//! Only unchanged labels may narrow a selector to one target. Example: in
+//! `cpu * on (node) group_left () load`, `load` has no label `pod`. Narrowed to the
+//! target's `pod`, it would never return a series. A label that `label_replace`
+//! or `label_join` overwrites does not have the selector's value in the result.
 
 use std::collections::BTreeSet;
 
 use promql_parser::parser::{BinaryExpr, LabelModifier, VectorMatchCardinality};
 
-/// The labels whose value in the result is the selector's own, and those that
-/// `label_replace` or `label_join` gives it.
+/// The labels that have the selector's own value in the result, and the labels that
+/// `label_replace` or `label_join` overwrites.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Carried {
     unchanged: Unchanged,
@@ -17,9 +19,9 @@ pub(super) struct Carried {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Unchanged {
-    /// These and no others.
+    /// Only these.
     Only(BTreeSet<String>),
-    /// All but these.
+    /// All except these.
     Except(BTreeSet<String>),
 }
 
@@ -39,12 +41,12 @@ impl Carried {
         }
     }
 
-    /// Whether the result's value of `label` is written on the way.
+    /// Whether `label_replace` or `label_join` overwrites `label`.
     pub(super) fn writes(&self, label: &str) -> bool {
         self.written.contains(label)
     }
 
-    /// Below what writes `label`.
+    /// Enters a `label_replace` or `label_join` that overwrites `label`.
     #[must_use]
     pub(super) fn written(mut self, label: &str) -> Self {
         if self.contains(label) {
@@ -63,14 +65,15 @@ impl Carried {
         self
     }
 
-    /// Nothing but `labels`.
+    /// Only `labels`.
     #[must_use]
     pub(super) fn within(self, labels: &[String]) -> Self {
         let kept = labels.iter().filter(|label| self.contains(label)).cloned().collect();
         Self { unchanged: Unchanged::Only(kept), ..self }
     }
 
-    /// Through an aggregation's `by` or `without`; with neither, nothing is left.
+    /// Enters an aggregation. `by` and `without` keep labels; with neither, no label is
+    /// left.
     #[must_use]
     pub(super) fn grouped(self, grouping: Option<&LabelModifier>) -> Self {
         match grouping {
@@ -80,7 +83,7 @@ impl Carried {
         }
     }
 
-    /// Into both sides of a match between vectors.
+    /// Enters both sides of a match between vectors.
     pub(super) fn matched(self, binary: &BinaryExpr) -> (Self, Self) {
         let modifier = binary.modifier.as_ref();
         let matching = modifier.and_then(|modifier| modifier.matching.as_ref());

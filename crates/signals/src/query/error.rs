@@ -4,58 +4,58 @@ use thiserror::Error;
 
 use super::guard::{MAX_LENGTH, MAX_NESTING, MAX_OPERATORS};
 
-/// Why an expression cannot be a condition. Every message tells the mend.
+/// Why an expression cannot be a condition. Every message says how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum QueryError {
-    /// Nothing but white space.
+    /// Empty, or only white space.
     #[error("the query is empty; write an expression such as `up{{job=\"web\"}} == 0`")]
     Empty,
     /// Longer than [`MAX_LENGTH`] bytes.
-    #[error("the query has {length} bytes, at most {MAX_LENGTH} are taken; move parts of it into a recording rule")]
+    #[error("the query has {length} bytes, the limit is {MAX_LENGTH} bytes; move parts of it into a recording rule")]
     TooLong {
         /// Bytes found.
         length: usize,
     },
     /// Brackets nested deeper than [`MAX_NESTING`].
-    #[error("the query nests brackets deeper than {MAX_NESTING}; move parts of it into a recording rule")]
+    #[error("the query nests brackets deeper than {MAX_NESTING} levels; move parts of it into a recording rule")]
     TooDeep,
     /// More operators than [`MAX_OPERATORS`].
     #[error("the query has more than {MAX_OPERATORS} operators; move parts of it into a recording rule")]
     TooManyOperators,
     /// The parser refuses it. The server may still accept it.
     #[error(
-        "the query does not parse: {message}; correct it, or if the server accepts it set `evidence` and `signalWindow`"
+        "the query does not parse: {message}; correct it, or set `evidence` and `signalWindow` if your Prometheus server accepts the query as it is"
     )]
     Syntax {
-        /// What the parser says, at most 160 characters.
+        /// The parser's message, at most 160 characters.
         message: String,
     },
     /// A scalar, a string or a range vector.
-    #[error("the query is a {found}, not an instant vector; compare a selector, as in `up == 0`")]
+    #[error("the query is a {found}, not an instant vector; compare a selector with a value, as in `up == 0`")]
     NotAVector {
         /// The type found.
         found: &'static str,
     },
-    /// Returns every series, sick or not.
+    /// Returns every series, healthy or not.
     #[error(
         "the query filters nothing, so every series it returns would count as breached; compare it (`… > 0.5`) without `bool`, in every branch of an `or`, or set `evidence`"
     )]
     NoComparison,
-    /// Nothing says for whom there is data.
+    /// No evidence query can be derived.
     #[error(
-        "no evidence can be derived, {why}; set `evidence` to a query that returns a series for every target that is observed at all"
+        "no evidence query can be derived: {why}; set `evidence` to a query that returns a series for every target that has data"
     )]
     EvidenceRequired {
-        /// What stands in the way.
+        /// The reason.
         why: String,
     },
-    /// The user's own evidence is refused, for the reason inside.
+    /// The user's own evidence is refused. The reason is inside.
     #[error("in `evidence`: {0}")]
     Evidence(Box<QueryError>),
 }
 
 impl QueryError {
-    /// The word for conditions: `BadQuery`, `NoComparison`, `EvidenceRequired`
+    /// The reason for conditions: `BadQuery`, `NoComparison`, `EvidenceRequired`
     /// or `BadEvidence`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -72,13 +72,13 @@ impl QueryError {
         }
     }
 
-    /// Whether our parser does not know the syntax, of query or evidence: then a server
-    /// may still know it.
+    /// Whether our parser does not know the syntax of the query or the evidence. A
+    /// server may still know it.
     #[must_use]
-    pub fn is_unread(&self) -> bool {
+    pub fn is_unparsed(&self) -> bool {
         match self {
             Self::Syntax { .. } => true,
-            Self::Evidence(inner) => inner.is_unread(),
+            Self::Evidence(inner) => inner.is_unparsed(),
             _ => false,
         }
     }

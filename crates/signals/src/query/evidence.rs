@@ -1,23 +1,23 @@
-//! The evidence query: for whom there is data at all. Empty is not proof of
-//! health, so everything that filters is taken out of the expression and the
-//! rest is kept as it is.
+//! The evidence query: which targets have data. An empty answer does not prove that a
+//! target is healthy. So everything that filters is removed from the expression, and
+//! the rest stays.
 //!
 //! | expression | evidence |
 //! |---|---|
 //! | `A > 5`, `5 < A` | `A` |
 //! | `count(A == 1) < 3` | `count(A == 1)`: see [`missing`] |
-//! | `A > bool 5` | itself: it filters nothing |
-//! | `A > B` | `A + B`: both must be there, and `NaN` stays `NaN` |
+//! | `A > bool 5` | unchanged: it filters nothing |
+//! | `A > B` | `A + B`: both must have data, and `NaN` stays `NaN` |
 //! | `A / B` | `B > 0`, or both: see [`ratio`] |
 //! | `(A == 1) * B` | `A and B`, same matching: see [`of_match`] |
 //! | `A > 5 and B` | `A unless (A > 5 unless B)`: see [`of_conjunction`] |
 //! | `A and B` | `A and B`, same matching |
 //! | `A unless B`, `A and absent(B)` | `A` |
-//! | `A or B` | `A or B` where they are scraped together, else both: see [`branches`] |
+//! | `A or B` | `A or B` with one exporter, `A and B` with the same labels: see [`branches`] |
 //! | `absent(A)` | `A` |
-//! | `topk(3, A)` | `A`: it chooses, and what is not chosen is no less there |
+//! | `topk(3, A)` | `A`: series that are not picked have data as well |
 //! | `rate(A[5m])` | `rate(A[5m]) and A`: see [`recent`] |
-//! | all else | itself, around what is inside |
+//! | anything else | unchanged around the evidence for its arguments |
 
 use promql_parser::parser::token::{T_ADD, T_LAND, T_LOR, T_LUNLESS, T_MAX, TokenType};
 use promql_parser::parser::value::ValueType;
@@ -26,28 +26,29 @@ use promql_parser::parser::{
 };
 
 use super::branches::{self, Branches};
-use super::tree::{is_vector, matches_vectors, peeled, selectors};
+use super::tree::{is_vector, matches_vectors, selectors, without_parens};
 use super::{build, filter, missing, ratio, recent};
 
-/// The most selectors of a condition that [`of_conjunction`] repeats. A chain of
-/// `and` repeats its beginning once per link.
+/// The most selectors that [`of_conjunction`] repeats. In a chain of `and`, every
+/// link repeats everything before it, so the query would grow with the square of the
+/// chain's length.
 const MAX_REPEATED: usize = 6;
 
-/// The evidence for `expr`, or why there is none.
+/// The evidence for `expr`, or the reason why there is none.
 pub(super) fn derive(expr: &Expr) -> Result<Expr, &'static str> {
     if selectors(expr).is_empty() {
-        return Err("for the query selects no series");
+        return Err("the query selects no series");
     }
-    let derived = bare(expr);
+    let derived = standalone(expr);
     if selectors(&derived).is_empty() {
-        return Err("for without its filters the query selects no series");
+        return Err("without its filters the query selects no series");
     }
-    if branches::any_torn(&derived) {
+    if branches::any_unrelated(&derived) {
         return Err(
-            "for the branches of its `or` are not scraped together, so one can fall silent while another goes on",
+            "the branches of its `or` are not scraped together, so one can stop reporting while the other continues",
         );
     }
-    Ok(recent::held(&derived))
+    Ok(recent::with_recent_samples(&derived))
 }
 
 fn evidence(expr: &Expr) -> Expr {
@@ -65,21 +66,21 @@ fn evidence(expr: &Expr) -> Expr {
     }
 }
 
-/// The evidence for what stands alone, between parentheses or commas.
-fn bare(expr: &Expr) -> Expr {
-    peeled(&evidence(expr)).clone()
+/// The evidence for an expression that stands alone, between parentheses or commas.
+fn standalone(expr: &Expr) -> Expr {
+    without_parens(&evidence(expr)).clone()
 }
 
 fn of_aggregate(aggregate: &AggregateExpr) -> Expr {
-    let inner = bare(&aggregate.expr);
-    if filter::choosing(aggregate.op) {
+    let inner = standalone(&aggregate.expr);
+    if filter::picks_series(aggregate.op) {
         return inner;
     }
     build::aggregate(aggregate.op, aggregate.param.clone(), inner, aggregate.modifier.clone())
 }
 
 fn of_call(call: &Call) -> Expr {
-    let args: Vec<_> = call.args.args.iter().map(|argument| Box::new(bare(argument))).collect();
+    let args: Vec<_> = call.args.args.iter().map(|argument| Box::new(standalone(argument))).collect();
     let func = match (call.func.name, args.as_slice()) {
         ("absent", [inner]) => return inner.as_ref().clone(),
         ("absent_over_time", _) => {
@@ -97,11 +98,10 @@ fn of_binary(binary: &BinaryExpr) -> Expr {
         T_LAND => of_conjunction(binary),
         T_LOR => of_branches(binary),
         _ if !filter::compares(binary) => ratio::proof(binary).unwrap_or_else(|| of_match(binary, binary.op)),
-        // A comparison without the comparison. `+` keeps what decides: matching
-        // and labels are the comparison's own, and `NaN` on either side is `NaN`.
-        // `and` would lose the labels of `group_left`, `bool` make a number of
-        // `NaN`.
-        _ if missing::may_hide_breach(binary) => of_whole(binary),
+        // Replaces the comparison by `+`, which has the same matching and the same
+        // labels, and returns `NaN` if either side is `NaN`. Rejected: `and` loses the
+        // labels of `group_left`, `bool` turns `NaN` into a number.
+        _ if missing::may_hide_breach(binary) => with_inner_filters(binary),
         _ => match (is_vector(lhs), is_vector(rhs)) {
             (true, false) if selectors(rhs).is_empty() => evidence(lhs),
             (false, true) if selectors(lhs).is_empty() => evidence(rhs),
@@ -110,9 +110,9 @@ fn of_binary(binary: &BinaryExpr) -> Expr {
     }
 }
 
-/// A comparison without the comparison and with every filter inside: what is missing
-/// for them is not known to be healthy.
-fn of_whole(binary: &BinaryExpr) -> Expr {
+/// Removes the comparison and keeps every filter inside its operands: a series that
+/// these filters remove is not known to be healthy.
+fn with_inner_filters(binary: &BinaryExpr) -> Expr {
     let (lhs, rhs) = (binary.lhs.as_ref(), binary.rhs.as_ref());
     match (is_vector(lhs), is_vector(rhs)) {
         (true, false) if selectors(rhs).is_empty() => lhs.clone(),
@@ -123,10 +123,10 @@ fn of_whole(binary: &BinaryExpr) -> Expr {
 
 /// `A op B` with the matching of `binary`.
 ///
-/// Often it is a filter that makes matches unique, as in `… * on (pod) group_left
-/// () (kube_pod_status_phase == 1)`: without it the server refuses the query. `and`
-/// asks for no uniqueness and takes its place, unless labels are taken over from
-/// the filtered side; then that side stays filtered, for it says which.
+/// A filter often makes matches unique, as in `… * on (pod) group_left ()
+/// (kube_pod_status_phase == 1)`. Without the filter the server refuses the query. `and`
+/// needs no unique matches, so it replaces the operator. Exception: if labels are copied
+/// from the filtered side, that side keeps its filter, which decides the label values.
 fn of_match(binary: &BinaryExpr, op: TokenType) -> Expr {
     let (lhs, rhs) = (binary.lhs.as_ref(), binary.rhs.as_ref());
     let modifier = binary.modifier.clone();
@@ -140,26 +140,27 @@ fn of_match(binary: &BinaryExpr, op: TokenType) -> Expr {
     let is_plain = !matches_vectors(binary) || filter::fills(binary);
     match card {
         _ if is_plain => build::binary(evidence(lhs), op, evidence(rhs), modifier),
-        VectorMatchCardinality::OneToOne if filter::chooses(lhs) || filter::chooses(rhs) => match &matching {
-            // The result has the labels that are matched on, and no others.
+        VectorMatchCardinality::OneToOne if filter::drops_series(lhs) || filter::drops_series(rhs) => match &matching {
+            // The result has only the labels that are matched on.
             Some(labels) => build::aggregate(TokenType::new(T_MAX), None, both(lhs, rhs), Some(labels.clone())),
             None => both(lhs, rhs),
         },
-        VectorMatchCardinality::ManyToOne(extra) if filter::chooses(rhs) && extra.is_empty() => both(lhs, rhs),
-        VectorMatchCardinality::ManyToOne(_) if filter::chooses(rhs) => {
+        VectorMatchCardinality::ManyToOne(extra) if filter::drops_series(rhs) && extra.is_empty() => both(lhs, rhs),
+        VectorMatchCardinality::ManyToOne(_) if filter::drops_series(rhs) => {
             build::binary(evidence(lhs), op, rhs.clone(), modifier)
         }
-        VectorMatchCardinality::OneToMany(extra) if filter::chooses(lhs) && extra.is_empty() => both(rhs, lhs),
-        VectorMatchCardinality::OneToMany(_) if filter::chooses(lhs) => {
+        VectorMatchCardinality::OneToMany(extra) if filter::drops_series(lhs) && extra.is_empty() => both(rhs, lhs),
+        VectorMatchCardinality::OneToMany(_) if filter::drops_series(lhs) => {
             build::binary(lhs.clone(), op, evidence(rhs), modifier)
         }
         _ => build::binary(evidence(lhs), op, evidence(rhs), modifier),
     }
 }
 
-/// `A and B` is refuted by either of them. So where `A` filters, it is enough that `A`
-/// is there, unless it breaches and nothing is known of `B`. That matters where `B` has
-/// no series in good health: `… and kube_pod_container_status_last_terminated_reason`.
+/// `A and B` is not breached if one side is not breached. So if `A` filters, data of `A`
+/// is enough, except where `A` is breached and `B` has no data. This matters if `B` has no
+/// series while the target is healthy, as with
+/// `… and kube_pod_container_status_last_terminated_reason`.
 fn of_conjunction(binary: &BinaryExpr) -> Expr {
     let (lhs, rhs) = (binary.lhs.as_ref(), binary.rhs.as_ref());
     if is_absence(rhs) || selectors(rhs).is_empty() {
@@ -171,29 +172,30 @@ fn of_conjunction(binary: &BinaryExpr) -> Expr {
     let unless = TokenType::new(T_LUNLESS);
     let card = VectorMatchCardinality::ManyToMany;
     let same_labels = BinModifier { card, ..BinModifier::default() };
-    let unknown = build::binary(peeled(lhs).clone(), unless, evidence(rhs), binary.modifier.clone());
+    let unknown = build::binary(without_parens(lhs).clone(), unless, evidence(rhs), binary.modifier.clone());
     build::binary(evidence(lhs), unless, unknown, Some(same_labels))
 }
 
-/// What is always there, as in `… or vector(0)`, proves nothing.
+/// A branch without selectors, as in `… or vector(0)`, always returns a series and proves
+/// nothing.
 fn of_branches(binary: &BinaryExpr) -> Expr {
     let (lhs, rhs) = (evidence(&binary.lhs), evidence(&binary.rhs));
-    if selectors(&rhs).is_empty() || peeled(&lhs) == peeled(&rhs) {
+    if selectors(&rhs).is_empty() || without_parens(&lhs) == without_parens(&rhs) {
         return lhs;
     }
     if selectors(&lhs).is_empty() {
         return rhs;
     }
     match branches::of(&lhs, &rhs) {
-        Branches::Alike => build::binary(lhs, TokenType::new(T_LAND), rhs, binary.modifier.clone()),
-        Branches::Together | Branches::Torn => build::binary(lhs, binary.op, rhs, binary.modifier.clone()),
+        Branches::SameLabels => build::binary(lhs, TokenType::new(T_LAND), rhs, binary.modifier.clone()),
+        Branches::SameExporter | Branches::Unrelated => build::binary(lhs, binary.op, rhs, binary.modifier.clone()),
     }
 }
 
-/// `absent(B)`, also compared with a number: as the right side of `and` it is an
-/// `unless B` in other words.
+/// Whether `expr` is `absent(B)`, also compared with a number. `and absent(B)` means
+/// the same as `unless B`.
 fn is_absence(expr: &Expr) -> bool {
-    match peeled(expr) {
+    match without_parens(expr) {
         Expr::Call(call) => matches!(call.func.name, "absent" | "absent_over_time"),
         Expr::Binary(binary) => !matches_vectors(binary) && is_absence(&binary.lhs),
         _ => false,

@@ -1,21 +1,21 @@
-//! What is refused before the parser sees it. Parsing is iterative, but every
-//! walk over the tree, its printing and its dropping recurse: deep nesting
-//! overflows the stack, which no `catch_unwind` survives. Read in one pass.
+//! Refuses an expression before it is parsed. Parsing is iterative, but walking, printing
+//! and dropping the tree are recursive. Deep nesting overflows the stack, and
+//! `catch_unwind` cannot catch that. The check reads the text once.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use super::QueryError;
 
-/// The longest expression, in bytes.
+/// The length limit of an expression, in bytes.
 pub const MAX_LENGTH: usize = 4096;
-/// The deepest nesting of brackets.
+/// The nesting limit of brackets, in levels.
 pub const MAX_NESTING: usize = 64;
-/// The most operators. A chain `a + a + …` nests one level per operator without
-/// a single bracket. The longest of the kubernetes-mixin alerts has about twenty.
+/// The limit of operators. A chain `a + a + …` nests one level per operator without any
+/// bracket. The longest alert of kubernetes-mixin has about twenty.
 pub const MAX_OPERATORS: usize = 256;
 
-/// Refuses what is empty or too long.
+/// Refuses a text that is empty or too long.
 pub(super) fn check_length(text: &str) -> Result<(), QueryError> {
     if text.trim().is_empty() {
         return Err(QueryError::Empty);
@@ -26,7 +26,8 @@ pub(super) fn check_length(text: &str) -> Result<(), QueryError> {
     Ok(())
 }
 
-/// Refuses what is empty, too long, too deep, or cannot be printed again.
+/// Refuses a text that is empty or too long, nests too deep, has too many operators, or
+/// has a string that cannot be printed again.
 pub(super) fn check(text: &str) -> Result<(), QueryError> {
     check_length(text)?;
     let mut chars = text.chars().peekable();
@@ -70,10 +71,10 @@ fn is_word_operator(word: &str) -> bool {
     matches!(word, "and" | "or" | "unless" | "atan2")
 }
 
-/// Skips to the closing quote as the parser finds it: it takes a backslash for an
-/// escape even between backticks, and a scan that differed could be led past what
-/// the parser then reads. Outside backticks `"\xff"` is a byte to the server but a
-/// character to our parser, so that what we print would select something else.
+/// Skips to the closing quote that the parser finds. The parser reads a backslash as an
+/// escape even between backticks. A scan with other rules could skip text that the
+/// parser then reads. Outside backticks, the server reads `"\xff"` as a byte, but our
+/// parser reads it as a character. So a printed query would select other series.
 fn skip_string(quote: char, chars: &mut Peekable<Chars<'_>>) -> Result<(), QueryError> {
     while let Some(c) = chars.next() {
         if c == quote {
@@ -89,7 +90,7 @@ fn skip_string(quote: char, chars: &mut Peekable<Chars<'_>>) -> Result<(), Query
         };
         if is_byte && quote != '`' {
             return Err(QueryError::Syntax {
-                message: "a byte escape above \\x7f in a string cannot be read".to_owned(),
+                message: "byte escapes above \\x7f in a string are not supported".to_owned(),
             });
         }
     }

@@ -1,25 +1,23 @@
-//! The freshness proof: range functions hide a dead exporter for minutes, so
-//! before anything is done the selectors under a breach are asked for samples of
+//! The freshness check. Range functions hide a dead exporter for minutes. So before an
+//! action, Prunella checks that the selectors of the breached condition have samples
 //! *now*.
 //!
-//! Not every selector must answer. What stands right of `unless` or inside
-//! `absent` is missing *because* of the breach, and of the branches of an `or`
-//! one is enough.
+//! Not every selector must have samples. The right side of `unless` and the argument of
+//! `absent` are missing *because* of the breach. One branch of an `or` is enough.
 
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::token::{T_COUNT_VALUES, T_LOR, T_LUNLESS};
 use promql_parser::parser::{AggregateExpr, BinaryExpr, Call, Expr, VectorSelector};
 
 use super::carried::Carried;
-use super::filter::choosing;
+use super::filter::picks_series;
 use super::tree::{children, matches_vectors, pin};
 
-/// The most leaves that the branches of an `or` are multiplied out to. Above it
-/// any one selector of them is proof enough.
+/// The limit of leaves that the branches of an `or` are multiplied out to. Above it, a
+/// sample of any one selector is enough.
 const MAX_ALTERNATIVES: usize = 16;
 
-/// One thing that must be there now: a selector, or several of which one is
-/// enough.
+/// A selector that must have samples now, or several selectors of which one must.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Leaf {
     alternatives: Vec<Selector>,
@@ -27,37 +25,36 @@ pub struct Leaf {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Selector {
-    /// Without `offset` and `@`: what counts is whether it is there now.
+    /// Without `offset` and `@`, because the sample must be there now.
     vector: VectorSelector,
     carried: Carried,
 }
 
 impl Leaf {
-    /// An instant query that returns one series while the leaf has samples and
-    /// none when it has not, narrowed by those of the `extra` equality matchers
-    /// that can apply: the label reaches the result from here unchanged, and the
-    /// selector does not pin it itself.
+    /// An instant query that returns one series if the leaf has samples, and none if it
+    /// has not. The `extra` equality matchers narrow it. A matcher is used only if its
+    /// label reaches the result unchanged and the selector does not pin the label itself.
     #[must_use]
     pub fn instant_query(&self, extra: &[(&str, &str)]) -> String {
         let counts = self.alternatives.iter().map(|selector| format!("count({})", selector.narrowed(extra)));
         counts.collect::<Vec<_>>().join(" or ")
     }
 
-    /// One that nothing is proof of.
+    /// A leaf that never has samples.
     pub(super) fn unproven() -> Self {
         Self { alternatives: Vec::new() }
     }
 
-    /// The first of its selectors, as written, but for *now*.
+    /// The first selector, without `offset` and `@`.
     pub(super) fn selector(&self) -> Option<&VectorSelector> {
         self.alternatives.first().map(|selector| &selector.vector)
     }
 
-    /// Whether a series can come from here that carries `label="value"` to the result.
+    /// Whether a series of this leaf can have `label="value"` in the result.
     pub(super) fn may_carry(&self, label: &str, value: &str) -> bool {
         let own = |one: &Selector| pin(&one.vector, label).is_none_or(|pin| pin == value);
-        // What is written may be anything: the label that honorLabels would have kept is
-        // put back so.
+        // An overwritten label can have any value. Users restore a label this way from
+        // `exported_namespace` if Prometheus scrapes without `honorLabels`.
         let may = |one: &Selector| one.carried.writes(label) || (one.carried.contains(label) && own(one));
         self.alternatives.iter().any(may)
     }
@@ -82,7 +79,7 @@ impl Selector {
     }
 }
 
-/// What a breach of `expr` needs, each once.
+/// The leaves that a breach of `expr` needs, without duplicates.
 pub(super) fn needed(expr: &Expr) -> Vec<Leaf> {
     let mut leaves: Vec<Leaf> = Vec::new();
     for leaf in under(expr, &Carried::all()) {
@@ -106,8 +103,8 @@ fn under(expr: &Expr, carried: &Carried) -> Vec<Leaf> {
 
 fn under_aggregate(aggregate: &AggregateExpr, carried: &Carried) -> Vec<Leaf> {
     let inner = match (aggregate.op.id(), aggregate.param.as_deref()) {
-        // The chosen stay as they are.
-        _ if choosing(aggregate.op) => carried.clone(),
+        // Picked series keep their labels.
+        _ if picks_series(aggregate.op) => carried.clone(),
         (T_COUNT_VALUES, Some(Expr::StringLiteral(label))) => {
             carried.clone().without(std::slice::from_ref(&label.val)).grouped(aggregate.modifier.as_ref())
         }
@@ -126,7 +123,7 @@ fn under_call(call: &Call, carried: &Carried) -> Vec<Leaf> {
             Some(Expr::StringLiteral(label)) => carried.clone().written(&label.val),
             _ => Carried::none(),
         },
-        // Joins labels of another metric on.
+        // Adds the labels of another metric.
         "info" => carried.clone().within(&["instance".to_owned(), "job".to_owned()]),
         _ => carried.clone(),
     };
@@ -135,7 +132,7 @@ fn under_call(call: &Call, carried: &Carried) -> Vec<Leaf> {
 
 fn under_binary(binary: &BinaryExpr, carried: &Carried) -> Vec<Leaf> {
     if !matches_vectors(binary) {
-        // A scalar side reaches `under_call` as `scalar(…)` and carries nothing.
+        // A scalar side reaches `under_call` as `scalar(…)`, which carries no labels.
         return [under(&binary.lhs, carried), under(&binary.rhs, carried)].concat();
     }
     let (left, right) = carried.clone().matched(binary);
@@ -158,7 +155,7 @@ fn under_binary(binary: &BinaryExpr, carried: &Carried) -> Vec<Leaf> {
 
 /// `(a and b) or (c and d)` is `(a or c) and (a or d) and (b or c) and (b or d)`.
 fn either(left: Vec<Leaf>, right: Vec<Leaf>) -> Vec<Leaf> {
-    // A branch that needs nothing can breach without any data.
+    // A branch that needs no data can breach without any.
     if left.is_empty() || right.is_empty() {
         return Vec::new();
     }

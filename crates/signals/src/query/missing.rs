@@ -1,33 +1,33 @@
-//! What a value is when it is missing although there is data.
+//! The value of a missing series whose target has data.
 //!
-//! A fresh pod has requests and no series of failures; a service whose last instance
-//! went down has nothing left to count in `count(up == 1)`. Both are a zero that is
-//! not there. Whether that zero is health depends on what it is compared with: `> 5`
-//! says yes, `< 3` says no. An alert is silent either way; a healer that took silence
-//! for health would call the second one cured.
+//! A fresh pod has requests but no series of failures yet. A service whose last instance
+//! went down has no series left for `count(up == 1)`. In both cases the value is zero, but
+//! there is no series. The comparison decides whether zero is healthy: with `> 5` it is,
+//! with `< 3` it is not. An alert does not fire in either case. Harmful case: without this
+//! module, Prunella would treat the second service as recovered.
 
 use promql_parser::parser::token::{
     T_ADD, T_DIV, T_EQLC, T_GTE, T_GTR, T_LOR, T_LSS, T_LTE, T_MUL, T_NEQ, T_SUB, TokenType,
 };
 use promql_parser::parser::{AggregateExpr, BinaryExpr, Call, Expr};
 
-use super::filter::{chooses, choosing, compares};
+use super::filter::{compares, drops_series, picks_series};
 use super::ratio;
-use super::tree::{is_vector, matches_vectors, peeled};
+use super::tree::{is_vector, matches_vectors, without_parens};
 
-/// What it means that a vector has no series for somebody of whom there is data.
+/// What a missing series means if its target has data.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Missing {
-    /// That does not happen, or means no breach: a filter on the way refused it.
+    /// It cannot be missing, or a filter removed it, which means "not breached".
     Never,
-    /// The value is this one.
+    /// The missing series stands for this value.
     As(f64),
-    /// Nobody can say.
+    /// The value cannot be derived.
     Unknown,
 }
 
-/// Whether the comparison would hold, or might, for a value that is missing. Then
-/// its absence from the answer is no sign of health.
+/// Whether the comparison holds, or can hold, for a missing value. Then a missing series
+/// does not mean that the target is healthy.
 pub(super) fn may_hide_breach(binary: &BinaryExpr) -> bool {
     let (lhs, rhs) = (binary.lhs.as_ref(), binary.rhs.as_ref());
     let missing = [missing(lhs), missing(rhs)];
@@ -51,7 +51,7 @@ fn missing(expr: &Expr) -> Missing {
 }
 
 fn of_aggregate(aggregate: &AggregateExpr) -> Missing {
-    if choosing(aggregate.op) {
+    if picks_series(aggregate.op) {
         return missing(&aggregate.expr);
     }
     zero_if(may_be_empty(&aggregate.expr))
@@ -73,7 +73,7 @@ fn of_binary(binary: &BinaryExpr) -> Missing {
     if binary.op.id() == T_LOR {
         return if missing(lhs) == Missing::Never { Missing::Never } else { missing(rhs) };
     }
-    // What a filter or a set operator refuses is not breached.
+    // A series that a filter or a set operator removes is not breached.
     if compares(binary) || binary.op.is_set_operator() {
         return Missing::Never;
     }
@@ -103,13 +103,13 @@ impl Missing {
     }
 }
 
-/// What is combined out of nothing counts as zero.
+/// An aggregation over no series counts as zero.
 fn zero_if(empty: bool) -> Missing {
     if empty { Missing::As(0.0) } else { Missing::Never }
 }
 
 fn may_be_empty(expr: &Expr) -> bool {
-    chooses(expr) || lacks_numerator(expr)
+    drops_series(expr) || lacks_numerator(expr)
 }
 
 fn lacks_numerator(expr: &Expr) -> bool {
@@ -119,9 +119,9 @@ fn lacks_numerator(expr: &Expr) -> bool {
     }
 }
 
-/// The value of what is written as a number, like `200 * 1024`.
+/// The value of a constant expression such as `200 * 1024`.
 fn constant(expr: &Expr) -> Option<f64> {
-    match peeled(expr) {
+    match without_parens(expr) {
         Expr::NumberLiteral(number) => Some(number.val),
         Expr::Unary(unary) => constant(&unary.expr).map(|value| -value),
         Expr::Binary(binary) => calculate(constant(&binary.lhs)?, binary.op, constant(&binary.rhs)?),
@@ -139,8 +139,8 @@ fn calculate(a: f64, op: TokenType, b: f64) -> Option<f64> {
     }
 }
 
-/// Whether `a op b`; an operator that is not known holds.
-#[allow(clippy::float_cmp, reason = "it is what the server does")]
+/// Whether `a op b` holds. An unknown operator counts as true.
+#[allow(clippy::float_cmp, reason = "the server compares floats exactly, too")]
 fn holds(a: f64, op: TokenType, b: f64) -> bool {
     match op.id() {
         T_EQLC => a == b,

@@ -1,4 +1,4 @@
-//! Text to syntax tree, behind the guard.
+//! Parses a text into a syntax tree, after the guard accepted it.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,10 +10,10 @@ use promql_parser::util::visitor::{ExprVisitorMut, walk_expr_mut};
 
 use super::{QueryError, build, guard};
 
-/// The most characters of a parser's message that are passed on.
+/// The limit of characters that are kept of the parser's message.
 const MAX_MESSAGE: usize = 160;
 
-/// The tree of an expression that is an instant vector.
+/// The syntax tree of an expression. It must be an instant vector.
 pub(super) fn instant_vector(text: &str) -> Result<Expr, QueryError> {
     guard::check(text)?;
     let mut expr = parse(text).map_err(|message| QueryError::Syntax { message: bounded(&message) })?;
@@ -26,19 +26,19 @@ pub(super) fn instant_vector(text: &str) -> Result<Expr, QueryError> {
     }
 }
 
-/// A panic inside the parser is a refusal: `x[1e30]` makes it build a duration
-/// that does not fit.
+/// A panic inside the parser counts as a syntax error: for `x[1e30]` it builds a
+/// duration that does not fit and panics.
 fn parse(text: &str) -> Result<Expr, String> {
     catch_unwind(AssertUnwindSafe(|| parser::parse(text)))
-        .unwrap_or_else(|_| Err("a number or duration in it is out of range".to_owned()))
+        .unwrap_or_else(|_| Err("a number or a duration in the query is out of range".to_owned()))
 }
 
 fn bounded(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect()
 }
 
-/// Takes out what is lost in printing, so that trees can be compared with what is
-/// printed of them: the order of matchers, `by ()`, `ignoring ()`.
+/// Removes differences that printing loses: the order of matchers, `by ()` and
+/// `ignoring ()`. So a tree can be compared with its printed and parsed copy.
 fn canonicalise(expr: &mut Expr) {
     let Ok(_) = walk_expr_mut(&mut Canonical, expr);
 }
@@ -47,7 +47,7 @@ struct Canonical;
 
 impl Canonical {
     fn sort(matchers: &mut Matchers) {
-        // Groups of alternatives are printed as they stand.
+        // `or` groups inside a selector are printed in their own order.
         matchers.matchers.sort_by_cached_key(ToString::to_string);
     }
 }
@@ -61,7 +61,7 @@ impl ExprVisitorMut for Canonical {
             Expr::MatrixSelector(matrix) => Self::sort(&mut matrix.vs.matchers),
             Expr::Aggregate(aggregate) => {
                 aggregate.modifier = aggregate.modifier.take().and_then(build::grouping);
-                // The walk leaves parameters out.
+                // The parser's visitor skips parameters.
                 aggregate.param.iter_mut().for_each(|param| canonicalise(param));
             }
             Expr::Binary(binary) => binary.modifier = binary.modifier.take().and_then(build::modifier),

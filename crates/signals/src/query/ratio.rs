@@ -1,10 +1,10 @@
-//! Ratios whose numerator may be missing in good health: a fresh pod has
-//! requests but no series of failures yet. There `A / B` is proven by `B > 0`
-//! alone; without requests nothing is proven.
+//! Ratios whose numerator can be missing while the target is healthy. Example: a fresh pod
+//! has requests but no series of failures yet. Then `B > 0` is the evidence for `A / B`.
+//! Without requests there is no evidence.
 //!
-//! That holds only where both sides come from one place. Memory over its limit
-//! is a ratio as well, of two exporters: the limit's presence says nothing while
-//! the memory's exporter is dead. There both sides must be present.
+//! This holds only if both sides come from the same exporter. Counterexample: memory
+//! divided by its limit comes from two exporters. The limit is no evidence while
+//! the exporter of the memory is dead. Then both sides must have data.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use promql_parser::parser::token::{T_DIV, T_GTR, T_MAX, TokenType};
 use promql_parser::parser::{AggregateExpr, BinaryExpr, Expr, LabelModifier, NumberLiteral, VectorMatchCardinality};
 
 use super::filter::{compares, fills, filters};
-use super::tree::{children, is_vector, matches_vectors, metric_name, peeled, selectors};
+use super::tree::{children, is_vector, matches_vectors, metric_name, selectors, without_parens};
 use super::{build, recent};
 
-/// `B > 0` for such a ratio, `None` for every other expression.
+/// `B > 0` for a ratio whose numerator can be missing, `None` for any other expression.
 pub(super) fn proof(binary: &BinaryExpr) -> Option<Expr> {
     let is_ratio = binary.op.id() == T_DIV && matches_vectors(binary) && !fills(binary);
     if !is_ratio || !may_lack_numerator(&binary.lhs, &binary.rhs) {
@@ -24,11 +24,11 @@ pub(super) fn proof(binary: &BinaryExpr) -> Option<Expr> {
     }
     let denominator = with_labels_of_result(unfiltered(&binary.rhs)?, binary)?;
     let zero = Expr::NumberLiteral(NumberLiteral::new(0.0));
-    let denominator = recent::held(&denominator);
+    let denominator = recent::with_recent_samples(&denominator);
     Some(build::binary(denominator, TokenType::new(T_GTR), zero, None))
 }
 
-/// The same metrics on both sides, or nothing but counters.
+/// Whether both sides use the same metrics, or both use only counters.
 fn may_lack_numerator(numerator: &Expr, denominator: &Expr) -> bool {
     let names = |expr| selectors(expr).into_iter().map(metric_name).collect::<BTreeSet<_>>();
     let (above, below) = (names(numerator), names(denominator));
@@ -38,8 +38,8 @@ fn may_lack_numerator(numerator: &Expr, denominator: &Expr) -> bool {
     above.is_subset(&below) || (only_counters(numerator) && only_counters(denominator))
 }
 
-/// Whether nothing is shifted against anything else: what there was an hour ago
-/// does not prove that there is anything now.
+/// Whether all selectors have the same time shift: data of an hour ago does not prove
+/// that there is data now.
 fn at_one_time(numerator: &Expr, denominator: &Expr) -> bool {
     let all = [selectors(numerator), selectors(denominator)].concat();
     let same = all.windows(2).all(|pair| match pair {
@@ -56,7 +56,7 @@ fn shifts_subquery(expr: &Expr) -> bool {
     }
 }
 
-/// Whether every selector is read by a function that is for counters.
+/// Whether every selector is the argument of a counter function.
 fn only_counters(expr: &Expr) -> bool {
     match expr {
         Expr::Call(call) if matches!(call.func.name, "rate" | "irate" | "increase") => true,
@@ -65,10 +65,10 @@ fn only_counters(expr: &Expr) -> bool {
     }
 }
 
-/// The denominator with its value but without its filters; `None` where a filter
-/// cannot be taken out without touching the value.
+/// The denominator without its filters. `None` if removing a filter would change its
+/// value.
 fn unfiltered(expr: &Expr) -> Option<Expr> {
-    match peeled(expr) {
+    match without_parens(expr) {
         Expr::Binary(binary) if compares(binary) => match (is_vector(&binary.lhs), is_vector(&binary.rhs)) {
             (true, false) => unfiltered(&binary.lhs),
             (false, true) => unfiltered(&binary.rhs),
@@ -82,8 +82,8 @@ fn unfiltered(expr: &Expr) -> Option<Expr> {
     }
 }
 
-/// The labels that the ratio's result has must be the denominator's: with `on`,
-/// its other labels would differ from the result's and prove nothing.
+/// Reduces the denominator to the labels of the ratio's result. With `on`, the
+/// denominator has more labels than the result, so its series would match no target.
 fn with_labels_of_result(denominator: Expr, binary: &BinaryExpr) -> Option<Expr> {
     let Some(modifier) = &binary.modifier else { return Some(denominator) };
     let grouping = match (&modifier.card, &modifier.matching) {
@@ -91,7 +91,7 @@ fn with_labels_of_result(denominator: Expr, binary: &BinaryExpr) -> Option<Expr>
         (VectorMatchCardinality::OneToOne, Some(matching)) => matching.clone(),
         (VectorMatchCardinality::OneToMany(extra), _) if extra.is_empty() => return Some(denominator),
         (VectorMatchCardinality::OneToMany(extra), _) => LabelModifier::Exclude(extra.clone()),
-        // The target's labels are on the numerator's side only.
+        // Only the numerator has the target's labels.
         (VectorMatchCardinality::ManyToOne(_) | VectorMatchCardinality::ManyToMany, _) => return None,
     };
     if already_grouped(&denominator, &grouping) {

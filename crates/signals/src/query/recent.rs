@@ -1,10 +1,9 @@
-//! What is known must be known *now*. A function over a range goes on for as long as
-//! the range after its exporter has fallen silent, and on the way its value falls:
-//! `increase(restarts[10m]) > 3` would be seen to clear for want of samples. So its
-//! evidence holds only for series that have a sample at the end of the range.
+//! Evidence must be about *now*. After an exporter stops, a range function still
+//! returns values for the length of its range, and these values fall. Harmful case:
+//! `increase(restarts[10m]) > 3` would clear because samples are missing. So evidence
+//! counts only for series that have a sample at the end of the range.
 //!
-//! The other way, a time that evidence must last longer than, is `clearFor`; users
-//! set it shorter than their ranges.
+//! Rejected alternative: rely on `clearFor`. Users set it shorter than their ranges.
 
 use promql_parser::parser::token::{T_LAND, TokenType};
 use promql_parser::parser::{
@@ -14,16 +13,19 @@ use promql_parser::parser::{
 use super::build;
 use super::filter::compares;
 
-/// `expr` with every function over a range held to series that have a sample at its
-/// end. Values and labels stay. A comparison is a condition that was kept on purpose,
-/// and is kept as it is.
-pub(super) fn held(expr: &Expr) -> Expr {
+/// Restricts every range function in `expr` to series that have a sample at the end of
+/// the range. Values and labels stay the same. A comparison stays unchanged: the
+/// derivation kept it on purpose.
+pub(super) fn with_recent_samples(expr: &Expr) -> Expr {
     match expr {
-        Expr::Paren(paren) => Expr::Paren(ParenExpr { expr: Box::new(held(&paren.expr)) }),
-        Expr::Unary(unary) => build::negated(held(&unary.expr)),
-        Expr::Aggregate(aggregate) => {
-            build::aggregate(aggregate.op, aggregate.param.clone(), held(&aggregate.expr), aggregate.modifier.clone())
-        }
+        Expr::Paren(paren) => Expr::Paren(ParenExpr { expr: Box::new(with_recent_samples(&paren.expr)) }),
+        Expr::Unary(unary) => build::negated(with_recent_samples(&unary.expr)),
+        Expr::Aggregate(aggregate) => build::aggregate(
+            aggregate.op,
+            aggregate.param.clone(),
+            with_recent_samples(&aggregate.expr),
+            aggregate.modifier.clone(),
+        ),
         Expr::Binary(binary) if !compares(binary) => of_binary(binary),
         Expr::Call(call) => of_call(call),
         other => other.clone(),
@@ -31,11 +33,16 @@ pub(super) fn held(expr: &Expr) -> Expr {
 }
 
 fn of_binary(binary: &BinaryExpr) -> Expr {
-    build::binary(held(&binary.lhs), binary.op, held(&binary.rhs), binary.modifier.clone())
+    build::binary(
+        with_recent_samples(&binary.lhs),
+        binary.op,
+        with_recent_samples(&binary.rhs),
+        binary.modifier.clone(),
+    )
 }
 
 fn of_call(call: &Call) -> Expr {
-    // Asks for no more than a sample anywhere in the range, and its value never falls.
+    // Needs one sample anywhere in the range, and its value never falls.
     if call.func.name == "present_over_time" {
         return Expr::Call(call.clone());
     }
@@ -44,7 +51,7 @@ fn of_call(call: &Call) -> Expr {
         Expr::Subquery(subquery) => end_of(subquery),
         _ => None,
     });
-    let args = call.args.args.iter().map(|argument| Box::new(held(argument))).collect();
+    let args = call.args.args.iter().map(|argument| Box::new(with_recent_samples(argument))).collect();
     let call = Expr::Call(Call { func: call.func.clone(), args: FunctionArgs { args } });
     match at_the_end {
         Some(end) => {
@@ -56,8 +63,9 @@ fn of_call(call: &Call) -> Expr {
     }
 }
 
-/// What stands in the subquery, at its end. What is shifted into the past as a whole
-/// has no expression for its end; it is about the past, and stays as it is.
+/// The expression inside the subquery, evaluated at the end of its range. `None` if the
+/// whole subquery is shifted into the past: no expression gives the value at its end,
+/// and the user asked about the past.
 fn end_of(subquery: &SubqueryExpr) -> Option<Expr> {
-    (subquery.offset.is_none() && subquery.at.is_none()).then(|| held(&subquery.expr))
+    (subquery.offset.is_none() && subquery.at.is_none()).then(|| with_recent_samples(&subquery.expr))
 }

@@ -1,12 +1,11 @@
-//! The shape of the syntax tree, for all walks over it: what hangs under a
-//! node, and what its selectors name. The parser's own visitor leaves out the
-//! parameters of aggregations.
+//! Helpers for all walks over the syntax tree: the children of a node and the labels of
+//! a selector. The parser's own visitor skips the parameters of aggregations.
 
 use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{BinaryExpr, Expr, VectorSelector};
 
-/// The nodes directly under `expr`.
+/// The child nodes of `expr`.
 pub(super) fn children(expr: &Expr) -> Vec<&Expr> {
     match expr {
         Expr::Aggregate(aggregate) => {
@@ -21,7 +20,7 @@ pub(super) fn children(expr: &Expr) -> Vec<&Expr> {
         | Expr::StringLiteral(_)
         | Expr::VectorSelector(_)
         | Expr::MatrixSelector(_)
-        // The parser never makes one.
+        // The parser never creates one.
         | Expr::Extension(_) => Vec::new(),
     }
 }
@@ -36,14 +35,14 @@ pub(super) fn selectors(expr: &Expr) -> Vec<&VectorSelector> {
 }
 
 /// `expr` without the parentheses around it.
-pub(super) fn peeled(mut expr: &Expr) -> &Expr {
+pub(super) fn without_parens(mut expr: &Expr) -> &Expr {
     while let Expr::Paren(paren) = expr {
         expr = &paren.expr;
     }
     expr
 }
 
-/// Whether both sides are instant vectors, so that series are matched.
+/// Whether both sides are instant vectors, so that their series are matched.
 pub(super) fn matches_vectors(binary: &BinaryExpr) -> bool {
     is_vector(&binary.lhs) && is_vector(&binary.rhs)
 }
@@ -53,7 +52,7 @@ pub(super) fn is_vector(expr: &Expr) -> bool {
     expr.value_type() == ValueType::Vector
 }
 
-/// The metric's name, however it is written.
+/// The metric's name: `x` or `{__name__="x"}`.
 pub(super) fn metric_name(selector: &VectorSelector) -> Option<&str> {
     selector
         .name
@@ -61,7 +60,7 @@ pub(super) fn metric_name(selector: &VectorSelector) -> Option<&str> {
         .or_else(|| selector.matchers.matchers.iter().find_map(|matcher| equal_to(matcher, "__name__")))
 }
 
-/// The value to which `selector` pins `label`, in every alternative of it.
+/// The value that `selector` requires for `label` in each of its `or` groups.
 pub(super) fn pin<'a>(selector: &'a VectorSelector, label: &str) -> Option<&'a str> {
     let in_group = |group: &'a [Matcher]| group.iter().find_map(|matcher| equal_to(matcher, label));
     let alternatives = &selector.matchers.or_matchers;

@@ -6,10 +6,9 @@ use promql_parser::parser::{Expr, Offset};
 
 use super::tree::children;
 
-/// The age of the oldest sample that can still take part, added up along the
-/// widest path: range + offset, and the range of every subquery around them.
-/// What is shifted into the future counts as zero; `@` is not looked at, since a
-/// fixed time has no width.
+/// The age of the oldest sample that the expression can use, added up along the
+/// widest path: range + offset, plus the range of every subquery around them. A
+/// negative offset counts as zero. `@` is ignored: a fixed time has no width.
 pub(super) fn widest(expr: &Expr) -> Duration {
     let own = match expr {
         Expr::VectorSelector(selector) => back(selector.offset.as_ref()),

@@ -1,4 +1,4 @@
-//! What comes back as JSON, and what it means.
+//! JSON answers to instant queries, and what they mean.
 
 use prunella_core::observation::{Answer, Series, UnknownReason as Reason};
 
@@ -15,7 +15,7 @@ fn answered(answer: Answer) -> Vec<Series> {
 }
 
 #[tokio::test]
-async fn a_vector_is_read_with_labels_and_every_kind_of_value() {
+async fn a_vector_is_read_with_its_labels_and_all_kinds_of_values() {
     let series = answered(
         answer_to(
             200,
@@ -39,13 +39,13 @@ async fn a_vector_is_read_with_labels_and_every_kind_of_value() {
 }
 
 #[tokio::test]
-async fn an_empty_vector_is_a_whole_answer() {
+async fn an_empty_vector_is_a_complete_answer() {
     let body = r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":[]}"#;
     assert_eq!(answer_to(200, body).await, Answer::Answered(Vec::new()));
 }
 
 #[tokio::test]
-async fn other_types_are_not_taken_for_a_vector() {
+async fn other_result_types_are_refused() {
     for (found, body) in [
         ("scalar", r#"{"status":"success","data":{"resultType":"scalar","result":[1700000000,"1"]}}"#),
         ("string", r#"{"status":"success","data":{"resultType":"string","result":[1700000000,"a"]}}"#),
@@ -63,13 +63,16 @@ async fn other_types_are_not_taken_for_a_vector() {
 }
 
 #[tokio::test]
-async fn a_warning_makes_an_answer_partial_unless_that_is_allowed() {
+async fn a_warning_makes_an_answer_partial() {
     let message = unknown(answer_to(200, PARTIAL).await, Reason::PartialAnswer);
-    assert_eq!(message, "the source warns, so its answer may not be whole: No StoreAPIs matched: addr; mend it there");
+    assert_eq!(
+        message,
+        "the source returned a warning, so its answer may be incomplete: No StoreAPIs matched: addr; fix it there"
+    );
 }
 
 #[tokio::test]
-async fn what_is_not_the_json_of_the_api_is_malformed() {
+async fn a_body_that_is_not_the_json_of_the_api_is_malformed() {
     for body in [
         "<!doctype html><title>Login</title>",
         "",
@@ -95,20 +98,20 @@ async fn what_is_not_the_json_of_the_api_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_refused_query_says_what_the_server_says() {
+async fn a_refused_query_quotes_the_error_of_the_server() {
     let body = r#"{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error:\nunexpected end of input"}"#;
     let message = unknown(answer_to(400, body).await, Reason::BadQuery);
     assert_eq!(
         message,
         "the source refuses the query: invalid parameter \"query\": 1:5: parse error: unexpected end of input"
     );
-    // Some proxies pass the error on with a status of success.
+    // Some proxies pass the error on with a success status.
     unknown(answer_to(200, body).await, Reason::BadQuery);
     unknown(answer_to(400, "<html>Bad Request</html>").await, Reason::BadQuery);
 }
 
 #[tokio::test]
-async fn an_execution_error_is_told_without_what_changes_from_poll_to_poll() {
+async fn the_message_of_an_execution_error_omits_label_sets() {
     let body = r#"{"status":"error","errorType":"execution","error":"found duplicate series for the match group {pod=\"web-7d9-x2\"} on the right hand-side of the operation: [{…}]"}"#;
     let message = unknown(answer_to(422, body).await, Reason::BadQuery);
     assert_eq!(message, "the source refuses the query: found duplicate series for the match group");
@@ -118,7 +121,7 @@ async fn an_execution_error_is_told_without_what_changes_from_poll_to_poll() {
 }
 
 #[tokio::test]
-async fn a_status_without_a_usable_answer_has_its_reason() {
+async fn every_failure_status_has_its_reason() {
     for (status, reason) in [
         (301, Reason::Malformed),
         (307, Reason::Malformed),

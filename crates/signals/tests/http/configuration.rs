@@ -1,4 +1,5 @@
-//! What is sent to a source, what is learned from it, and which are refused.
+//! What is sent to a source, what is read from its configuration, and which source
+//! configurations are refused.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::server::{AMPLE, client, install_provider, listen, response, serve};
 const EMPTY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#;
 
 #[tokio::test]
-async fn a_question_is_a_form_with_its_limits_and_without_a_time() {
+async fn an_instant_query_is_a_form_with_limits_and_without_a_time() {
     let (url, log) = serve(|_| response(200, EMPTY)).await;
     let source = client(&format!("{url}/prefix/"), |config| {
         config.scrape_interval = Some(Duration::from_secs(30));
@@ -27,7 +28,7 @@ async fn a_question_is_a_form_with_its_limits_and_without_a_time() {
 }
 
 #[tokio::test]
-async fn connections_are_kept_and_shared_by_clones() {
+async fn clones_share_a_kept_connection() {
     let (listener, address) = listen().await;
     let served = tokio::spawn(async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -47,7 +48,7 @@ async fn connections_are_kept_and_shared_by_clones() {
 }
 
 #[test]
-fn the_lookback_spans_two_and_a_half_scrapes_within_bounds() {
+fn the_lookback_is_two_and_a_half_scrape_intervals_within_bounds() {
     for (scrape, lookback) in
         [(None, 150), (Some(1), 45), (Some(15), 45), (Some(30), 75), (Some(60), 150), (Some(600), 300)]
     {
@@ -59,7 +60,7 @@ fn the_lookback_spans_two_and_a_half_scrapes_within_bounds() {
 }
 
 #[tokio::test]
-async fn the_scrape_interval_is_read_from_the_global_block_only() {
+async fn the_scrape_interval_is_read_only_from_the_global_block() {
     for (yaml, seconds) in [
         ("global:\n  scrape_interval: 15s\n  scrape_timeout: 10s\n", Some(15)),
         ("global:\n  scrape_timeout: 10s\n  scrape_interval: 1m30s\nscrape_configs: []\n", Some(90)),
@@ -81,7 +82,7 @@ async fn the_scrape_interval_is_read_from_the_global_block_only() {
 }
 
 #[tokio::test]
-async fn a_source_without_that_endpoint_does_not_tell() {
+async fn a_source_without_the_configuration_endpoint_has_no_scrape_interval() {
     for (status, body) in [(302, ""), (404, ""), (405, ""), (400, EMPTY), (200, EMPTY), (200, "<html>")] {
         let (url, _) = serve(move |_| response(status, body)).await;
         assert_eq!(client(&url, |_| {}).scrape_interval(AMPLE).await, Ok(None), "for {status} {body}");
@@ -104,7 +105,7 @@ fn refused(change: impl FnOnce(&mut SourceConfig), reason: &str) {
 }
 
 #[test]
-fn an_address_that_cannot_be_right_is_refused() {
+fn an_invalid_url_is_refused() {
     for url in [
         "",
         "prometheus",
@@ -123,7 +124,7 @@ fn an_address_that_cannot_be_right_is_refused() {
 }
 
 #[test]
-fn credentials_that_cannot_work_are_refused_and_never_shown() {
+fn invalid_credentials_are_refused_and_never_printed() {
     refused(|config| config.bearer_token = Some("s3cret\u{0}".to_owned()), "BadToken");
     refused(|config| config.ca_pem = Some(b"not pem".to_vec()), "BadCertificateAuthority");
     refused(|config| config.url = "https://prometheus".to_owned(), "BadCertificateAuthority");

@@ -1,4 +1,4 @@
-//! What was there while nobody looked: a range is asked, and a matrix answers.
+//! Range queries and their matrix answers.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
 }
 
-/// 1700000000 and a minute on.
+/// From Unix time 1700000000, for one minute.
 async fn ask(source: &Prometheus) -> History {
     source.history("up == 0", at("2023-11-14T22:13:20Z"), at("2023-11-14T22:14:20Z"), STEP, AMPLE).await
 }
@@ -28,7 +28,7 @@ async fn ask(source: &Prometheus) -> History {
 async fn history_of(status: u16, body: &'static str, change: impl FnOnce(&mut SourceConfig)) -> History {
     let (url, log) = serve(move |_| response(status, body)).await;
     let history = ask(&client(&url, change)).await;
-    assert_eq!(log.lock().unwrap().len(), 1, "asked once, never again");
+    assert_eq!(log.lock().unwrap().len(), 1, "exactly one request, no retry");
     history
 }
 
@@ -47,7 +47,7 @@ fn answered(history: History) -> Vec<SeriesHistory> {
 }
 
 #[tokio::test]
-async fn a_matrix_is_read_with_labels_and_the_instants_of_numbers() {
+async fn a_matrix_is_read_with_its_labels_and_the_times_of_its_values() {
     let body = r#"{"status":"success","data":{"resultType":"matrix","result":[
         {"metric":{"__name__":"up","pod":"web-1"},
          "values":[[1700000000,"0"],[1700000015.001,"+Inf"],[1700000030,"NaN"],[1700000045.4996,"-1.5e-7"]]},
@@ -58,7 +58,7 @@ async fn a_matrix_is_read_with_labels_and_the_instants_of_numbers() {
     assert_eq!(
         series[0].at,
         ["2023-11-14T22:13:20Z", "2023-11-14T22:13:35.001Z", "2023-11-14T22:14:05.5Z"].map(at),
-        "NaN is not there, and times are exact to the millisecond"
+        "NaN does not count as a value, and times are exact to the millisecond"
     );
     assert_eq!((series[0].labels["__name__"].as_str(), series[0].labels["pod"].as_str()), ("up", "web-1"));
     assert_eq!((series[1].labels.len(), series[1].at.len()), (0, 0));
@@ -66,7 +66,7 @@ async fn a_matrix_is_read_with_labels_and_the_instants_of_numbers() {
 }
 
 #[tokio::test]
-async fn instants_that_nobody_asked_about_are_left_out() {
+async fn times_outside_the_range_are_ignored() {
     let body = r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[
         [1699999999.999,"1"],[1700000000,"1"],[1700000060,"1"],[1700000060.001,"1"]]}]}}"#;
     let series = answered(history_of(200, body, |_| {}).await);
@@ -74,12 +74,12 @@ async fn instants_that_nobody_asked_about_are_left_out() {
 }
 
 #[tokio::test]
-async fn an_empty_matrix_is_a_whole_answer() {
+async fn an_empty_matrix_is_a_complete_answer() {
     assert_eq!(history_of(200, EMPTY, |_| {}).await, History::Answered(Vec::new()));
 }
 
 #[tokio::test]
-async fn whatever_is_not_a_whole_matrix_is_unknown() {
+async fn anything_but_a_complete_matrix_is_unknown() {
     use Reason::{BadQuery, Malformed, PartialAnswer, Timeout, TooLarge, Unauthorized, Unreachable, WrongType};
     for (status, body, reason, words) in [
         (200, r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#, WrongType, "vector"),
@@ -106,7 +106,7 @@ async fn whatever_is_not_a_whole_matrix_is_unknown() {
             "series",
         ),
         (200, "<!doctype html><title>Login</title>", Malformed, "url"),
-        (200, r#"{"status":"success"}"#, Malformed, "no data"),
+        (200, r#"{"status":"success"}"#, Malformed, "no data field"),
         (
             200,
             r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{}}]}}"#,
@@ -155,7 +155,7 @@ async fn whatever_is_not_a_whole_matrix_is_unknown() {
 }
 
 #[tokio::test]
-async fn limits_hold_for_a_range_as_well() {
+async fn a_range_query_has_the_same_limits() {
     assert_eq!(answered(history_of(200, TWO_SERIES, |config| config.max_series = 2).await).len(), 2);
     let series = refused(history_of(200, TWO_SERIES, |config| config.max_series = 1).await, Reason::TooLarge);
     assert!(series.contains("more than 1 series"), "{series}");
@@ -164,7 +164,7 @@ async fn limits_hold_for_a_range_as_well() {
 }
 
 #[tokio::test]
-async fn nobody_there_and_no_answer_are_told_apart() {
+async fn a_closed_port_and_a_silent_server_have_different_reasons() {
     let (listener, address) = listen().await;
     let source = client(&format!("http://{address}"), |_| {});
     let range = (at("2026-01-01T00:00:00Z"), at("2026-01-01T00:10:00Z"));
@@ -174,7 +174,7 @@ async fn nobody_there_and_no_answer_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_range_is_a_form_with_its_limits_and_its_ends() {
+async fn a_range_query_is_a_form_with_limits_start_and_end() {
     let (url, log) = serve(|_| response(200, EMPTY)).await;
     let source = client(&format!("{url}/prefix/"), |config| {
         config.scrape_interval = Some(Duration::from_secs(30));
@@ -194,7 +194,7 @@ async fn a_range_is_a_form_with_its_limits_and_its_ends() {
 }
 
 #[tokio::test]
-async fn steps_are_never_more_than_a_source_answers_and_never_none() {
+async fn the_number_of_steps_has_a_lower_and_an_upper_limit() {
     let (url, log) = serve(|_| response(200, EMPTY)).await;
     let source = client(&url, |_| {});
     let since = at("2026-01-01T00:00:00Z");
@@ -213,7 +213,7 @@ async fn steps_are_never_more_than_a_source_answers_and_never_none() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_about_an_empty_range() {
+async fn an_empty_range_sends_no_request() {
     let (url, log) = serve(|_| response(500, "")).await;
     let source = client(&url, |_| {});
     let now = at("2026-01-01T00:00:00Z");

@@ -1,4 +1,4 @@
-//! Bytes and series: never more than was allowed is held or believed.
+//! The limits of bytes and series in one answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,22 +21,22 @@ fn vector_of(series: usize) -> String {
 }
 
 #[tokio::test]
-async fn an_answer_that_announces_too_much_is_not_read() {
+async fn an_answer_over_the_size_limit_is_refused() {
     let body = vector_of(10 * MIB / 48);
     assert!(body.len() > 10 * MIB);
     let (url, _) = serve(move |_| response(200, body.clone())).await;
     let answer = client(&url, |config| config.max_bytes = MIB).instant("up == 0", AMPLE).await;
-    assert!(unknown(answer, Reason::TooLarge).contains("1048576 bytes"));
+    assert!(unknown(answer, Reason::TooLarge).contains("larger than 1 MiB"));
 }
 
 #[tokio::test]
-async fn an_announcement_is_enough() {
+async fn a_content_length_over_the_limit_is_refused_before_the_body() {
     let (listener, address) = listen().await;
     let server = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
         socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n").await.unwrap();
-        // Held open without a body until the other side gives up.
+        // Keeps the connection open without a body until the client closes it.
         let _ = socket.read_to_end(&mut Vec::new()).await;
     });
     let answer = client(&format!("http://{address}"), |_| {}).instant("up == 0", AMPLE).await;
@@ -45,7 +45,7 @@ async fn an_announcement_is_enough() {
 }
 
 #[tokio::test]
-async fn an_endless_answer_is_cut_off_at_the_limit() {
+async fn an_endless_answer_is_refused_at_the_size_limit() {
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = sent.clone();
     let (url, _) = serve(move |_| {
@@ -61,12 +61,12 @@ async fn an_endless_answer_is_cut_off_at_the_limit() {
     .await;
     let answer = client(&url, |config| config.max_bytes = MIB).instant("up == 0", AMPLE).await;
     unknown(answer, Reason::TooLarge);
-    // What is more than the limit is in socket buffers, not here.
+    // Bytes beyond the limit are in socket buffers, not in the memory of the client.
     assert!(sent.load(Ordering::Relaxed) < 32 * MIB);
 }
 
 #[tokio::test]
-async fn an_answer_that_drips_is_cut_off_at_the_deadline() {
+async fn a_slow_answer_is_refused_at_the_deadline() {
     let (url, _) = serve(|_| {
         let drops = stream::unfold((), |()| async {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -79,7 +79,7 @@ async fn an_answer_that_drips_is_cut_off_at_the_deadline() {
 }
 
 #[tokio::test]
-async fn exactly_the_limit_is_still_an_answer() {
+async fn an_answer_exactly_at_the_limit_is_accepted() {
     let body = vector_of(3);
     let length = body.len();
     let (url, _) = serve(move |_| response(200, body.clone())).await;
@@ -93,7 +93,7 @@ async fn exactly_the_limit_is_still_an_answer() {
 }
 
 #[tokio::test]
-async fn a_truncated_answer_is_too_large_rather_than_partial() {
+async fn a_truncated_answer_is_too_large_and_not_partial() {
     let body = r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["results truncated due to limit"]}"#;
     let (url, _) = serve(move |_| response(200, body)).await;
     unknown(client(&url, |_| {}).instant("up == 0", AMPLE).await, Reason::TooLarge);

@@ -1,10 +1,9 @@
-//! A source over a real socket: every answer, every way of having none.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Asks sources over real sockets: every kind of answer and every kind of failure.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails with a panic")]
 
 mod answers;
 mod configuration;
 mod history;
-mod joint;
 mod limits;
 mod server;
 mod silence;

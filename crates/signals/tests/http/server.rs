@@ -1,4 +1,4 @@
-//! Sources to ask: scripted ones, and one that records what it was asked.
+//! Test servers with fixed answers that record their requests.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, Once};
@@ -11,12 +11,12 @@ use prunella_core::observation::{Answer, Unknown, UnknownReason};
 use prunella_signals::{Prometheus, SourceConfig};
 use tokio::net::TcpListener;
 
-/// Long enough for anything on loopback, also on a busy machine.
+/// Long enough for any answer on loopback, even on a busy machine.
 pub(crate) const AMPLE: Duration = Duration::from_secs(10);
 /// For sources that never answer.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
 
-/// One request as it arrived.
+/// One request as the server received it.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) method: Method,
@@ -27,7 +27,8 @@ pub(crate) struct Asked {
 
 pub(crate) type Log = Arc<Mutex<Vec<Asked>>>;
 
-/// A server that answers everything with `respond`, and the log of requests.
+/// Starts a server that answers every request with `respond`. Returns its URL and the log
+/// of its requests.
 pub(crate) async fn serve<R>(respond: R) -> (String, Log)
 where
     R: Fn(&Asked) -> Response<Body> + Clone + Send + Sync + 'static,
@@ -58,7 +59,7 @@ pub(crate) fn response(status: u16, body: impl Into<Body>) -> Response<Body> {
     response
 }
 
-/// A client with the defaults, changed by `change`.
+/// A client with the default configuration, modified by `change`.
 pub(crate) fn client(url: &str, change: impl FnOnce(&mut SourceConfig)) -> Prometheus {
     install_provider();
     let mut config = SourceConfig::new(url);
@@ -71,15 +72,16 @@ pub(crate) fn install_provider() {
     ONCE.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
 }
 
-/// What a source with this status and body is read as.
+/// How the client reads an answer with this status and body.
 pub(crate) async fn answer_to(status: u16, body: &'static str) -> Answer {
     let (url, log) = serve(move |_| response(status, body)).await;
     let answer = client(&url, |_| {}).instant("up == 0", AMPLE).await;
-    assert_eq!(log.lock().unwrap().len(), 1, "asked once, never again");
+    assert_eq!(log.lock().unwrap().len(), 1, "exactly one request, no retry");
     answer
 }
 
-/// The unknown of `answer`, which must have `reason` and a message fit for status.
+/// The message of `answer`, which must be unknown with `reason`. Checks that the message
+/// fits into a status.
 #[track_caller]
 pub(crate) fn unknown(answer: Answer, reason: UnknownReason) -> String {
     let Answer::Unknown(Unknown { reason: got, message }) = answer else {
@@ -87,6 +89,6 @@ pub(crate) fn unknown(answer: Answer, reason: UnknownReason) -> String {
     };
     assert_eq!(got, reason, "{message}");
     assert!(message.chars().count() <= 256 && !message.contains('\n'), "{message}");
-    assert!(!message.contains("127.0.0.1"), "no addresses: {message}");
+    assert!(!message.contains("127.0.0.1"), "the message contains an address: {message}");
     message
 }

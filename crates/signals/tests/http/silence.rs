@@ -1,4 +1,4 @@
-//! No answer at all.
+//! Sources that do not answer.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::server::{AMPLE, SHORT, client, listen, unknown};
 
 #[tokio::test]
-async fn nobody_there_is_unreachable() {
+async fn a_closed_port_is_unreachable() {
     let (listener, address) = listen().await;
     drop(listener);
     let message = unknown(client(&format!("http://{address}"), |_| {}).instant("up", AMPLE).await, Reason::Unreachable);
@@ -16,16 +16,16 @@ async fn nobody_there_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_resolve_is_unreachable() {
-    // RFC 2606: never resolves.
+async fn a_host_name_that_does_not_resolve_is_unreachable() {
+    // RFC 2606: the domain `.invalid` never resolves.
     let answer = client("http://prometheus.invalid", |_| {}).instant("up", AMPLE).await;
     let message = unknown(answer, Reason::Unreachable);
     assert!(message.contains("does not resolve"), "{message}");
 }
 
 #[tokio::test]
-async fn a_source_that_hangs_is_a_timeout_and_in_time() {
-    // Accepted by the kernel, answered by nobody.
+async fn a_source_that_hangs_is_a_timeout_at_the_deadline() {
+    // The kernel accepts the connection, but no process answers.
     let (_listener, address) = listen().await;
     let started = Instant::now();
     let answer = client(&format!("http://{address}"), |_| {}).instant("up", SHORT).await;
@@ -33,8 +33,8 @@ async fn a_source_that_hangs_is_a_timeout_and_in_time() {
     assert!(started.elapsed() < AMPLE / 2);
 }
 
-/// Accepts, reads a request, writes `reply` and closes; returns how many
-/// connections there were.
+/// Starts a server that reads a request, writes `reply` and closes the connection. Returns
+/// its URL and the number of connections.
 async fn closing_after(reply: &'static [u8]) -> (String, tokio::task::JoinHandle<usize>) {
     let (listener, address) = listen().await;
     let served = tokio::spawn(async move {
@@ -51,7 +51,7 @@ async fn closing_after(reply: &'static [u8]) -> (String, tokio::task::JoinHandle
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_unreachable_and_not_tried_again() {
+async fn a_broken_connection_is_unreachable_and_not_retried() {
     for reply in [
         &b""[..],
         b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"status\":",
@@ -64,13 +64,13 @@ async fn a_connection_that_breaks_is_unreachable_and_not_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_not_http_is_unreachable() {
+async fn a_server_that_does_not_speak_http_is_unreachable() {
     let (url, _) = closing_after(b"SSH-2.0-OpenSSH_9.6\r\n").await;
     unknown(client(&url, |_| {}).instant("up", AMPLE).await, Reason::Unreachable);
 }
 
 #[tokio::test]
-async fn the_same_cause_has_the_same_words() {
+async fn the_same_cause_has_the_same_message() {
     let (listener, address) = listen().await;
     drop(listener);
     let client = client(&format!("http://{address}"), |_| {});

@@ -1,4 +1,4 @@
-//! `https`: trusted is what the configuration names and nothing else.
+//! `https`: only the configured certificate authorities are trusted.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::server::{AMPLE, client, install_provider, unknown};
 
-/// A source with a certificate for `host`; returns its port and the certificate.
+/// Starts a source with a certificate for `host`. Returns its port and the certificate.
 fn serve(host: &str) -> (u16, Vec<u8>) {
     install_provider();
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
@@ -36,13 +36,13 @@ async fn ask(port: u16, ca_pem: Vec<u8>) -> Answer {
 }
 
 #[tokio::test]
-async fn a_source_whose_authority_is_given_is_asked() {
+async fn a_source_with_the_configured_authority_is_trusted() {
     let (port, pem) = serve("localhost");
     assert_eq!(ask(port, pem).await, Answer::Answered(Vec::new()));
 }
 
 #[tokio::test]
-async fn a_certificate_of_anybody_else_is_not_trusted() {
+async fn a_certificate_from_another_authority_is_not_trusted() {
     let (port, _) = serve("localhost");
     let (_, other) = serve("localhost");
     assert!(unknown(ask(port, other).await, Reason::Unreachable).contains("not trusted"));

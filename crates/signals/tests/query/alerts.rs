@@ -1,15 +1,15 @@
-//! Alerts as people write them, and what is made of each. The table is the file
-//! `alerts.txt`: the end-to-end suites put the same queries to a real server.
+//! Alerts from public collections, and what is derived from each. The table is the file
+//! `alerts.txt`. The end-to-end tests send the same queries to a real server.
 
 use prunella_signals::Query;
 
 const TABLE: &str = include_str!("alerts.txt");
 
-/// Narrows the proofs of freshness, as a policy in `shop` would for its pod `web-1`.
+/// Narrows the freshness checks as a policy in the namespace `shop` does for its pod `web-1`.
 const TARGET: [(&str, &str); 2] = [("namespace", "shop"), ("pod", "web-1")];
 
-/// What is made of `query`, in the words of the table.
-fn made_of(query: &str) -> String {
+/// What is derived from `query`, in the format of the table.
+fn derived_from(query: &str) -> String {
     match Query::compile(query, None) {
         Ok(compiled) => {
             let mut lines = vec![format!("evidence  {}", compiled.evidence())];
@@ -21,7 +21,7 @@ fn made_of(query: &str) -> String {
     }
 }
 
-/// A block of the table: its title, the query, and the rest.
+/// The blocks of the table: title, query and expected result.
 fn blocks() -> Vec<(&'static str, &'static str, String)> {
     let blocks = TABLE.trim_end().split("\n\n").filter(|block| block.starts_with("# "));
     let parts = blocks.map(|block| {
@@ -34,13 +34,13 @@ fn blocks() -> Vec<(&'static str, &'static str, String)> {
 }
 
 #[test]
-fn alerts_of_public_collections_have_the_evidence_that_the_table_says() {
+fn public_alerts_match_the_table() {
     let blocks = blocks();
     let refused = blocks.iter().filter(|(_, _, want)| want.starts_with("refused")).count();
     assert!(blocks.len() - refused >= 30 && refused >= 5, "{} alerts, {refused} refused", blocks.len());
     for (title, query, want) in blocks {
-        let got = made_of(query);
-        // Of a refusal the table has the reason and as much of the words as matters.
+        let got = derived_from(query);
+        // For a refusal, the table has the reason and the start of the message.
         match want.strip_suffix(" …") {
             Some(beginning) => assert!(got.starts_with(beginning), "{title}\n{got}"),
             None => assert_eq!(got, want, "{title}"),

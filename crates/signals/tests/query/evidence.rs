@@ -1,13 +1,13 @@
-//! From an alert expression to the query that says for whom there is data.
+//! Derives evidence queries, which return the targets that have data.
 
 use prunella_signals::Query;
 
-/// `want` is the evidence, or the reason of the refusal after an exclamation mark.
+/// `want` is the evidence query, or `!` and the reason of the refusal.
 #[track_caller]
 pub(super) fn check(query: &str, want: &str) {
     let got = match Query::compile(query, None) {
         Ok(compiled) => {
-            assert_eq!(compiled.text(), query, "the user's text is what is sent");
+            assert_eq!(compiled.text(), query, "the user's text is sent unchanged");
             compiled.evidence().to_owned()
         }
         Err(error) => format!("!{}", error.reason()),
@@ -16,7 +16,7 @@ pub(super) fn check(query: &str, want: &str) {
 }
 
 #[test]
-fn a_comparison_with_a_number_is_dropped() {
+fn a_comparison_with_a_number_is_removed() {
     check(
         r#"container_memory_working_set_bytes{namespace="shop", container="web"} > 200 * 1024 * 1024"#,
         r#"container_memory_working_set_bytes{container="web",namespace="shop"}"#,
@@ -51,7 +51,7 @@ fn a_comparison_with_a_number_is_dropped() {
 }
 
 #[test]
-fn aggregations_and_label_functions_stay_around_what_is_inside() {
+fn aggregations_and_label_functions_are_kept() {
     check("count by (node) (up == 0) > 2", "count by (node) (up)");
     check("sum without (cpu) (rate(x_total[1m]) > 0.5)", "sum without (cpu) (rate(x_total[1m]) and x_total)");
     check("sum by () (x) > 1", "sum(x)");
@@ -71,14 +71,14 @@ fn aggregations_and_label_functions_stay_around_what_is_inside() {
 }
 
 #[test]
-fn choosing_is_filtering() {
+fn an_aggregation_that_picks_series_is_removed() {
     check("topk(3, lag_seconds > 30)", "lag_seconds");
     check("bottomk by (zone) (2, free_slots) < 1", "free_slots");
     check("topk(3, lag_seconds)", "!NoComparison");
 }
 
 #[test]
-fn a_ratio_of_counters_is_proven_by_its_denominator() {
+fn the_evidence_for_a_ratio_of_counters_is_its_denominator() {
     check(
         r#"sum by (pod) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (pod) (rate(http_requests_total[5m])) > 0.05"#,
         "sum by (pod) (rate(http_requests_total[5m]) and http_requests_total) > 0",
@@ -118,7 +118,7 @@ fn a_ratio_of_counters_is_proven_by_its_denominator() {
 }
 
 #[test]
-fn the_proof_of_a_ratio_has_the_labels_of_its_result() {
+fn the_evidence_for_a_ratio_has_the_labels_of_its_result() {
     check("rate(e_total[5m]) / on (pod) rate(r_total[5m]) > 0.1", "max by (pod) (rate(r_total[5m]) and r_total) > 0");
     check(
         "rate(e_total[5m]) / on (pod, ns) sum by (ns, pod) (rate(r_total[5m])) > 0.1",
@@ -150,7 +150,7 @@ fn a_ratio_of_two_exporters_needs_both() {
         "sum by (pod) (rate(container_cpu_usage_seconds_total[5m])) / sum by (pod) (kube_pod_container_resource_limits) > 0.8",
         "sum by (pod) (rate(container_cpu_usage_seconds_total[5m]) and container_cpu_usage_seconds_total) / sum by (pod) (kube_pod_container_resource_limits)",
     );
-    // An hour ago is another place in time.
+    // Data of an hour ago does not prove that there is data now.
     check("jvm_used / jvm_used offset 1h > 2", "jvm_used / jvm_used offset 1h");
     check(
         "rate(a_total[5m]) / max_over_time(rate(a_total[5m])[1h:] offset 1d) > 2",
@@ -184,12 +184,12 @@ fn joins_are_kept() {
         r#"sum by (namespace, pod) (kube_pod_status_phase{phase=~"Pending|Unknown"} * on (namespace, pod) group_left (owner_kind) kube_pod_owner{owner_kind!="Job"}) > 0"#,
         r#"sum by (namespace, pod) (kube_pod_status_phase{phase=~"Pending|Unknown"} * on (namespace, pod) group_left (owner_kind) kube_pod_owner{owner_kind!="Job"})"#,
     );
-    // Labels come from the owner only, so only its side may stay filtered.
+    // `phase` is copied from the filtered side, so that side keeps its filter.
     check(
         "lag_seconds * on (pod) group_left (phase) (kube_pod_status_phase == 1) > 30",
         "lag_seconds * on (pod) group_left (phase) (kube_pod_status_phase == 1)",
     );
-    // One phase in five is 1: without the filter the match is not unique.
+    // Only one phase of five has the value 1: without the filter the match is not unique.
     check(
         "lag_seconds * on (pod) group_left () (kube_pod_status_phase == 1) > 30",
         "lag_seconds and on (pod) kube_pod_status_phase",
@@ -222,7 +222,7 @@ fn set_operators_keep_their_matching() {
 }
 
 #[test]
-fn absence_is_proven_wrong_by_presence() {
+fn the_evidence_for_absent_is_its_argument() {
     check(r#"absent(up{job="web"})"#, r#"up{job="web"}"#);
     check(r#"absent(up{job="web"} == 1)"#, r#"up{job="web"}"#);
     check("absent_over_time(heartbeat[10m])", "present_over_time(heartbeat[10m])");
@@ -230,7 +230,7 @@ fn absence_is_proven_wrong_by_presence() {
 }
 
 #[test]
-fn subqueries_lose_their_filters_too() {
+fn filters_inside_subqueries_are_removed() {
     check(
         "max_over_time(rate(x_total[1m])[30m:]) > 5",
         "max_over_time(rate(x_total[1m])[30m:]) and (rate(x_total[1m]) and x_total)",
@@ -242,7 +242,7 @@ fn subqueries_lose_their_filters_too() {
 }
 
 #[test]
-fn precedence_survives_what_is_taken_out() {
+fn operator_precedence_is_kept_when_filters_are_removed() {
     check("(a > 5) * 2 ^ b", "a and 2 ^ b");
     check("2 * (a > 5) ^ 2", "2 * a ^ 2");
     check("a ^ (b > bool c)", "!NoComparison");
@@ -262,7 +262,7 @@ fn precedence_survives_what_is_taken_out() {
 }
 
 #[test]
-fn what_does_not_filter_is_refused() {
+fn a_query_that_does_not_filter_is_refused() {
     check("rate(x_total[5m])", "!NoComparison");
     check("up", "!NoComparison");
     check("up == bool 0", "!NoComparison");
@@ -277,21 +277,21 @@ fn what_does_not_filter_is_refused() {
 }
 
 #[test]
-fn what_selects_nothing_has_no_evidence() {
+fn a_query_without_selectors_has_no_evidence() {
     check("vector(1) > 0", "!EvidenceRequired");
     check("hour() > 8", "!EvidenceRequired");
     check("vector(0) > 1 unless up", "!EvidenceRequired");
 }
 
 #[test]
-fn what_is_no_instant_vector_is_a_bad_query() {
+fn a_query_that_is_not_an_instant_vector_is_refused() {
     for query in ["", "  \n", "up >", "x[5m]", "1 + 1", r#""text""#, "1 > 0", "nosuch(x) > 1", "x{a=b} > 1", "x > 1)"] {
         check(query, "!BadQuery");
     }
 }
 
 #[test]
-fn names_and_values_that_need_quoting_survive() {
+fn names_and_values_that_need_quotes_are_kept() {
     check(
         r#"{"http.server.errors", "k8s.pod"="web \"1\""} > 1"#,
         r#"{"k8s.pod"="web \"1\"",__name__="http.server.errors"}"#,
@@ -299,14 +299,14 @@ fn names_and_values_that_need_quoting_survive() {
     check("x{path='C:\\\\tmp', q=`a\"b`} > 1", r#"x{path="C:\\tmp",q="a\"b"}"#);
     check("job:errors:ratio5m > 0.1", "job:errors:ratio5m");
     check("x{name=\"größe\"} > 1 # why", "x{name=\"größe\"}");
-    // A byte to the server, a character to the parser: nothing may be derived.
+    // The server reads a byte, the parser reads a character: nothing may be derived.
     check(r#"x{a="\xff"} > 1"#, "!BadQuery");
     check(r#"x{a="\377"} > 1"#, "!BadQuery");
     check(r#"x{a=~"\\xff|\x41"} > 1"#, r#"x{a=~"\\xff|A"}"#);
 }
 
 #[test]
-fn evidence_of_ones_own_is_taken_as_it_is() {
+fn the_evidence_of_the_user_is_used_unchanged() {
     let query = Query::compile("up == bool 0", Some("up{ job = 'web' }")).unwrap();
     assert_eq!(query.evidence(), "up{ job = 'web' }");
     let refused = |evidence| Query::compile("up == 0", Some(evidence)).unwrap_err();
@@ -316,7 +316,7 @@ fn evidence_of_ones_own_is_taken_as_it_is() {
 }
 
 #[test]
-fn a_refusal_tells_the_mend() {
+fn a_refusal_says_how_to_fix_the_query() {
     let refused = |query| Query::compile(query, None).unwrap_err().to_string();
     assert!(refused("up").contains("set `evidence`"));
     assert!(refused("hour() > 8").contains("selects no series; set `evidence`"));
@@ -324,5 +324,5 @@ fn a_refusal_tells_the_mend() {
         refused("x[1m:1s] > smooth").contains("not allow") || refused("x[1m:1s] > smooth").contains("does not parse")
     );
     let long = refused(&format!("{}(", "unknown_function_name_".repeat(100)));
-    assert!(long.chars().count() < 400, "bounded: {long}");
+    assert!(long.chars().count() < 400, "the message is too long: {long}");
 }

@@ -1,15 +1,15 @@
-//! Nothing a user writes may take the process down. An overflown stack aborts
-//! it, so every case runs on a stack of the size that a worker has, and the
-//! bounds are tried in the unoptimised build, whose frames are the largest.
+//! No query may crash the process. A stack overflow aborts it, so every case runs on a
+//! thread with the stack size of a worker. The limits are tested in the unoptimised
+//! build, which has the largest stack frames.
 
 use proptest::prelude::*;
 use prunella_signals::query::{MAX_LENGTH, MAX_NESTING, MAX_OPERATORS};
 use prunella_signals::{Query, QueryError};
 
-/// What a tokio worker and a spawned thread have.
+/// The stack size of a tokio worker and of a spawned thread, in bytes.
 const STACK: usize = 2 << 20;
 
-/// Compiles on a thread of its own; an overflow ends the whole test run.
+/// Compiles on a new thread. A stack overflow aborts the whole test run.
 fn compile(query: String) -> Result<Query, QueryError> {
     let thread = std::thread::Builder::new().stack_size(STACK);
     thread.spawn(move || Query::compile(&query, None)).unwrap().join().unwrap()
@@ -20,7 +20,7 @@ fn nested(open: &str, core: &str, close: &str, times: usize) -> String {
 }
 
 #[test]
-fn what_is_too_deep_is_refused_before_it_is_parsed() {
+fn a_query_that_nests_too_deep_is_refused_before_parsing() {
     for (open, close) in [("(", ")"), ("abs(", ")"), ("sum(", ")"), ("-(", ")"), ("max_over_time(", "[1m:])")] {
         for times in [MAX_NESTING + 1, 400, 1000] {
             let query = nested(open, "x", close, times);
@@ -36,7 +36,7 @@ fn what_is_too_deep_is_refused_before_it_is_parsed() {
 }
 
 #[test]
-fn what_is_at_the_bounds_compiles_on_a_small_stack() {
+fn a_query_at_the_limits_compiles_on_a_small_stack() {
     let deep = nested("abs(", "x", ")", MAX_NESTING);
     assert_eq!(compile(format!("{deep} > 1")).unwrap().evidence(), deep);
     let long = vec!["x"; MAX_OPERATORS].join(" + ");
@@ -44,7 +44,7 @@ fn what_is_at_the_bounds_compiles_on_a_small_stack() {
     let powers = vec!["x"; MAX_OPERATORS].join(" ^ ");
     assert_eq!(compile(format!("{powers} > 1")).unwrap().evidence(), powers);
     compile(format!("{}x > 1", "-".repeat(MAX_OPERATORS - 1))).unwrap();
-    // Every level both nested and as long as it may be.
+    // The most levels, each with as many operators as possible.
     let inner = ["x_a"; MAX_OPERATORS / MAX_NESTING].join(" or x_b / ");
     let both = (1..MAX_NESTING).fold(inner.clone(), |core, _| format!("sum({core} > 1)"));
     assert!(compile(format!("{both} > 1")).is_ok());
@@ -67,10 +67,10 @@ fn brackets_and_operators_in_strings_and_comments_do_not_count() {
     compile(format!("x{{{many}}} > 1")).unwrap();
 }
 
-/// The parser takes a backslash between backticks for an escape, so it and the
-/// server disagree where the string ends. What the parser reads is what counts.
+/// The parser reads a backslash between backticks as an escape, so the parser and the
+/// server disagree about the end of the string. The guard follows the parser.
 #[test]
-fn a_string_does_not_hide_brackets_from_the_guard() {
+fn a_string_cannot_hide_brackets_from_the_guard() {
     let hidden = nested("(", "x", ")", 1000);
     assert_eq!(compile(format!(r"x{{a=`\` `}} > {hidden} or x{{b=`\`}} > 1")), Err(QueryError::TooDeep));
     assert_eq!(compile(format!(r"x{{a=`\` `}} > {hidden} > 1")), Err(QueryError::TooDeep));
@@ -85,14 +85,14 @@ fn length_is_counted_in_bytes() {
 }
 
 #[test]
-fn a_panic_in_the_parser_is_a_refusal() {
+fn a_panic_in_the_parser_is_a_syntax_error() {
     for query in ["rate(x[1e30]) > 1", "x offset 1e300 > 1", "rate(x[99999999999999999999y]) > 1"] {
         let got = compile(query.to_owned());
         assert!(matches!(got, Err(QueryError::Syntax { .. })), "{query}: {got:?}");
     }
 }
 
-/// Expressions by the grammar, so that most of them reach the derivation.
+/// Expressions that follow the grammar, so that most of them reach the derivation.
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
         Just("x".to_owned()),
@@ -159,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn no_soup_of_tokens_panics(
+    fn no_sequence_of_tokens_panics(
         tokens in prop::collection::vec(
             prop::sample::select(vec![
                 "x", "rate", "(", ")", "[5m]", "[5m:1m]", "{", "}", "a=\"b\"", "=~", "\"", "'", "`", "\\", ",", "by", "on", "or",
@@ -172,10 +172,10 @@ proptest! {
         let _ = Query::compile(&tokens.join(glue), None);
     }
 
-    /// The derivation is total over what parses: whatever filters and selects
-    /// has evidence, and nothing is lost in printing.
+    /// The derivation is total: every expression that parses, filters and has selectors
+    /// has evidence or a known reason, and printing changes nothing.
     #[test]
-    fn whatever_filters_has_evidence(expr in expression()) {
+    fn every_query_that_filters_has_evidence(expr in expression()) {
         match Query::compile(&format!("({expr}) > 1 and x"), None) {
             Ok(query) => {
                 Query::compile(query.evidence(), Some("up")).unwrap();

@@ -1,4 +1,4 @@
-//! What must be there now for a breach to be fresh.
+//! The selectors that must have samples now, so that a breach is fresh.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn check(query: &str, want: &[&str]) {
 }
 
 #[test]
-fn a_selector_is_asked_for_the_target_and_for_now() {
+fn a_leaf_is_narrowed_to_the_target_and_to_now() {
     check("lag > 1", &[r#"count(lag{namespace="shop",pod="web-1"})"#]);
     check(
         "rate(x_total{code='500'}[5m] offset 1h) > 1",
@@ -31,7 +31,7 @@ fn a_selector_is_asked_for_the_target_and_for_now() {
 }
 
 #[test]
-fn what_the_selector_pins_is_not_pinned_again() {
+fn a_label_that_the_selector_pins_is_not_added() {
     check(r#"lag{namespace="shop"} > 1"#, &[r#"count(lag{namespace="shop",pod="web-1"})"#]);
     check(r#"lag{pod=~"web-.*"} > 1"#, &[r#"count(lag{namespace="shop",pod="web-1",pod=~"web-.*"})"#]);
 }
@@ -45,7 +45,7 @@ fn values_are_escaped() {
 }
 
 #[test]
-fn both_sides_of_a_match_are_needed() {
+fn both_sides_of_a_match_need_samples() {
     check(
         "used > on (namespace, pod) limit",
         &[r#"count(used{namespace="shop",pod="web-1"})"#, r#"count(limit{namespace="shop",pod="web-1"})"#],
@@ -54,7 +54,7 @@ fn both_sides_of_a_match_are_needed() {
 }
 
 #[test]
-fn a_selector_is_narrowed_only_by_labels_that_reach_the_result() {
+fn a_leaf_is_narrowed_only_by_labels_that_reach_the_result() {
     check("lag * on (node) group_left () load > 1", &[r#"count(lag{namespace="shop",pod="web-1"})"#, "count(load)"]);
     check(
         "lag * on (instance) group_left (pod) info > 1",
@@ -73,7 +73,7 @@ fn a_selector_is_narrowed_only_by_labels_that_reach_the_result() {
 }
 
 #[test]
-fn what_is_missing_because_of_the_breach_is_not_asked_for() {
+fn a_selector_that_the_breach_makes_disappear_needs_no_samples() {
     check("absent(up)", &[]);
     check("lag > 1 unless on (pod) ready", &[r#"count(lag{namespace="shop",pod="web-1"})"#]);
     check("lag > 1 or absent(up)", &[]);
@@ -91,7 +91,7 @@ fn one_branch_of_an_or_is_enough() {
 }
 
 #[test]
-fn branches_do_not_multiply_without_end() {
+fn the_number_of_leaves_of_an_or_is_limited() {
     let branch = |prefix: &str| (0..8).map(|i| format!("{prefix}{i}")).collect::<Vec<_>>().join(" + ");
     let query = format!("{} > 1 or {} > 1", branch("a"), branch("b"));
     let compiled = Query::compile(&query, Some("up")).unwrap();
@@ -99,7 +99,7 @@ fn branches_do_not_multiply_without_end() {
 }
 
 #[test]
-fn the_ages_are_those_of_the_first_selector_that_a_breach_needs() {
+fn the_ages_are_of_the_first_selector_that_a_breach_needs() {
     let ages = |query: &str, millis| Query::compile(query, Some("up")).unwrap().ages(Duration::from_millis(millis), 64);
     assert_eq!(
         ages("rate(lag{app=\"web\"}[5m] offset 1m) / on (pod) size > 5", 30_000).unwrap(),

@@ -1,6 +1,6 @@
-//! What a query says about itself: evidence, leaves, window, namespaces, and
-//! what is refused.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+//! What is derived from a query (evidence, leaves, window, label scope) and which queries
+//! are refused.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test fails with a panic")]
 
 mod alerts;
 mod evidence;

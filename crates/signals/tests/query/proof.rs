@@ -1,11 +1,11 @@
-//! What must not be taken for health, and what may.
+//! Which answers prove that a target is healthy, and which do not.
 
 use prunella_signals::Query;
 
 use super::evidence::check;
 
 #[test]
-fn one_branch_speaks_for_another_only_where_both_fall_silent_together() {
+fn one_branch_of_an_or_is_evidence_for_both_only_if_they_share_an_exporter() {
     check("app_lag > 5 or app_depth > 5", "app_lag or app_depth");
     check("app_lag > 5 or on (pod) app_depth > 5 or app_age > 1", "app_lag or on (pod) app_depth or app_age");
     check("a > 100 or a < 1", "a");
@@ -15,20 +15,20 @@ fn one_branch_speaks_for_another_only_where_both_fall_silent_together() {
     );
     check("sum(x > 5) or vector(0) > 3", "sum(x)");
     check("vector(1) > 2 or x > 1", "x");
-    // From two exporters, of which either may be silent.
+    // Two exporters: either one can stop alone.
     check("a > 5 or b > 5", "!EvidenceRequired");
     check("app_lag > 5 or b > 5 or app_age > 5", "!EvidenceRequired");
     check("job:lag:max5m > 5 or job:depth:max5m > 5", "!EvidenceRequired");
     check("sum by (pod) (a) > 5 or sum by (pod) (b) > 5", "sum by (pod) (a) and sum by (pod) (b)");
     check("sum by (pod) (a) > 5 or sum by (node) (b) > 5", "!EvidenceRequired");
     check("1 - sum(a) < 5 or sum(b > 1)", "1 - sum(a) and sum(b)");
-    // What is thrown away may be torn.
+    // The right side of `unless` is not part of the evidence.
     check("up == 0 unless (a or b)", "up");
 }
 
 #[test]
-fn what_counts_nothing_is_not_known_to_be_healthy() {
-    // The last one down leaves nothing to count: that is the worst of breaches.
+fn a_count_of_no_series_is_not_known_to_be_healthy() {
+    // If the last instance is down, no series is left to count. That is the worst breach.
     check("count by (job) (up == 1) < 3", "count by (job) (up == 1)");
     check("3 > count by (job) (up == 1)", "count by (job) (up == 1)");
     check("count by (job) (up == 0) > 3", "count by (job) (up)");
@@ -39,33 +39,33 @@ fn what_counts_nothing_is_not_known_to_be_healthy() {
     check("count_over_time((lag < 5)[10m:1m]) < 3", "count_over_time((lag < 5)[10m:1m]) and (lag < 5)");
     check("count(up == 1) < scalar(quorum)", "count(up == 1) + scalar(quorum)");
     check("count by (job) (up == 1) < on (job) quorum", "count by (job) (up == 1) + on (job) quorum");
-    // No request succeeds: there is no series of successes.
+    // If no request succeeds, there is no series of successes.
     check(
         "rate(ok_total[5m]) / rate(all_total[5m]) * 100 < 99",
         "(rate(ok_total[5m]) and ok_total) / (rate(all_total[5m]) and all_total) * 100",
     );
     check("count(up == 1) / count(up) < 0.5", "count(up == 1) / count(up)");
     check("sum(a / b) > 1", "sum(a / b)");
-    // What a filter refused is not breached, whatever comes after it.
+    // A series that a filter removes is not breached.
     check("queue_depth > 5 < 100", "queue_depth");
     check(r#"label_replace(up == 0, "a", "$1", "b", "(.*)") == 0"#, r#"label_replace(up, "a", "$1", "b", "(.*)")"#);
     check("(count(up == 1) or vector(0)) < 3", "count(up)");
 }
 
 #[test]
-fn a_conjunction_is_refuted_by_its_first_part_alone() {
+fn the_first_part_of_an_and_can_be_evidence_alone() {
     check("a > 5 and b < 3", "a unless (a > 5 unless b)");
     check("a > 5 and on (pod) b == 1", "a unless (a > 5 unless on (pod) b)");
     check("a > 5 and b > 5 and c > 5", "a unless (a > 5 unless b) unless (a > 5 and b > 5 unless c)");
     check("a and b > 5", "a and b");
-    // Its beginning is repeated only while it is short.
+    // The first part is repeated only while it is short.
     let chain = |links: usize| (0..links).map(|i| format!("x{i} > 1")).collect::<Vec<_>>().join(" and ");
     let long = Query::compile(&chain(40), None).unwrap();
     assert!(long.evidence().len() < 1000 && long.evidence().ends_with(" and x38 and x39"), "{}", long.evidence());
 }
 
 #[test]
-fn evidence_is_of_now() {
+fn evidence_is_about_now() {
     check("increase(x_total[1h]) > 3", "increase(x_total[1h]) and x_total");
     check("rate(x_total[5m] offset 1h) > 3", "rate(x_total[5m] offset 1h) and x_total offset 1h");
     check("max_over_time(rate(x_total[5m])[1h:] offset 1h) > 3", "max_over_time(rate(x_total[5m])[1h:] offset 1h)");

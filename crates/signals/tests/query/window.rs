@@ -1,8 +1,8 @@
-//! How far back a query looks, and which namespace it pins.
+//! How far back a query looks, and how its series relate to a namespace.
 
 use std::time::Duration;
 
-use prunella_signals::{Query, QueryError, Scope};
+use prunella_signals::{LabelScope, Query, QueryError};
 
 #[track_caller]
 fn looks_back(query: &str, minutes: u64) {
@@ -25,7 +25,7 @@ fn the_window_adds_up_along_the_widest_path() {
 
 #[test]
 fn a_namespace_is_pinned_by_every_selector_carried_or_lost() {
-    use Scope::{Carried, Lost, Pinned};
+    use LabelScope::{Carried, Lost, Pinned};
     for (query, scope) in [
         (r#"x{namespace="shop"} > 1"#, Pinned),
         (r#"x{namespace="shop"} / y{namespace="shop",a="b"} > 1"#, Pinned),
@@ -54,13 +54,17 @@ fn a_namespace_is_pinned_by_every_selector_carried_or_lost() {
     ] {
         let compiled = |evidence| Query::compile(query, Some(evidence)).unwrap();
         assert_eq!(compiled(r#"up{namespace="shop"}"#).scope("namespace", "shop"), scope, "for {query}");
-        assert_ne!(compiled("up").scope("namespace", "shop"), Pinned, "the evidence speaks of others: {query}");
+        assert_ne!(
+            compiled("up").scope("namespace", "shop"),
+            Pinned,
+            "the evidence is about other namespaces: {query}"
+        );
         assert_ne!(compiled("up").scope("namespace", "elsewhere"), Pinned, "for {query}");
     }
 }
 
 #[test]
-fn a_window_of_ones_own_only_lengthens() {
+fn the_window_of_the_user_can_only_extend_the_range() {
     let range = |minutes| {
         let query = Query::compile("rate(x[5m]) > 1", None).unwrap();
         query.with_signal_window(Duration::from_mins(minutes)).widest_range()
@@ -69,15 +73,15 @@ fn a_window_of_ones_own_only_lengthens() {
 }
 
 #[test]
-fn what_the_parser_does_not_know_says_of_itself_what_it_must() {
+fn a_query_that_the_parser_does_not_know_uses_what_the_user_says() {
     let newest = "rate(x[5m] anchored) > 1";
     assert!(matches!(Query::compile(newest, None), Err(QueryError::Syntax { .. })));
-    assert!(Query::compile(newest, None).unwrap_err().is_unread());
-    assert!(Query::compile("x > 1", Some("rate(x[5m] anchored)")).unwrap_err().is_unread());
-    assert!(!Query::compile("x", None).unwrap_err().is_unread());
-    let query = Query::unread(newest, "rate(x[5m] anchored)", Duration::from_mins(5)).unwrap();
+    assert!(Query::compile(newest, None).unwrap_err().is_unparsed());
+    assert!(Query::compile("x > 1", Some("rate(x[5m] anchored)")).unwrap_err().is_unparsed());
+    assert!(!Query::compile("x", None).unwrap_err().is_unparsed());
+    let query = Query::unparsed(newest, "rate(x[5m] anchored)", Duration::from_mins(5)).unwrap();
     assert_eq!((query.text(), query.evidence()), (newest, "rate(x[5m] anchored)"));
     assert_eq!((query.widest_range(), query.leaves().len()), (Duration::from_mins(5), 0));
-    assert_eq!(query.scope("namespace", "shop"), Scope::Carried, "nobody could look");
-    assert_eq!(Query::unread(newest, " ", Duration::ZERO).unwrap_err().reason(), "BadEvidence");
+    assert_eq!(query.scope("namespace", "shop"), LabelScope::Carried, "its selectors are unknown");
+    assert_eq!(Query::unparsed(newest, " ", Duration::ZERO).unwrap_err().reason(), "BadEvidence");
 }

@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use prunella_core::action::ActionSpec;
 use prunella_core::execute::EXECUTE_WITHIN;
 use prunella_core::ledger::State;
-use prunella_core::policy::OnStorm;
+use prunella_core::policy::StormRule;
 use prunella_core::target::Uid;
 use prunella_core::time::{after, elapsed, times};
 
@@ -16,7 +16,7 @@ use crate::prometheus::Prometheus;
 
 /// How late everything may be: scrapes, answers, watches, a busy process.
 const SLACK: SignedDuration = SignedDuration::from_secs(30);
-/// Records that spent budget are kept so long, for no brake reaches further back.
+/// Records that spent budget are kept so long, for no guardrail reaches further back.
 const COUNTED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 
 impl Check {
@@ -40,21 +40,21 @@ impl Check {
         }
     }
 
-    /// HP-9: what no brake counts any more goes, down to the limit. While somebody is
-    /// sick the ladder may count what is older.
+    /// HP-9: what no guardrail counts any more goes, down to the limit. While somebody is
+    /// unhealthy the ladder may count what is older.
     fn check_bounded(&mut self, now: Timestamp, policy: &PolicyObject, api: &ApiServer, prometheus: &Prometheus) {
         let own = || api.actions.values().filter(|action| action.policy() == policy.rule.key.name);
         let kept = COUNTED_AT_MOST + times(SLACK, 4) + policy.rule.interval;
         let old = own().filter(|action| action.status.finished_at.is_some_and(|at| elapsed(at, now) > kept)).count();
         let mut pods = api.pods.values().filter(|pod| policy.selects.contains(&pod.workload));
-        let sick = pods.any(|pod| prometheus.truth(&pod.object.uid, policy.condition, now) == Some(true));
-        self.require(sick || old <= policy.history_limit, now, "HP-9", || {
+        let unhealthy = pods.any(|pod| prometheus.truth(&pod.object.uid, policy.condition, now) == Some(true));
+        self.require(unhealthy || old <= policy.history_limit, now, "HP-9", || {
             format!("{old} old records of {} are kept; the limit is {}", policy.rule.key, policy.history_limit)
         });
     }
 
-    /// HP-13: a breach that holds is acted on in time when no brake could refuse. What
-    /// a brake might refuse is excused whole: this is not the judgement over again.
+    /// HP-13: a breach that holds is acted on in time when no guardrail could refuse. What
+    /// a guardrail might refuse is excused whole: this is not the judgement over again.
     fn check_acted_on(
         &mut self,
         now: Timestamp,
@@ -85,10 +85,10 @@ impl Check {
         let lasts = rule.limits.storm_cooldown + times(rule.interval, 4) + SLACK;
         let lately = self.stormy.get(&rule.key.name).is_some_and(|at| elapsed(*at, now) <= lasts);
         let tried = api.actions.values().any(|action| action.policy() == rule.key.name);
-        lately && (tried || rule.limits.on_storm == OnStorm::Hold)
+        lately && (tried || rule.limits.on_storm == StormRule::Hold)
     }
 
-    /// Whether a brake may refuse: something was done to the pod's workload, which may
+    /// Whether a guardrail may refuse: something was done to the pod's workload, which may
     /// be laid to it, or the policy has done something of late.
     fn may_be_refused(&self, now: Timestamp, policy: &PolicyObject, target: &Uid, api: &ApiServer) -> bool {
         let counted = policy.rule.limits.window.max(policy.rule.limits.cooldown);

@@ -67,7 +67,7 @@ impl Check {
     }
 
     /// How long a stretch may be that nobody saw: two intervals, or when a process was
-    /// stopped or took the sickness over from another, the longest silence allowed.
+    /// stopped or took the episode over from another, the longest silence allowed.
     fn missed(&self, rule: &Policy, at: Timestamp) -> SignedDuration {
         let near = |from: Timestamp, until: Timestamp| {
             before(from, rule.longest_gap) <= at && at <= after(until, rule.longest_gap)

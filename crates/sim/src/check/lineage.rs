@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use prunella_core::action::ActionSpec;
-use prunella_core::policy::StepSpec;
+use prunella_core::policy::LadderStep;
 use prunella_core::target::Uid;
 use prunella_core::time::elapsed;
 
@@ -19,7 +19,7 @@ impl Check {
     }
 
     /// The actions that are laid to this one's target: on the pod itself, on its whole
-    /// workload, and on those before it when it fell sick soon after its birth.
+    /// workload, and on those before it when it became unhealthy soon after its birth.
     fn inherited<'a>(&self, action: &ActionObject, api: &'a ApiServer) -> Vec<&'a ActionObject> {
         let target = &action.spec.target.uid;
         let born = self.pods.get(target).map_or(Timestamp::MIN, |birth| birth.created);
@@ -50,7 +50,7 @@ impl Check {
     }
 
     pub(super) fn check_ladder(&mut self, now: Timestamp, action: &ActionObject, api: &ApiServer) {
-        let place = (action.spec.rung, action.spec.attempt);
+        let place = (action.spec.step, action.spec.attempt);
         let own = |other: &&ActionObject| other.policy() == action.policy();
         let born = self.pods.get(&action.spec.target.uid).map_or(Timestamp::MIN, |birth| birth.created);
         let any_before = api.actions.values().map(AsRef::as_ref).filter(own).any(|other| {
@@ -61,14 +61,14 @@ impl Check {
         });
         // What may have been passed over: the number of replicas is at its limit.
         let steps = &action.spec.policy.rule.steps;
-        let may_be_skipped = |step: &StepSpec| matches!(step.action, ActionSpec::Scale(_));
-        let first = steps.iter().zip(1..).find(|(step, rung)| !may_be_skipped(step) || *rung == place.0);
-        let is_first = place.1 == 1 && first.is_some_and(|(_, rung)| rung == place.0);
+        let may_be_skipped = |step: &LadderStep| matches!(step.action, ActionSpec::Scale(_));
+        let first = steps.iter().zip(1..).find(|(step, number)| !may_be_skipped(step) || *number == place.0);
+        let is_first = place.1 == 1 && first.is_some_and(|(_, number)| number == place.0);
         self.require(any_before || is_first, now, "two first attempts", || {
             format!("{} is {place:?}, and nothing was done before", action.name)
         });
         let tried = self.unbroken(action, api);
-        let highest = tried.iter().map(|other| (other.spec.rung, other.spec.attempt)).max();
+        let highest = tried.iter().map(|other| (other.spec.step, other.spec.attempt)).max();
         self.require(highest.is_none_or(|highest| place > highest), now, "the ladder", || {
             format!("{} is {place:?}, and {highest:?} was tried on the same pod or those before it", action.name)
         });
@@ -78,7 +78,7 @@ impl Check {
     /// that had been well for `ladderReset`, or that somebody else removed.
     fn unbroken<'a>(&self, action: &ActionObject, api: &'a ApiServer) -> Vec<&'a ActionObject> {
         let reset = action.spec.policy.rule.limits.ladder_reset;
-        let mut sick_since = action.spec.since;
+        let mut unhealthy_since = action.spec.since;
         let mut tried = Vec::new();
         for uid in self.lineage(&action.spec.target.uid) {
             let on_this = api.actions.values().map(AsRef::as_ref).filter(|other| {
@@ -90,16 +90,20 @@ impl Check {
             let before = tried.len();
             tried.extend(on_this.filter(|other| {
                 let ended = other.status.finished_at.unwrap_or(other.created);
-                elapsed(ended, sick_since) < reset
+                elapsed(ended, unhealthy_since) < reset
             }));
             let removed = uid != action.spec.target.uid;
             if removed && tried.len() == before {
                 break;
             }
-            sick_since =
-                tried[before..].iter().map(|other| other.spec.since).chain([sick_since]).min().unwrap_or(sick_since);
+            unhealthy_since = tried[before..]
+                .iter()
+                .map(|other| other.spec.since)
+                .chain([unhealthy_since])
+                .min()
+                .unwrap_or(unhealthy_since);
             let born = self.pods.get(&uid).map_or(Timestamp::MIN, |birth| birth.created);
-            if elapsed(born, sick_since) >= reset {
+            if elapsed(born, unhealthy_since) >= reset {
                 break;
             }
         }

@@ -4,10 +4,12 @@
 use std::rc::Rc;
 
 use jiff::SignedDuration;
-use prunella_core::execute::{Effect, LiveField, LiveSubject, LiveTarget, PolicyStanding, World, retry_after};
+use prunella_core::execute::{
+    ActionWorld, Effect, LiveField, LiveSubject, LiveTarget, PolicyStanding, TRY_AGAIN as EFFECT_AGAIN,
+};
 use prunella_core::ledger::{Overlap, Record, State};
 use prunella_core::time::{after, elapsed};
-use prunella_core::{execute, next_step};
+use prunella_core::{execute, next_instruction};
 
 use super::{Ground, Process, Task};
 use crate::api_server::{Answer, Write};
@@ -51,13 +53,13 @@ impl Process {
         let facts = action.facts();
         let now = self.clock(ground);
         let world = self.world(action, facts.state, ground);
-        let step = next_step(&facts, world, now);
+        let step = next_instruction(&facts, world, now);
         match step {
-            execute::Step::Wait(wait) => {
+            execute::Instruction::Wait(wait) => {
                 let wait = wait.min(LONGEST_WAIT).saturating_add(ground.dice.millis(0, LATE));
                 self.done(task, Some(wait), ground);
             }
-            execute::Step::Do(effect) => {
+            execute::Instruction::Do(effect) => {
                 let patience = self.patience.get(&action.name).map(|until| elapsed(ground.now, *until));
                 if let Some(left) = patience.filter(SignedDuration::is_positive) {
                     return self.done(task, Some(left), ground);
@@ -67,14 +69,14 @@ impl Process {
                     None => self.done(task, None, ground),
                 }
             }
-            execute::Step::Record(transition) => {
+            execute::Instruction::Record(transition) => {
                 let status = action.status.after(transition, now);
                 self.send(task, replace(action, status), ground);
             }
         }
     }
 
-    fn world(&self, action: &ActionObject, state: State, ground: &Ground<'_>) -> World {
+    fn world(&self, action: &ActionObject, state: State, ground: &Ground<'_>) -> ActionWorld {
         let policy = ground.api.policies.get(action.policy()).filter(|policy| policy.uid == action.spec.policy.uid);
         let target = ground.api.pod(&action.spec.target.uid);
         let verdict = self.board.get(action.policy()).and_then(|posting| {
@@ -86,7 +88,9 @@ impl Process {
             State::Pending | State::Running if !whole => (LiveSubject::Restored, LiveField::None),
             _ => ground.api.stands(action),
         };
-        World {
+        ActionWorld {
+            // The model knows no Ready pods of a workload.
+            too_few_available: None,
             policy: match policy {
                 Some(policy) if policy.rule.suspended => PolicyStanding::Suspended,
                 Some(_) => PolicyStanding::Enforces,
@@ -103,6 +107,7 @@ impl Process {
             field,
             progress_deadline: None,
             overlap: match state {
+
                 State::Pending | State::Running => overlap(action, ground),
                 _ => Overlap::None,
             },
@@ -120,7 +125,7 @@ impl Process {
         let task = Task::Execute(name.to_owned());
         let again = match (&request.write, answer) {
             (Write::Evict { action, .. }, Answer::TooManyRequests) => {
-                let pause = retry_after(&Effect::EvictPod { grace: None });
+                let pause = EFFECT_AGAIN;
                 self.patience.insert(name.to_owned(), after(ground.now, pause));
                 if !action.status.blocked {
                     let status = ActionStatus { blocked: true, ..action.status.clone() };
@@ -133,7 +138,7 @@ impl Process {
                 self.note(answer);
                 self.wake(judge, SignedDuration::ZERO, ground);
                 match action.state() {
-                    State::Running if action.status.blocked => retry_after(&Effect::EvictPod { grace: None }),
+                    State::Running if action.status.blocked => EFFECT_AGAIN,
                     State::Running => TRY_AGAIN,
                     _ => SOON,
                 }

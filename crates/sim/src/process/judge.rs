@@ -74,7 +74,7 @@ impl Process {
         };
         let now = self.clock(ground);
         let standing = self.desk.entry(name.to_owned()).or_default();
-        let identity = (policy.uid.clone(), policy.rule.hash.clone());
+        let identity = (policy.uid.clone(), policy.rule.digest.clone());
         if standing.identity.as_ref() != Some(&identity) {
             let memory = if standing.identity.is_none() { status::memory(&policy.status) } else { Memory::default() };
             let written = standing.written.take();
@@ -186,7 +186,7 @@ impl Process {
         }
         let announced = self.desk.get_mut(name).and_then(|standing| standing.announcing.take());
         if let (Some(status), Write::Tell { .. }) = (&announced, &request.write) {
-            // That it cannot be shown must not keep the sick from being healed.
+            // That it cannot be shown must not keep the unhealthy from being healed.
             let is_told = matches!(answer, Answer::Done | Answer::NotFound);
             self.has_written(name, is_told.then(|| status.clone()));
             match self.take_stage(name) {

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use prunella_core::Decision;
-use prunella_core::decide::{Memory, Phase, Storm, Timer};
+use prunella_core::decide::{BreachPhase, Memory, Storm, Timer};
 use prunella_core::ledger::Ledger;
 use prunella_core::observation::{Answer, Observation};
 use prunella_core::target::Uid;
 use prunella_core::time::whole_seconds;
 
-use crate::objects::{PolicyObject, PolicyStatus, SickTarget};
+use crate::objects::{PolicyObject, PolicyStatus, UnhealthyTarget};
 
 /// The status of a policy, built whole from a decision.
 pub(super) fn status(
@@ -21,12 +21,12 @@ pub(super) fn status(
     let timer = |uid: &Uid| decision.memory.timers.get(uid);
     let own = || ledger.of(&policy.rule.key).filter(|record| record.in_flight());
     let in_hand: BTreeSet<&Uid> = own().map(|record| &record.target.uid).collect();
-    let mut sick: Vec<SickTarget> = own()
-        .map(|record| SickTarget {
+    let mut unhealthy: Vec<UnhealthyTarget> = own()
+        .map(|record| UnhealthyTarget {
             uid: record.target.uid.clone(),
             phase: None,
             exhausted: false,
-            since: record.sick_since,
+            since: record.unhealthy_since,
             value: timer(&record.target.uid).map_or(0.0, |timer| timer.value),
         })
         .collect();
@@ -34,9 +34,9 @@ pub(super) fn status(
     // What is to be reserved next is held back by nothing.
     let released = decision.reservations.iter().map(|reservation| &reservation.target.uid);
     let waiting = refused.chain(released).filter(|uid| !in_hand.contains(uid));
-    sick.extend(waiting.filter_map(|uid| {
+    unhealthy.extend(waiting.filter_map(|uid| {
         let timer = timer(uid)?;
-        Some(SickTarget {
+        Some(UnhealthyTarget {
             uid: uid.clone(),
             phase: Some(timer.phase),
             exhausted: decision.memory.exhausted.contains(uid),
@@ -48,11 +48,11 @@ pub(super) fn status(
         .refusals
         .iter()
         .filter(|refused| !in_hand.contains(&refused.target))
-        .filter(|refused| timer(&refused.target).is_some_and(|timer| timer.phase == Phase::Firing))
+        .filter(|refused| timer(&refused.target).is_some_and(|timer| timer.phase == BreachPhase::Firing))
         .map(|refused| refused.refusal.reason.as_str())
         .collect();
     PolicyStatus {
-        sick,
+        unhealthy,
         storm: decision.memory.storm.map(|storm| whole_seconds(storm.since)),
         observed: matches!(observation.breach, Answer::Answered(_)),
         healing: own().next().map(|record| record.state),
@@ -64,11 +64,11 @@ pub(super) fn status(
 pub(super) fn memory(status: &PolicyStatus) -> Memory {
     let mut memory = Memory::default();
     // Of an executed action's target nothing is left, and its timer goes with it.
-    for sick in &status.sick {
-        let phase = sick.phase.unwrap_or(Phase::Firing);
-        memory.timers.insert(sick.uid.clone(), Timer::restored(phase, sick.since, sick.value));
-        if sick.exhausted {
-            memory.exhausted.insert(sick.uid.clone());
+    for unhealthy in &status.unhealthy {
+        let phase = unhealthy.phase.unwrap_or(BreachPhase::Firing);
+        memory.timers.insert(unhealthy.uid.clone(), Timer::restored(phase, unhealthy.since, unhealthy.value));
+        if unhealthy.exhausted {
+            memory.exhausted.insert(unhealthy.uid.clone());
         }
     }
     memory.storm = status.storm.map(Storm::restored);

@@ -1,5 +1,5 @@
 //! What the cluster does by itself: workloads replace their pods, roll out and follow
-//! their number of replicas, pods become ready, fall sick and get well, exporters are
+//! their number of replicas, pods become ready, become unhealthy and get well, exporters are
 //! scraped.
 
 use std::rc::Rc;
@@ -20,7 +20,7 @@ impl World<'_> {
     pub(super) fn furnish(&mut self) {
         for (index, plan) in self.scenario.workloads.iter().enumerate() {
             let kind = if plan.stable { "StatefulSet" } else { "Deployment" };
-            let object = Object { kind: kind.into(), name: format!("w{index}"), uid: format!("uid-w{index}").into() };
+            let object = Object::known(kind, format!("w{index}"), format!("uid-w{index}"));
             self.api.workloads.push(Rc::new(Workload {
                 object,
                 replicas: plan.replicas,
@@ -48,9 +48,9 @@ impl World<'_> {
                 let born = before(self.now, self.dice.seconds(600, 10_000));
                 let uid = self.make_pod(workload, &self.pod_name(workload, number), born, None);
                 self.pod_ready(&uid);
-                let sickness = &self.scenario.sickness;
-                if self.dice.percent(sickness.at_first) {
-                    self.sick_later(uid);
+                let episode = &self.scenario.episode;
+                if self.dice.percent(episode.at_first) {
+                    self.unhealthy_later(uid);
                 }
             }
         }
@@ -68,7 +68,7 @@ impl World<'_> {
         let uid = Uid::from(format!("uid-{name}.{}", self.made));
         self.made += 1;
         let pod = Pod {
-            object: Object { kind: "Pod".into(), name: name.to_owned(), uid: uid.clone() },
+            object: Object::known("Pod", name, uid.clone()),
             created: whole_seconds(born),
             ready: false,
             terminating: false,
@@ -81,31 +81,32 @@ impl World<'_> {
         uid
     }
 
-    fn sick_later(&mut self, uid: Uid) {
-        let begins = after(self.now, self.dice.seconds(0, self.scenario.sickness.begins_within));
-        self.queue.push(begins, Event::PodSick(uid, true));
+    fn unhealthy_later(&mut self, uid: Uid) {
+        let begins = after(self.now, self.dice.seconds(0, self.scenario.episode.begins_within));
+        self.queue.push(begins, Event::PodUnhealthy(uid, true));
     }
 
-    pub(super) fn falls_sick(&mut self, workload: usize, number: usize) {
+    pub(super) fn falls_unhealthy(&mut self, workload: usize, number: usize) {
         let uid = self.api.pods.values().filter(|pod| pod.workload == workload).nth(number);
         if let Some(uid) = uid.map(|pod| pod.object.uid.clone()) {
-            self.pod_sick(uid, true);
+            self.pod_unhealthy(uid, true);
         }
     }
 
-    pub(super) fn pod_sick(&mut self, uid: Uid, sick: bool) {
+    pub(super) fn pod_unhealthy(&mut self, uid: Uid, unhealthy: bool) {
         if self.api.pod(&uid).is_none() {
             return;
         }
-        self.trace.say(self.now, "pod", || format!("{uid} {}", if sick { "falls sick" } else { "gets well" }));
-        if sick {
-            self.sick.insert(uid.clone());
+        self.trace
+            .say(self.now, "pod", || format!("{uid} {}", if unhealthy { "becomes unhealthy" } else { "gets well" }));
+        if unhealthy {
+            self.unhealthy.insert(uid.clone());
         } else {
-            self.sick.remove(&uid);
+            self.unhealthy.remove(&uid);
         }
-        if self.dice.percent(self.scenario.sickness.passes) {
-            let turns = after(self.now, self.dice.seconds(1, self.scenario.sickness.passes_within));
-            self.queue.push(turns, Event::PodSick(uid, !sick));
+        if self.dice.percent(self.scenario.episode.passes) {
+            let turns = after(self.now, self.dice.seconds(1, self.scenario.episode.passes_within));
+            self.queue.push(turns, Event::PodUnhealthy(uid, !unhealthy));
         }
     }
 
@@ -134,7 +135,7 @@ impl World<'_> {
         let Some(pod) = self.api.pod(uid).cloned() else { return };
         self.trace.say(self.now, "pod", || format!("{uid} is gone"));
         self.api.remove_pod(&pod.object.name);
-        self.sick.remove(uid);
+        self.unhealthy.remove(uid);
         if self.api.workloads[pod.workload].stable {
             self.replace_later(&pod, self.now);
         }
@@ -166,8 +167,8 @@ impl World<'_> {
         });
         let within = self.scenario.workloads[workload].ready_within;
         self.queue.push(after(self.now, self.dice.seconds(0, within)), Event::PodReady(new.clone()));
-        if self.dice.percent(self.scenario.sickness.again) {
-            self.sick_later(new);
+        if self.dice.percent(self.scenario.episode.again) {
+            self.unhealthy_later(new);
         }
     }
 
@@ -270,12 +271,12 @@ impl World<'_> {
     }
 
     pub(super) fn scrape(&mut self) {
-        let sick = &self.sick;
+        let unhealthy = &self.unhealthy;
         let pods = self
             .api
             .pods
             .values()
-            .map(|pod| (pod.object.name.as_str(), &pod.object.uid, sick.contains(&pod.object.uid)));
+            .map(|pod| (pod.object.name.as_str(), &pod.object.uid, unhealthy.contains(&pod.object.uid)));
         self.prometheus.scrape(self.now, pods);
         self.queue.push(after(self.now, self.scenario.scrape_interval), Event::Scrape);
     }

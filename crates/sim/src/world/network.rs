@@ -119,7 +119,7 @@ impl World<'_> {
 fn words(write: &Write) -> String {
     match write {
         Write::Create { name, spec } => {
-            format!("the reservation {name} of {} ({}/{})", spec.target.name, spec.rung, spec.attempt)
+            format!("the reservation {name} of {} ({}/{})", spec.target.name, spec.step, spec.attempt)
         }
         Write::Replace { name, revision, status } => {
             let blocked = if status.blocked { ", blocked" } else { "" };

@@ -1,5 +1,5 @@
-//! The alerts on the healer itself speak of metrics that there are, lead to pages that
-//! there are, and have cases for and against them.
+//! The alerts on Prunella itself use metrics that exist, link to runbooks that exist, and
+//! have test cases in which they fire and in which they do not.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,38 +9,39 @@ use serde_json::Value;
 use super::repository;
 
 const FOLDER: &str = "deploy/monitoring";
+const METRICS: &str = "docs/reference/metrics.md";
 
 #[test]
-fn an_alert_asks_for_metrics_and_words_that_there_are() {
-    let page = read("docs/metrics.md");
+fn an_alert_uses_metrics_and_label_values_that_exist() {
+    let page = read(METRICS);
     for (name, rule) in alerts() {
         let expr = rule["expr"].as_str().unwrap();
         let metrics: Vec<_> = words(expr).filter(|word| word.starts_with("prunella_")).collect();
-        assert!(!metrics.is_empty(), "{name} asks for no metric of ours");
+        assert!(!metrics.is_empty(), "{name} uses no metric of ours");
         for metric in metrics {
-            assert!(page.contains(&format!("`{metric}`")), "{name} asks for {metric}, which docs/metrics.md has not");
+            assert!(page.contains(&format!("`{metric}`")), "{name} uses {metric}, which is not in {METRICS}");
         }
-        // What stands between quotation marks is a word of a label.
+        // The text between quotation marks is the value of a label.
         for word in expr.split('"').skip(1).step_by(2) {
-            assert!(page.contains(&format!("`{word}`")), "{name} asks for {word}, which docs/metrics.md has not");
+            assert!(page.contains(&format!("`{word}`")), "{name} uses {word}, which is not in {METRICS}");
         }
     }
 }
 
 #[test]
-fn an_alert_leads_to_its_page() {
+fn an_alert_links_to_its_runbook() {
     for (name, rule) in alerts() {
         let page = rule["annotations"]["runbook_url"].as_str().unwrap();
         let text = read(page);
         assert!(text.starts_with(&format!("# {name}\n")), "{page} is not about {name}");
-        for heading in ["## What it means", "## How to see", "## How to mend"] {
-            assert!(text.contains(heading), "{page} has no part {heading}");
+        for heading in ["## What it means", "## How to check", "## How to fix"] {
+            assert!(text.contains(heading), "{page} has no section {heading}");
         }
     }
 }
 
 #[test]
-fn an_alert_has_a_case_that_raises_it_and_one_that_does_not() {
+fn an_alert_has_test_cases_that_raise_it_and_that_do_not() {
     let tests: Value = serde_yaml::from_str(&read(&format!("{FOLDER}/alerts-test.yaml"))).unwrap();
     let mut cases: BTreeMap<String, [usize; 2]> = BTreeMap::new();
     for case in tests["tests"].as_array().unwrap().iter().flat_map(|test| test["alert_rule_test"].as_array().unwrap()) {
@@ -48,8 +49,8 @@ fn an_alert_has_a_case_that_raises_it_and_one_that_does_not() {
         cases.entry(case["alertname"].as_str().unwrap().to_owned()).or_default()[usize::from(raised)] += 1;
     }
     for (name, _) in alerts() {
-        let [against, for_it] = cases.remove(&name).unwrap_or_default();
-        assert!(against > 0 && for_it > 0, "{name} has {for_it} cases that raise it and {against} that do not");
+        let [quiet, raised] = cases.remove(&name).unwrap_or_default();
+        assert!(quiet > 0 && raised > 0, "{name} has {raised} cases that raise it and {quiet} that do not");
     }
     assert!(cases.is_empty(), "cases without an alert: {cases:?}");
 }

@@ -1,16 +1,16 @@
-//! `kubectl explain` reads as a manual: every property of every kind is described in a
-//! sentence of its own, with what may be written there and what holds when nothing is.
+//! `kubectl explain` reads as a manual: every property of every kind has a sentence of its
+//! own, with its bounds and its default.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// How a text tells what holds when a property is not written.
-const ELSE: [&str; 3] = ["default", "left out", "Exactly one of"];
+/// How a text says what an absent property means.
+const WHEN_ABSENT: [&str; 5] = ["Default: ", "Give exactly one", "Use this instead of", "Required with", "Absent for"];
 
-/// A property, with the schema of the object that it belongs to.
+/// A property and the schema of the object around it.
 struct Property<'a> {
-    /// From the kind down, like `HealingPolicy.spec.limits.cooldown`.
+    /// For example `HealingPolicy.spec.limits.cooldown`.
     path: String,
     name: &'a str,
     schema: &'a Value,
@@ -38,11 +38,11 @@ impl Property<'_> {
         self.parent["required"].as_array().is_some_and(|names| names.iter().any(|name| name == self.name))
     }
 
-    /// What the text must say because the schema does.
+    /// Bounds and default of the schema, which the text must repeat.
     fn must_say(&self) -> Vec<String> {
         let counts = ["minimum", "maximum", "maxItems", "maxProperties"].map(|word| &self.schema[word]);
         let counts = counts.into_iter().filter_map(Value::as_f64).map(|count| count.to_string());
-        // Every duration is bounded by a rule; the length of its text says nothing.
+        // A rule bounds every duration. The length of its text does not matter.
         let length = self.schema["maxLength"].as_u64().filter(|_| !self.is_duration()).map(|length| length.to_string());
         let default = match &self.schema["default"] {
             Value::Null | Value::Object(_) | Value::Array(_) => None,
@@ -52,7 +52,7 @@ impl Property<'_> {
         counts.chain(length).chain(default).chain(self.rules().flat_map(durations)).collect()
     }
 
-    /// The rules of the object around it that are about this property.
+    /// The rules about this property, which are in the object around it.
     fn rules(&self) -> impl Iterator<Item = &str> {
         let rules = self.parent["x-kubernetes-validations"].as_array().into_iter().flatten();
         let written = [format!("duration(self.{})", self.name), format!("duration(self.__{}__)", self.name)];
@@ -80,18 +80,18 @@ fn every_property_is_described_in_a_sentence() {
 }
 
 #[test]
-fn no_two_properties_of_a_kind_are_described_alike() {
+fn no_two_properties_of_a_kind_have_the_same_description() {
     let mut seen: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     check(|property| {
         let kind = property.path.split('.').next().unwrap().to_owned();
         seen.entry((kind, property.description().to_owned())).or_default().push(property.path.clone());
     });
     let alike: Vec<_> = seen.into_iter().filter(|(_, paths)| paths.len() > 1).collect();
-    assert!(alike.is_empty(), "the same words for different things: {alike:#?}");
+    assert!(alike.is_empty(), "the same description for different properties: {alike:#?}");
 }
 
 #[test]
-fn what_may_be_written_is_told_with_bounds_and_default() {
+fn a_description_gives_bounds_and_default() {
     let mut bad = Vec::new();
     check(|property| {
         if !property.is_of_a_spec() {
@@ -104,8 +104,8 @@ fn what_may_be_written_is_told_with_bounds_and_default() {
         for missing in property.must_say().iter().filter(|number| !said(number)) {
             bad.push(format!("{} does not say {missing}: {text:?}", property.path));
         }
-        if property.is_one_value() && !property.is_required() && !ELSE.iter().any(|word| text.contains(word)) {
-            bad.push(format!("{} does not say what holds when it is left out: {text:?}", property.path));
+        if property.is_one_value() && !property.is_required() && !WHEN_ABSENT.iter().any(|words| text.contains(words)) {
+            bad.push(format!("{} does not say what its absence means: {text:?}", property.path));
         }
     });
     assert!(bad.is_empty(), "{}", bad.join("\n"));
@@ -113,7 +113,7 @@ fn what_may_be_written_is_told_with_bounds_and_default() {
 
 #[test]
 fn every_duration_that_users_write_is_bounded() {
-    // The controller writes records, and takes the duration from a policy.
+    // The controller writes HealingActions and copies the duration from a policy.
     check(|property| {
         if property.is_duration() && property.is_of_a_spec() && !property.path.starts_with("HealingAction.") {
             let bounds = property.rules().flat_map(durations).count();

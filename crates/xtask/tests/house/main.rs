@@ -1,12 +1,15 @@
-//! The house rules that a compiler does not check.
+//! Rules of this repository that the compiler does not check.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
+mod actions;
 mod alerts;
 mod documents;
 mod explain;
 mod generated;
 mod layers;
+mod names;
+mod policies;
 mod sizes;
 
 use std::path::{Path, PathBuf};
@@ -31,7 +34,7 @@ fn packages() -> Vec<Value> {
     metadata["packages"].as_array().unwrap().clone()
 }
 
-/// Every file below a folder of the checkout with this extension.
+/// All files with this extension below a folder of the checkout.
 fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![repository().join(folder)];
@@ -45,6 +48,6 @@ fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
             }
         }
     }
-    assert!(!found.is_empty(), "{folder} holds no .{extension} file");
+    assert!(!found.is_empty(), "{folder} has no .{extension} file");
     found
 }

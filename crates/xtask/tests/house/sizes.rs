@@ -1,4 +1,4 @@
-//! A file is a stage or a noun of the domain, and fits a head.
+//! A source file is about one thing and stays short enough to read.
 
 use std::fs;
 
@@ -10,6 +10,6 @@ const LINES_AT_MOST: usize = 600;
 fn no_source_file_is_too_long() {
     for path in files("crates", "rs").into_iter().chain(files("tests", "rs")) {
         let lines = fs::read_to_string(&path).unwrap().lines().count();
-        assert!(lines <= LINES_AT_MOST, "{} has {lines} lines: split it by what is in it", path.display());
+        assert!(lines <= LINES_AT_MOST, "{} has {lines} lines: split it by topic", path.display());
     }
 }

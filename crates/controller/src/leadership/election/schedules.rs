@@ -1,9 +1,9 @@
-//! Two candidates on random schedules, in virtual time: requests and answers are late
-//! or lost, processes are paused, killed and told to stop, every monotonic clock starts
-//! elsewhere and runs a little wrong, and wall clocks say what they like. Whether a
-//! process may act is asked of what it published, by its monotonic clock, also while it
-//! is paused: an action between its own question and its pause is not the Lease's to
-//! prevent, but the answer must be right at every instant.
+//! Two candidates on random schedules, in virtual time. Requests and answers are late or lost.
+//! Replicas are paused, killed and stopped. Every monotonic clock has its own origin and drift, and
+//! wall clocks are random. At every instant, the test checks that at most one replica may act, by
+//! the state that it published and its own monotonic clock, also while it is paused. A Lease cannot
+//! stop a replica that is paused between its check and its write, but the check must always be
+//! right.
 
 use super::*;
 use proptest::prelude::*;
@@ -12,19 +12,19 @@ use proptest::prelude::*;
 const TICK: Duration = Duration::from_millis(20);
 const LENGTH: u32 = 6000;
 
-/// Random numbers that shrink: taken from a list, over and over.
+/// Random numbers that proptest can shrink: a list that is used again and again.
 #[derive(Debug, Clone)]
-struct Dice(Vec<u32>, usize);
+struct RandomNumbers(Vec<u32>, usize);
 
-impl Dice {
+impl RandomNumbers {
     fn below(&mut self, end: u32) -> u32 {
         self.1 = (self.1 + 1) % self.0.len();
-        // Different every round, or a short list would repeat the same history.
+        // The numbers differ in every round. Otherwise a short list would repeat the same history.
         let round = u32::try_from(self.1).unwrap_or(0).wrapping_mul(2_654_435_761);
         (self.0[self.1].wrapping_mul(2_246_822_519) ^ round).rotate_right(15) % end
     }
 
-    fn turn(&mut self) {
+    fn advance(&mut self) {
         let first = self.0[0];
         for value in &mut self.0 {
             *value = value.wrapping_mul(1_664_525).wrapping_add(first | 1);
@@ -32,41 +32,41 @@ impl Dice {
     }
 }
 
-/// What the API server holds.
+/// The API server with its Lease.
 #[derive(Debug, Default)]
-struct Server {
-    lease: Option<Record>,
+struct LeaseServer {
+    lease: Option<LeaseRecord>,
     version: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Request {
-    Look,
-    Claim { base: Option<String>, record: Record },
-    GiveBack { base: String, record: Record },
+enum LeaseRequest {
+    Read,
+    Claim { base: Option<String>, record: LeaseRecord },
+    Release { base: String, record: LeaseRecord },
 }
 
 #[derive(Debug, Clone)]
-enum Answer {
-    Found(Record),
+enum LeaseAnswer {
+    Found(LeaseRecord),
     Absent,
     Refused,
 }
 
-impl Server {
-    fn apply(&mut self, request: &Request) -> Answer {
+impl LeaseServer {
+    fn apply(&mut self, request: &LeaseRequest) -> LeaseAnswer {
         let (base, record) = match request {
-            Request::Look => return self.lease.clone().map_or(Answer::Absent, Answer::Found),
-            Request::Claim { base, record } => (base.clone(), record),
-            Request::GiveBack { base, record } => (Some(base.clone()), record),
+            LeaseRequest::Read => return self.lease.clone().map_or(LeaseAnswer::Absent, LeaseAnswer::Found),
+            LeaseRequest::Claim { base, record } => (base.clone(), record),
+            LeaseRequest::Release { base, record } => (Some(base.clone()), record),
         };
         if self.lease.as_ref().map(|lease| lease.version.clone()) != base {
-            return Answer::Refused;
+            return LeaseAnswer::Refused;
         }
         self.version += 1;
-        let record = Record { version: self.version.to_string(), ..record.clone() };
+        let record = LeaseRecord { version: self.version.to_string(), ..record.clone() };
         self.lease = Some(record.clone());
-        Answer::Found(record)
+        LeaseAnswer::Found(record)
     }
 
     /// Somebody sets a label.
@@ -78,39 +78,40 @@ impl Server {
     }
 }
 
-/// A request on its way, and its answer.
+/// A request in flight, and its answer.
 #[derive(Debug)]
-struct Flight {
-    request: Request,
-    /// When the server sees it; `None`: never, or already.
+struct InFlight {
+    request: LeaseRequest,
+    /// When it reaches the server. `None`: never, or it already did.
     arrives: Option<Duration>,
-    /// When the answer is back; `None`: never.
+    /// When the answer arrives. `None`: never.
     returns: Option<Duration>,
-    answer: Option<Answer>,
+    answer: Option<LeaseAnswer>,
 }
 
 #[derive(Debug)]
-struct Process {
+struct SimulatedReplica {
     election: Election,
-    /// The monotonic clock: what it says at true time 0, and how many millionths it runs too fast.
+    /// The monotonic clock: its time at true time 0, and by how many millionths it runs too fast.
     origin: Duration,
     ppm: i64,
-    born: u32,
-    /// What it published: it may act until then, by its monotonic clock.
+    restarts: u32,
+    /// The published state: it may act until then, by its monotonic clock.
     until: Option<Duration>,
+    /// The index of the request that it waits for, and its deadline.
     waits: Option<(usize, Duration)>,
     mark: i64,
     paused_until: Duration,
     resigned: bool,
 }
 
-impl Process {
-    fn new(name: usize, born: u32, timing: Timing, dice: &mut Dice) -> Self {
+impl SimulatedReplica {
+    fn new(name: usize, restarts: u32, timing: Timing, random: &mut RandomNumbers) -> Self {
         Self {
-            election: Election::new(format!("{name}-{born}"), timing),
-            origin: Duration::from_secs(dice.below(1_000_000).into()),
-            ppm: i64::from(dice.below(1001)) - 500,
-            born,
+            election: Election::new(format!("{name}-{restarts}"), timing),
+            origin: Duration::from_secs(random.below(1_000_000).into()),
+            ppm: i64::from(random.below(1001)) - 500,
+            restarts,
             until: None,
             waits: None,
             mark: 0,
@@ -128,27 +129,29 @@ impl Process {
         self.until.is_some_and(|until| self.clock(now) < until)
     }
 
-    /// What a wall clock says that is set at random; never the same twice in a process.
-    fn stamp(&mut self, dice: &mut Dice) -> Timestamp {
-        self.mark = (self.mark + 1).max(i64::from(dice.below(1 << 20)));
+    /// The time of a wall clock that is set at random. Never the same twice in one replica.
+    fn stamp(&mut self, random: &mut RandomNumbers) -> Timestamp {
+        self.mark = (self.mark + 1).max(i64::from(random.below(1 << 20)));
         Timestamp::from_microsecond(self.mark).unwrap()
     }
 
-    fn record(&mut self, timing: Timing, dice: &mut Dice) -> Record {
-        let mark = Some(self.stamp(dice));
-        Record { holder: self.election.me.clone(), duration: timing.lease(), version: String::new(), mark }
+    fn record(&mut self, timing: Timing, random: &mut RandomNumbers) -> LeaseRecord {
+        let mark = Some(self.stamp(random));
+        LeaseRecord { holder: self.election.me.clone(), duration: timing.lease(), version: String::new(), mark }
     }
 
-    fn hear(&mut self, request: &Request, answer: Option<&Answer>, now: Duration) {
+    fn receive(&mut self, request: &LeaseRequest, answer: Option<&LeaseAnswer>, now: Duration) {
         let now = self.clock(now);
         match (request, answer) {
-            (Request::Look, Some(Answer::Found(record))) => self.election.found(record.clone(), now),
-            (Request::Look, Some(Answer::Absent)) => self.election.absent(now),
-            (Request::Look, _) => self.election.blind(now),
-            (Request::Claim { .. }, Some(Answer::Found(record))) => self.election.claimed(record.clone(), now),
-            (Request::Claim { .. }, Some(_)) => self.election.refused(now),
-            (Request::Claim { record, .. }, None) => self.election.unanswered(record.mark.unwrap(), now),
-            (Request::GiveBack { .. }, _) => {}
+            (LeaseRequest::Read, Some(LeaseAnswer::Found(record))) => self.election.found(record.clone(), now),
+            (LeaseRequest::Read, Some(LeaseAnswer::Absent)) => self.election.absent(now),
+            (LeaseRequest::Read, _) => self.election.read_failed(now),
+            (LeaseRequest::Claim { .. }, Some(LeaseAnswer::Found(record))) => {
+                self.election.claimed(record.clone(), now)
+            }
+            (LeaseRequest::Claim { .. }, Some(_)) => self.election.refused(now),
+            (LeaseRequest::Claim { record, .. }, None) => self.election.unanswered(record.mark.unwrap(), now),
+            (LeaseRequest::Release { .. }, _) => {}
         }
         if !self.resigned {
             self.until = self.election.leads_until();
@@ -156,9 +159,9 @@ impl Process {
     }
 }
 
-/// How rough a history is: one in so many.
+/// How often faults happen in a history: each is one in so many.
 #[derive(Debug, Clone, Copy)]
-struct Weather {
+struct FaultRates {
     lost: u32,
     late: u32,
     pause: u32,
@@ -167,122 +170,122 @@ struct Weather {
     edit: u32,
 }
 
-struct World {
+struct ElectionSimulation {
     timing: Timing,
-    weather: Weather,
-    dice: Dice,
-    server: Server,
-    flights: Vec<Flight>,
-    processes: Vec<Process>,
-    /// For how many ticks somebody could act.
+    faults: FaultRates,
+    random: RandomNumbers,
+    server: LeaseServer,
+    in_flight: Vec<InFlight>,
+    replicas: Vec<SimulatedReplica>,
+    /// In how many ticks a replica could act.
     led: u32,
 }
 
-impl World {
-    fn new(timing: Timing, weather: Weather, mut dice: Dice) -> Self {
-        let processes = (0..2).map(|name| Process::new(name, 0, timing, &mut dice)).collect();
-        Self { timing, weather, dice, server: Server::default(), flights: Vec::new(), processes, led: 0 }
+impl ElectionSimulation {
+    fn new(timing: Timing, faults: FaultRates, mut random: RandomNumbers) -> Self {
+        let replicas = (0..2).map(|name| SimulatedReplica::new(name, 0, timing, &mut random)).collect();
+        Self { timing, faults, random, server: LeaseServer::default(), in_flight: Vec::new(), replicas, led: 0 }
     }
 
     fn one_in(&mut self, odds: u32) -> bool {
-        odds > 0 && self.dice.below(odds) == 0
+        odds > 0 && self.random.below(odds) == 0
     }
 
-    fn way(&mut self) -> Duration {
-        let longest = if self.one_in(self.weather.late) { 20_000 } else { 60 };
-        Duration::from_millis(self.dice.below(longest).into())
+    fn latency(&mut self) -> Duration {
+        let longest = if self.one_in(self.faults.late) { 20_000 } else { 60 };
+        Duration::from_millis(self.random.below(longest).into())
     }
 
-    fn send(&mut self, who: usize, request: Request, now: Duration) {
-        let arrives = (!self.one_in(self.weather.lost)).then(|| now + self.way());
-        let back = (!self.one_in(self.weather.lost)).then(|| self.way());
+    fn send(&mut self, who: usize, request: LeaseRequest, now: Duration) {
+        let arrives = (!self.one_in(self.faults.lost)).then(|| now + self.latency());
+        let back = (!self.one_in(self.faults.lost)).then(|| self.latency());
         let returns = arrives.zip(back).map(|(arrives, back)| arrives + back);
-        self.flights.push(Flight { request, arrives, returns, answer: None });
-        self.processes[who].waits = Some((self.flights.len() - 1, now + self.timing.request()));
+        self.in_flight.push(InFlight { request, arrives, returns, answer: None });
+        self.replicas[who].waits = Some((self.in_flight.len() - 1, now + self.timing.request()));
     }
 
     fn tick(&mut self, now: Duration) -> Result<(), TestCaseError> {
-        self.dice.turn();
-        for flight in &mut self.flights {
+        self.random.advance();
+        for flight in &mut self.in_flight {
             if flight.arrives.is_some_and(|arrives| arrives <= now) {
                 flight.arrives = None;
                 flight.answer = Some(self.server.apply(&flight.request));
             }
         }
-        if self.one_in(self.weather.edit) {
+        if self.one_in(self.faults.edit) {
             self.server.edit();
         }
-        for who in 0..self.processes.len() {
-            self.live(who, now);
+        for who in 0..self.replicas.len() {
+            self.run_replica(who, now);
         }
-        let acting = self.processes.iter().filter(|process| process.may_act(now)).count();
+        let acting = self.replicas.iter().filter(|replica| replica.may_act(now)).count();
         self.led += u32::from(acting > 0);
-        prop_assert!(acting <= 1, "both may act at {now:?}: {:#?}", self.processes);
+        prop_assert!(acting <= 1, "both may act at {now:?}: {:#?}", self.replicas);
         Ok(())
     }
 
-    fn live(&mut self, who: usize, now: Duration) {
-        if self.one_in(self.weather.kill) {
-            // Its requests stay on their way.
-            self.reborn(who);
+    fn run_replica(&mut self, who: usize, now: Duration) {
+        if self.one_in(self.faults.kill) {
+            // Its requests stay in flight.
+            self.restart(who);
         }
-        if self.one_in(self.weather.pause) {
-            let pause = Duration::from_millis(self.dice.below(40_000).into());
-            self.processes[who].paused_until = now + pause;
+        if self.one_in(self.faults.pause) {
+            let pause = Duration::from_millis(self.random.below(40_000).into());
+            self.replicas[who].paused_until = now + pause;
         }
-        if now < self.processes[who].paused_until {
+        if now < self.replicas[who].paused_until {
             return;
         }
-        if let Some((flight, deadline)) = self.processes[who].waits {
-            let Flight { request, returns, answer, .. } = &self.flights[flight];
+        if let Some((index, deadline)) = self.replicas[who].waits {
+            let InFlight { request, returns, answer, .. } = &self.in_flight[index];
             let answer = answer.as_ref().filter(|_| returns.is_some_and(|returns| returns <= now));
             if answer.is_none() && now < deadline {
                 return;
             }
-            let process = &mut self.processes[who];
-            process.waits = None;
-            process.hear(request, answer, now);
-            if process.resigned {
-                self.reborn(who);
+            let replica = &mut self.replicas[who];
+            replica.waits = None;
+            replica.receive(request, answer, now);
+            if replica.resigned {
+                self.restart(who);
                 return;
             }
         }
-        if self.processes[who].may_act(now) && self.one_in(self.weather.resign) {
+        if self.replicas[who].may_act(now) && self.one_in(self.faults.resign) {
             self.resign(who, now);
             return;
         }
-        let process = &mut self.processes[who];
-        let clock = process.clock(now);
-        match process.election.step(clock) {
-            Step::Look => self.send(who, Request::Look, now),
-            Step::Claim(base) => {
-                let record = process.record(self.timing, &mut self.dice);
-                self.send(who, Request::Claim { base, record }, now);
+        let replica = &mut self.replicas[who];
+        let clock = replica.clock(now);
+        match replica.election.step(clock) {
+            ElectionStep::Read => self.send(who, LeaseRequest::Read, now),
+            ElectionStep::Claim(base) => {
+                let record = replica.record(self.timing, &mut self.random);
+                self.send(who, LeaseRequest::Claim { base, record }, now);
             }
-            Step::Wait(until) => assert!(until > clock, "it waits for what is past"),
-            Step::Stop(_) => self.reborn(who),
+            ElectionStep::Wait(until) => assert!(until > clock, "a wait must end in the future"),
+            ElectionStep::Stop(_) => self.restart(who),
         }
     }
 
     fn resign(&mut self, who: usize, now: Duration) {
-        let process = &mut self.processes[who];
-        process.resigned = true;
-        process.until = None;
-        let base = match &process.election.seen {
-            Seen::Present { record, .. } => record.version.clone(),
-            Seen::Nothing | Seen::Absent { .. } => return self.reborn(who),
+        let replica = &mut self.replicas[who];
+        replica.resigned = true;
+        replica.until = None;
+        let base = match &replica.election.seen {
+            LeaseSeen::Present { record, .. } => record.version.clone(),
+            LeaseSeen::Nothing | LeaseSeen::Absent { .. } => return self.restart(who),
         };
-        let record = Record {
+        let record = LeaseRecord {
             holder: String::new(),
             duration: Duration::from_secs(1),
-            ..process.record(self.timing, &mut self.dice)
+            ..replica.record(self.timing, &mut self.random)
         };
-        self.send(who, Request::GiveBack { base, record }, now);
+        self.send(who, LeaseRequest::Release { base, record }, now);
     }
 
-    fn reborn(&mut self, who: usize) {
-        let born = self.processes[who].born + 1;
-        self.processes[who] = Process::new(who, born, self.timing, &mut self.dice);
+    fn restart(&mut self, who: usize) {
+        let restarts = self.replicas[who].restarts + 1;
+        self.replicas[who] = SimulatedReplica::new(who, restarts, self.timing, &mut self.random);
     }
 
     fn run(&mut self) -> Result<(), TestCaseError> {
@@ -305,20 +308,20 @@ fn timings() -> impl Strategy<Value = Timing> {
     })
 }
 
-fn weather() -> impl Strategy<Value = Weather> {
+fn faults() -> impl Strategy<Value = FaultRates> {
     let odds = |some: u32| prop_oneof![Just(0), some..some * 10];
     (odds(3), odds(3), odds(200), odds(500), odds(500), odds(50))
-        .prop_map(|(lost, late, pause, kill, resign, edit)| Weather { lost, late, pause, kill, resign, edit })
+        .prop_map(|(lost, late, pause, kill, resign, edit)| FaultRates { lost, late, pause, kill, resign, edit })
 }
 
-fn dice() -> impl Strategy<Value = Dice> {
-    prop::collection::vec(any::<u32>(), 16..64).prop_map(|values| Dice(values, 0))
+fn random() -> impl Strategy<Value = RandomNumbers> {
+    prop::collection::vec(any::<u32>(), 16..64).prop_map(|values| RandomNumbers(values, 0))
 }
 
 proptest! {
     #[test]
-    fn two_never_act_at_the_same_instant(timing in timings(), weather in weather(), dice in dice()) {
-        World::new(timing, weather, dice).run()?;
+    fn two_replicas_never_act_at_the_same_instant(timing in timings(), faults in faults(), random in random()) {
+        ElectionSimulation::new(timing, faults, random).run()?;
     }
 }
 
@@ -326,46 +329,46 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(50))]
 
     #[test]
-    fn in_fair_weather_somebody_leads_from_the_first_second_to_the_last(timing in timings(), dice in dice()) {
-        let fair = Weather { lost: 0, late: 0, pause: 0, kill: 0, resign: 0, edit: 0 };
-        let mut world = World::new(timing, fair, dice);
-        world.run()?;
-        prop_assert!(world.led + 50 >= LENGTH, "led for {} of {LENGTH} ticks", world.led);
+    fn without_faults_a_replica_leads_all_the_time(timing in timings(), random in random()) {
+        let no_faults = FaultRates { lost: 0, late: 0, pause: 0, kill: 0, resign: 0, edit: 0 };
+        let mut simulation = ElectionSimulation::new(timing, no_faults, random);
+        simulation.run()?;
+        prop_assert!(simulation.led + 50 >= LENGTH, "led for {} of {LENGTH} ticks", simulation.led);
     }
 
     #[test]
-    fn a_dead_leader_is_followed_within_a_lease_and_a_retry_and_a_given_back_lead_within_a_retry(
+    fn a_new_leader_follows_a_dead_one_within_a_lease_and_a_retry_and_a_released_lease_within_a_retry(
         timing in timings(),
-        dice in dice(),
-        gives_back in any::<bool>(),
+        random in random(),
+        releases in any::<bool>(),
     ) {
-        let fair = Weather { lost: 0, late: 0, pause: 0, kill: 0, resign: 0, edit: 0 };
-        let mut world = World::new(timing, fair, dice);
+        let no_faults = FaultRates { lost: 0, late: 0, pause: 0, kill: 0, resign: 0, edit: 0 };
+        let mut simulation = ElectionSimulation::new(timing, no_faults, random);
         let half = TICK * (LENGTH / 2);
         let mut freed = None;
         for tick in 0..LENGTH {
             let now = TICK * tick;
-            world.tick(now)?;
-            let leader = world.processes.iter().position(|process| process.may_act(now));
+            simulation.tick(now)?;
+            let leader = simulation.replicas.iter().position(|replica| replica.may_act(now));
             match (leader, freed) {
-                (Some(who), None) if now >= half && world.processes[who].waits.is_none() => {
-                    if gives_back {
-                        world.resign(who, now);
+                (Some(who), None) if now >= half && simulation.replicas[who].waits.is_none() => {
+                    if releases {
+                        simulation.resign(who, now);
                     } else {
-                        world.processes[who].until = None;
-                        world.processes[who].paused_until = Duration::MAX;
+                        simulation.replicas[who].until = None;
+                        simulation.replicas[who].paused_until = Duration::MAX;
                     }
                     freed = Some(now);
                 }
                 (Some(_), Some(freed)) => {
-                    // Of a renewal the other one hears up to a retry period later.
-                    let limit = timing.retry() + if gives_back { Duration::ZERO } else { timing.lease() };
+                    // The other replica sees a renewal up to a retry period later.
+                    let limit = timing.retry() + if releases { Duration::ZERO } else { timing.lease() };
                     prop_assert!(now.saturating_sub(freed) <= limit + Duration::from_millis(400), "after {:?}", now.saturating_sub(freed));
                     return Ok(());
                 }
                 _ => {}
             }
         }
-        prop_assert!(false, "nobody took over");
+        prop_assert!(false, "no replica took over");
     }
 }

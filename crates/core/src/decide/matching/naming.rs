@@ -6,12 +6,12 @@ use crate::observation::Labels;
 use crate::policy::{Policy, SeriesMatch};
 use crate::target::{Target, Uid};
 
-/// The label that holds an object's uid, as kube-state-metrics writes it.
+/// The label with an object's uid, as kube-state-metrics writes it.
 pub const UID_LABEL: &str = "uid";
-/// By this label a series of a pod names the workload that the pod belongs to.
+/// With this label, a series of a pod also names the workload of the pod.
 pub const POD_LABEL: &str = "pod";
 
-/// The living targets by all that a series may call them.
+/// The targets that are not being deleted, by the names that a series may use.
 pub(super) struct Naming<'a> {
     policy: &'a Policy,
     all: Vec<&'a Target>,
@@ -20,12 +20,12 @@ pub(super) struct Naming<'a> {
     by_pod: BTreeMap<&'a str, (&'a Target, &'a Uid)>,
 }
 
-/// Whose a series is, as far as its labels say.
-enum Place {
+/// The namespace of a series, by its labels.
+enum SeriesOrigin {
     Here,
     Elsewhere,
-    /// It does not say, and the query does not either.
-    Unsaid,
+    /// Neither the series nor the query names a namespace.
+    Unknown,
 }
 
 impl<'a> Naming<'a> {
@@ -37,42 +37,69 @@ impl<'a> Naming<'a> {
         Self { policy, all, by_name, by_pod }
     }
 
-    /// The targets a series names, in the policy's namespace: by the match label, a
-    /// workload also by the name of one of its pods; and with the object's uid where the
-    /// series carries one.
+    /// The targets that a series names, in the policy's namespace. The match label has the
+    /// name of the target. A series without that label may name a workload by one of its
+    /// pods. If the series has a uid, it must be the uid of the object.
     pub(super) fn named_by(&self, labels: &Labels) -> Vec<&'a Target> {
-        if !matches!(self.place(labels), Place::Here) {
+        if !matches!(self.origin(labels), SeriesOrigin::Here) {
             return Vec::new();
         }
         let label = |name: &str| labels.get(name).map(String::as_str);
-        let same = |uid: &Uid| label(UID_LABEL).is_none_or(|carried| carried == uid.as_str());
+        let same = |uid: &Uid| carries(labels, uid) != Carried::OtherUid;
         let SeriesMatch::Label(name) = &self.policy.series else { return self.all.clone() };
         if let Some(own) = label(name) {
-            // A series that names a workload and a pod of it carries the pod's uid.
+            // The uid of a series with a workload and a pod is the uid of the pod.
             let of_pod = name != POD_LABEL && label(POD_LABEL).is_some();
             let target = self.by_name.get(own).copied();
             return target.filter(|target| of_pod || same(&target.object.uid)).into_iter().collect();
         }
-        let above = label(POD_LABEL).and_then(|pod| self.by_pod.get(pod));
-        above.filter(|(_, uid)| same(uid)).map(|(target, _)| *target).into_iter().collect()
+        let owner = label(POD_LABEL).and_then(|pod| self.by_pod.get(pod));
+        owner.filter(|(_, uid)| same(uid)).map(|(target, _)| *target).into_iter().collect()
     }
 
-    /// Whether nobody can say of which namespace a series is.
+    /// Whether the namespace of a series is unknown.
     pub(super) fn is_unplaced(&self, labels: &Labels) -> bool {
-        matches!(self.place(labels), Place::Unsaid)
+        matches!(self.origin(labels), SeriesOrigin::Unknown)
     }
 
-    fn place(&self, labels: &Labels) -> Place {
+    fn origin(&self, labels: &Labels) -> SeriesOrigin {
         match labels.get(&self.policy.namespace_label) {
-            Some(namespace) if *namespace == self.policy.key.namespace => Place::Here,
-            Some(_) => Place::Elsewhere,
-            None if self.policy.pinned => Place::Here,
-            None => Place::Unsaid,
+            Some(namespace) if *namespace == self.policy.key.namespace => SeriesOrigin::Here,
+            Some(_) => SeriesOrigin::Elsewhere,
+            None if self.policy.pinned => SeriesOrigin::Here,
+            None => SeriesOrigin::Unknown,
         }
     }
 }
 
-/// Whether a series says which object of a name it is about.
-pub(super) fn carries_uid(labels: &Labels) -> bool {
-    labels.contains_key(UID_LABEL)
+/// What the label `uid` of a series says about an object of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// It is the object's uid.
+    OwnUid,
+    /// It is the uid of another object.
+    OtherUid,
+    /// There is no such label, or its value is not a Kubernetes uid. An application may use
+    /// the label for a user id.
+    NoUid,
+}
+
+/// Compares the label `uid` of a series with the uid of an object.
+pub(super) fn carries(labels: &Labels, uid: &Uid) -> Carried {
+    match labels.get(UID_LABEL) {
+        Some(value) if value == uid.as_str() => Carried::OwnUid,
+        Some(value) if is_uuid(value) => Carried::OtherUid,
+        _ => Carried::NoUid,
+    }
+}
+
+/// Whether the text has the form of a uid of the API server: 8-4-4-4-12 hexadecimal
+/// digits.
+fn is_uuid(text: &str) -> bool {
+    const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+    let mut groups = text.split('-');
+    let fits = |length: &usize| {
+        groups.next().is_some_and(|group| group.len() == *length && group.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    GROUPS.iter().all(fits) && groups.next().is_none()
 }

@@ -127,7 +127,7 @@ fn uids(reservation: &Reservation) -> impl Iterator<Item = &Uid> {
 /// The action that a reservation becomes: one sequence a policy makes two leaders
 /// collide on the name.
 fn reserved(policy: &Rc<PolicyObject>, reservation: &Reservation, now: Timestamp) -> ActionObject {
-    let index = usize::try_from(reservation.rung).unwrap_or(1).saturating_sub(1);
+    let index = usize::try_from(reservation.step).unwrap_or(1).saturating_sub(1);
     let step = &policy.rule.steps[index.min(policy.rule.steps.len() - 1)];
     ActionObject {
         name: format!("{}-{}", policy.rule.key.name, reservation.sequence),
@@ -140,7 +140,7 @@ fn reserved(policy: &Rc<PolicyObject>, reservation: &Reservation, now: Timestamp
             subject: reservation.subject.clone(),
             action: reservation.action.clone(),
             verify_within: step.verify_within,
-            rung: reservation.rung,
+            step: reservation.step,
             attempt: reservation.attempt,
             since: whole_seconds(reservation.since),
             observed_at: whole_seconds(reservation.observed_at),

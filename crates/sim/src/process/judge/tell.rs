@@ -1,7 +1,7 @@
 //! What came of a decision: the board, the memory, the status, and the end of history.
 
 use jiff::SignedDuration;
-use prunella_core::decide::{Decision, Phase};
+use prunella_core::decide::{BreachPhase, Decision};
 use prunella_core::ledger::Record;
 use prunella_core::time::{after, elapsed};
 
@@ -12,7 +12,7 @@ use crate::process::{Ground, Posting, Process, Task, status};
 
 /// How soon a pass comes after one that was a hair too early.
 const NOT_AT_ONCE: SignedDuration = SignedDuration::from_millis(5);
-/// How long a record that spent budget is kept at least: no brake reaches further back.
+/// How long a record that spent budget is kept at least: no guardrail reaches further back.
 const COUNTED_AT_MOST: SignedDuration = SignedDuration::from_hours(24);
 /// How long one that spent nothing is kept.
 const TOLD_FOR: SignedDuration = SignedDuration::from_hours(1);
@@ -24,7 +24,7 @@ impl Process {
         ground.trace.decision(ground.now, self.id, &name, &decision);
         let firing = decision.memory.timers.iter().filter(|(uid, timer)| {
             let now_breached = timer.breach.is_some_and(|breach| breach.last == look.observation.at);
-            timer.phase == Phase::Firing && now_breached && !decision.waiting.contains(*uid)
+            timer.phase == BreachPhase::Firing && now_breached && !decision.waiting.contains(*uid)
         });
         let posting = Posting {
             policy_uid: look.policy.uid.clone(),
@@ -69,7 +69,7 @@ impl Process {
     }
 
     /// History goes, except for the newest, for what still counts towards a limit, and
-    /// for what is laid to a sickness.
+    /// for what is laid to an episode.
     fn collect(&self, look: &Look, ground: &mut Ground<'_>) {
         let rule = &look.policy.rule;
         let now = self.clock(ground);
@@ -79,7 +79,7 @@ impl Process {
         for record in finished.into_iter().skip(look.policy.history_limit.max(1)) {
             let kept = if record.spends() { COUNTED_AT_MOST } else { TOLD_FOR };
             let old = elapsed(record.finished.unwrap_or(record.created), now) > kept;
-            if old && !self.is_of_a_sickness(look, record) {
+            if old && !self.is_of_an_episode(look, record) {
                 let write = Write::Collect { name: record.name.clone() };
                 self.send(Task::Judge(look.name()), write, ground);
             }
@@ -87,7 +87,7 @@ impl Process {
     }
 
     /// Whether the ladder may still count it.
-    fn is_of_a_sickness(&self, look: &Look, record: &Record) -> bool {
+    fn is_of_an_episode(&self, look: &Look, record: &Record) -> bool {
         let Some(standing) = self.desk.get(&look.policy.rule.key.name) else { return true };
         let reset = look.policy.rule.limits.ladder_reset;
         self.caches.targets(&look.policy).iter().any(|target| {

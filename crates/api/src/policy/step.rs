@@ -1,0 +1,41 @@
+//! `spec.steps`: the ladder.
+
+use kube::KubeSchema;
+use kube::core::Rule;
+use serde::{Deserialize, Serialize};
+
+use crate::{Duration, StepAction};
+
+/// One step of the ladder.
+#[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// The name of the step, unique within the policy: lower-case letters, digits and hyphens, starting with a letter, at most 32 characters. Status and Events show it.
+    #[schemars(regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"), length(min = 1, max = 32))]
+    pub name: String,
+    /// What this step does. Give exactly one kind of action.
+    pub action: StepAction,
+    /// How often the action is tried on a target before the next step, from 1 to 10. Default: 1.
+    #[serde(default = "default_attempts")]
+    #[schemars(range(min = 1, max = 10))]
+    pub attempts: i32,
+    /// How to find out whether the action helped.
+    #[serde(default)]
+    pub verify: Verify,
+}
+
+fn default_attempts() -> i32 {
+    1
+}
+
+/// How to find out whether an action helped.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.within) || (duration(self.within) >= duration('1s') && duration(self.within) <= duration('24h'))").message("verify.within must be between 1s and 24h")
+)]
+pub struct Verify {
+    /// How long the target may take to become clear after its replacement is ready, from 1s to 24h. Default: the larger of 2m and clearFor + 2 × interval + the widest range in the query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Duration>,
+}

@@ -1,0 +1,55 @@
+//! Delays the retry of an effect that was refused. The action reconciler is woken for many
+//! reasons, also by its own record of the refusal. None of them is a reason to retry sooner.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// When each action may be tried again, by its uid. This is not stored: after a restart of the
+/// controller, each action is tried at once.
+#[derive(Debug, Default)]
+pub(crate) struct RetryDelays {
+    until: Mutex<HashMap<String, Instant>>,
+}
+
+impl RetryDelays {
+    /// Delays an action by `time` from `now` on.
+    pub(super) fn delay(&self, action: &str, now: Instant, time: Duration) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        // An action may have ended without another try: its entry is dropped here.
+        until.retain(|_, until| *until > now);
+        until.insert(action.to_owned(), now + time);
+    }
+
+    /// How long an action still has to wait.
+    pub(super) fn left(&self, action: &str, now: Instant) -> Option<Duration> {
+        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner).get(action)?;
+        Some(until.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn each_action_waits_for_its_own_delay() {
+        let (delays, start) = (RetryDelays::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        delays.delay("a", start, PAUSE);
+        delays.delay("b", at(2), PAUSE);
+        assert_eq!(delays.left("a", at(2)), Some(Duration::from_secs(3)));
+        assert_eq!(delays.left("c", at(2)), None);
+        assert_eq!((delays.left("a", at(5)), delays.left("b", at(5))), (None, Some(Duration::from_secs(2))));
+    }
+
+    #[test]
+    fn a_delay_that_is_over_is_not_kept() {
+        let (delays, start) = (RetryDelays::default(), Instant::now());
+        delays.delay("a", start, PAUSE);
+        delays.delay("b", start + PAUSE, PAUSE);
+        assert_eq!(delays.until.lock().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,274 @@
+//! Stage 1: reads the world around one action from the API server. Needs the client for reads.
+
+use std::collections::BTreeSet;
+
+use futures::future::try_join4;
+use kube::api::{ListParams, VersionMatch};
+use kube::core::{DeserializeGuard, Selector};
+use kube::{Api, ResourceExt};
+use prunella_api::{HealingAction, HealingPolicy, Mode};
+use prunella_cluster::action::object;
+use prunella_cluster::live::{self, LiveObject, LiveWorkload};
+use prunella_cluster::{ClusterError, REQUEST_DEADLINE, within};
+use prunella_core::action::{Action, ActionScope, ReplicaChange};
+use prunella_core::availability::{MinAvailable, shortage, siblings};
+use prunella_core::execute::{ActionWorld, Facts, LiveField, LiveSubject, LiveTarget, PolicyStanding};
+use prunella_core::ledger::{Overlap, Record, State};
+use prunella_core::target::{NotHealable, Target, Uid};
+
+use super::{ActError, Actor};
+use crate::records;
+
+/// Selects actions without an outcome. The history may have a hundred times as many.
+const IN_FLIGHT: &str = "status.outcome=";
+
+/// An action and the world around it.
+pub(super) struct Survey {
+    /// The record, as it is now.
+    pub(super) action: HealingAction,
+    /// The facts in the record.
+    pub(super) facts: Facts,
+    /// Everything else that the next instruction depends on. `None`: the action is over.
+    pub(super) world: Option<ActionWorld>,
+    /// The version of the object that the action writes, as it was read.
+    pub(super) version: Option<String>,
+}
+
+/// Reads an action, of which some version was `seen`, and the world around it. `None`: the action
+/// is gone.
+///
+/// All requests run at the same time: a dozen requests one after another would keep the target
+/// unhealthy for longer. The world may be read before the record, but never before the record was
+/// last changed. If the record is newer than what was seen, the world is read again.
+pub(super) async fn survey(seen: &HealingAction, actor: &Actor) -> Result<Option<Survey>, ActError> {
+    let facts = records::facts(seen)?;
+    let read = async {
+        match facts.state {
+            State::Finished(_) => None,
+            _ => Some(world(seen, &facts, actor).await),
+        }
+    };
+    let (live, read) = tokio::join!(action(seen, actor), read);
+    let Some(action) = live.map_err(ActError::Survey)? else { return Ok(None) };
+    let facts = records::facts(&action)?;
+    if matches!(facts.state, State::Finished(_)) {
+        return Ok(Some(Survey { action, facts, world: None, version: None }));
+    }
+    let read = match read {
+        Some(read) if action.resource_version() == seen.resource_version() => read,
+        _ => world(&action, &facts, actor).await,
+    };
+    let (world, version) = read.map_err(ActError::Survey)?;
+    Ok(Some(Survey { action, facts, world: Some(world), version }))
+}
+
+/// The action. `None`: it is gone.
+async fn action(action: &HealingAction, actor: &Actor) -> Result<Option<HealingAction>, ClusterError> {
+    let api: Api<HealingAction> = Api::namespaced(actor.clients.reads.clone(), &action.namespace().unwrap_or_default());
+    let live = within(REQUEST_DEADLINE, api.get_opt(&action.name_any())).await?;
+    Ok(live.filter(|live| live.uid() == action.uid()))
+}
+
+/// Reads the world around the action, and the version of the object that it writes.
+async fn world(
+    action: &HealingAction,
+    facts: &Facts,
+    actor: &Actor,
+) -> Result<(ActionWorld, Option<String>), ClusterError> {
+    let namespace = action.namespace().unwrap_or_default();
+    let key = records::policy_of(action);
+    let target = object(&action.spec.target);
+    let LiveReads { policy, found, workload, conflicts } = Box::pin(read(action, facts, &namespace, actor)).await?;
+
+    let standing = policy_standing(policy.as_ref(), &namespace, actor);
+    let before_effect = matches!(facts.state, State::Pending | State::Running);
+    let removes_pod = before_effect && !facts.action.scope().is_workload();
+    let minimum = policy.as_ref().filter(|_| removes_pod);
+    let minimum = minimum.and_then(|policy| records::min_available(&policy.spec.limits.min_available));
+    let selector = policy.map(|policy| Selector::try_from(policy.spec.target.selector)).transpose();
+    let chosen_by = selector.as_ref().ok().and_then(Option::as_ref);
+    let known = actor.view.target(&namespace, &target, chosen_by);
+    let live_target = match (found, &selector) {
+        (None, _) => LiveTarget::Gone,
+        // An invalid selector selects nothing.
+        (Some(_), Err(_)) => LiveTarget::NotSelected,
+        (Some(found), Ok(_)) => match found.standing(chosen_by) {
+            LiveTarget::Present => marks(known.as_ref(), facts.action.scope(), actor),
+            other => other,
+        },
+    };
+    let world = ActionWorld {
+        policy: standing,
+        target: live_target,
+        subject: live_subject(action, facts, &workload, &namespace, actor),
+        field: if is_taken_over(facts, known.as_ref()) { LiveField::Disowned } else { workload.field },
+        progress_deadline: workload.progress_deadline,
+        overlap: conflicts.overlap.unwrap_or(Overlap::None),
+        too_few_available: conflicts.too_few_available(minimum, known.as_ref()),
+        firing: actor.handover.is_firing(&key, &action.spec.policy.uid, &target.uid, actor.authority.now()),
+        verdict: actor.handover.verdict(&key, &action.name_any()),
+    };
+    Ok((world, workload.version))
+}
+
+/// What is read from the API server at once.
+struct LiveReads {
+    policy: Option<HealingPolicy>,
+    /// The target. `None`: it is gone, or it does not matter any more.
+    found: Option<LiveObject>,
+    workload: LiveWorkload,
+    conflicts: Conflicts,
+}
+
+async fn read(
+    action: &HealingAction,
+    facts: &Facts,
+    namespace: &str,
+    actor: &Actor,
+) -> Result<LiveReads, ClusterError> {
+    let target = object(&action.spec.target);
+    let subject = object(&action.spec.subject);
+    let reads = &actor.clients.reads;
+    let is_workload = facts.action.scope().is_workload();
+    let before_effect = matches!(facts.state, State::Pending | State::Running);
+    // After the effect the target is gone or terminating, or it is one of many pods: then only its
+    // workload matters.
+    let target_matters = match facts.state {
+        State::Pending | State::Running => true,
+        State::Settling => !is_workload,
+        State::Verifying | State::Finished(_) => false,
+    };
+    let subject_matters = is_workload || !before_effect;
+    let is_one_object = target.uid == subject.uid && subject_matters;
+    let target_read = async {
+        if target_matters && !is_one_object { live::target(reads, namespace, &target).await } else { Ok(None) }
+    };
+    let subject_read = async {
+        if subject_matters {
+            live::workload(reads, namespace, &subject, &facts.action, &facts.uid).await
+        } else {
+            Ok(LiveWorkload::of_no_concern(LiveSubject::Restored))
+        }
+    };
+    let conflicts_read =
+        async { if before_effect { conflicts(action, namespace, actor).await } else { Ok(Conflicts::default()) } };
+    let policy_read = policy(action, namespace, actor);
+    let (policy, found, mut workload, conflicts) =
+        try_join4(policy_read, target_read, subject_read, conflicts_read).await?;
+    let found = if is_one_object { workload.found.take() } else { found };
+    Ok(LiveReads { policy, found: found.filter(|_| target_matters), workload, conflicts })
+}
+
+fn policy_standing(policy: Option<&HealingPolicy>, namespace: &str, actor: &Actor) -> PolicyStanding {
+    match policy {
+        Some(policy) if policy.spec.suspend || actor.view.is_held(namespace) => PolicyStanding::Suspended,
+        Some(policy) if policy.spec.mode == Mode::Enforce => PolicyStanding::Enforces,
+        Some(_) => PolicyStanding::DryRun,
+        None => PolicyStanding::Gone,
+    }
+}
+
+/// The state of the workload. A removed pod counts as replaced as soon as there is a replacement,
+/// even if other pods of the workload are still not ready that were not ready before: with one
+/// action at a time, they are healed after this action.
+fn live_subject(
+    action: &HealingAction,
+    facts: &Facts,
+    workload: &LiveWorkload,
+    namespace: &str,
+    actor: &Actor,
+) -> LiveSubject {
+    match (workload.subject, action.creation_timestamp()) {
+        (LiveSubject::NotRestored, Some(removed)) if facts.action.scope() == ActionScope::Replacement => {
+            let (subject, target) = (object(&action.spec.subject), object(&action.spec.target));
+            let replaced = actor.view.replaced(namespace, &subject.uid, &target.uid, removed.0);
+            let is_restored = replaced.replacements > 0 && workload.missing <= replaced.unready_before;
+            if is_restored { LiveSubject::Restored } else { LiveSubject::NotRestored }
+        }
+        (subject, _) => subject,
+    }
+}
+
+/// Whether anything outside the target itself forbids healing it: an opt-out of its owner or its
+/// namespace, its node, or pods of its workload that the policy does not select. The caches have
+/// this. The read of the target has its own marks.
+fn marks(known: Option<&Target>, scope: ActionScope, actor: &Actor) -> LiveTarget {
+    let Some(known) = known else { return LiveTarget::Present };
+    let touches_others = known.workload.as_ref().is_some_and(|workload| !workload.all_selected);
+    match known.not_healable {
+        _ if known.opted_out.is_some_and(|opt_out| opt_out.holds(actor.authority.now())) => LiveTarget::OptedOut,
+        Some(why @ NotHealable::NodeNotReady) => LiveTarget::NotHealable(why),
+        _ if scope.is_workload() && touches_others => LiveTarget::NotHealable(NotHealable::PodsNotSelected),
+        _ => LiveTarget::Present,
+    }
+}
+
+/// Whether an autoscaler owns the replicas now, although there was none when the change was
+/// decided, and the change is not made yet.
+fn is_taken_over(facts: &Facts, known: Option<&Target>) -> bool {
+    let was_free = matches!(&facts.action, Action::Scale(ReplicaChange { autoscaler: None, .. }));
+    let is_owned =
+        known.and_then(|known| known.workload.as_ref()).is_some_and(|workload| workload.autoscaler.is_some());
+    was_free && is_owned && matches!(facts.state, State::Pending | State::Running)
+}
+
+/// The policy that reserved the action. `None`: it is gone or being deleted, or another policy has
+/// its name now.
+async fn policy(action: &HealingAction, namespace: &str, actor: &Actor) -> Result<Option<HealingPolicy>, ClusterError> {
+    let api: Api<HealingPolicy> = Api::namespaced(actor.clients.reads.clone(), namespace);
+    let policy = within(REQUEST_DEADLINE, api.get_opt(&action.spec.policy.name)).await?;
+    Ok(policy.filter(|policy| {
+        policy.uid().as_deref() == Some(action.spec.policy.uid.as_str()) && policy.metadata.deletion_timestamp.is_none()
+    }))
+}
+
+/// The conflicts of an action with other actions in flight.
+#[derive(Debug, Default)]
+struct Conflicts {
+    /// The conflict with actions on the same target or its owner.
+    overlap: Option<Overlap>,
+    /// The pods that other actions remove from the same workload.
+    siblings: BTreeSet<Uid>,
+    /// The conflict with these actions.
+    of_siblings: Option<Overlap>,
+}
+
+impl Conflicts {
+    /// The conflict with the actions that remove other pods, if too few pods of the workload would
+    /// stay Ready. `None`: enough would.
+    fn too_few_available(&self, minimum: Option<MinAvailable>, target: Option<&Target>) -> Option<Overlap> {
+        let disrupted = self.siblings.iter().collect();
+        shortage(minimum?, target?, &disrupted)?;
+        // Also without such an action, too few pods are Ready: this action must not start.
+        Some(self.of_siblings.filter(|overlap| *overlap != Overlap::None).unwrap_or(Overlap::Ahead))
+    }
+}
+
+/// Reads the other actions in flight. The list comes from the API server, not from the watched
+/// records, because it must have the reservations of another leader too.
+///
+/// The list is at least as new as the last change of this record. So if two actions have started,
+/// the one that changed last sees the other. A list of the newest version would prove no more, and
+/// it may wait for changes of other kinds of objects.
+async fn conflicts(action: &HealingAction, namespace: &str, actor: &Actor) -> Result<Conflicts, ClusterError> {
+    let Ok(own) = records::record(action) else {
+        return Ok(Conflicts { overlap: Some(Overlap::Ahead), ..Conflicts::default() });
+    };
+    let api: Api<DeserializeGuard<HealingAction>> = Api::namespaced(actor.clients.reads.clone(), namespace);
+    let since_own_change = ListParams {
+        resource_version: action.resource_version(),
+        version_match: Some(VersionMatch::NotOlderThan),
+        ..ListParams::default().fields(IN_FLIGHT)
+    };
+    let listed = within(REQUEST_DEADLINE, api.list(&since_own_change)).await?;
+    let all = listed.items.iter().filter_map(|one| one.0.as_ref().ok());
+    let in_flight: Vec<Record> = all.filter_map(|one| records::record(one).ok()).collect();
+    // This action is in flight, so a list without it may lack others too.
+    if in_flight.iter().any(|one| one.name == own.name) {
+        let (siblings, of_siblings) = siblings(&own, &in_flight);
+        let siblings = siblings.into_iter().cloned().collect();
+        Ok(Conflicts { overlap: Some(own.overlap(&in_flight)), siblings, of_siblings: Some(of_siblings) })
+    } else {
+        Err(ClusterError::NotListed(own.name))
+    }
+}

@@ -1,0 +1,302 @@
+//! The Prometheus servers: a client for each `ClusterPrometheusSource`, and its `Ready` condition,
+//! which shows whether the server answers.
+//!
+//! Each source is probed as soon as it exists, also without policies. Every process logs the result
+//! once, and then every change.
+
+mod token;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action as Requeue;
+use kube::{Api, ResourceExt};
+use prunella_api::{ClusterPrometheusSource, ClusterPrometheusSourceStatus, ConditionType, set_condition};
+use prunella_cluster::ClusterError;
+use prunella_core::observation::{Answer, Unknown, UnknownReason};
+use prunella_signals::{Prometheus, SourceConfig};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::authority::Authority;
+use crate::clients::Clients;
+use crate::report::metrics::Metrics;
+use crate::writes::{apply_status, stamp};
+use token::Token;
+
+/// A source as the watch delivers it: an object that does not parse stops no other.
+pub(crate) type GuardedSource = DeserializeGuard<ClusterPrometheusSource>;
+
+/// How often a source is probed.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// When a source that does not answer is probed again.
+const PROBE_AGAIN: Duration = Duration::from_secs(5);
+const PROBE_DEADLINE: Duration = Duration::from_secs(5);
+/// The scrape interval that is assumed until the server has answered. It is the shortest, so that the
+/// lookback is short: a long lookback would hide an outage during the controller's start.
+const ASSUMED_SCRAPE_INTERVAL: Duration = Duration::from_secs(1);
+/// Every server answers this with one series.
+const PROBE: &str = "vector(1)";
+/// The reason of the condition `Ready` if the spec is invalid.
+const INVALID: &str = "InvalidSpec";
+
+/// What the source reconciler uses.
+pub(crate) struct SourceContext {
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) clients: Clients,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The clients, by the source's name.
+#[derive(Debug)]
+pub(crate) struct Sources {
+    entries: RwLock<HashMap<String, SourceEntry>>,
+    listed: watch::Sender<bool>,
+    /// The condition of each source as this process has last logged it.
+    logged: Mutex<HashMap<String, SourceReadiness>>,
+}
+
+#[derive(Debug, Clone)]
+struct SourceEntry {
+    uid: Option<String>,
+    generation: Option<i64>,
+    /// The token that the client sends.
+    token: Option<Token>,
+    client: Result<Arc<Prometheus>, Unusable>,
+    /// Whether the scrape interval is known, or the server does not report it.
+    settled: bool,
+}
+
+/// Why a source that exists cannot be queried: the reason of its condition, and a message with the
+/// fix.
+#[derive(Debug, Clone)]
+struct Unusable {
+    reason: &'static str,
+    message: String,
+}
+
+impl Unusable {
+    fn new(reason: &'static str, message: String) -> Self {
+        Self { reason, message }
+    }
+}
+
+/// The condition `Ready` of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SourceReadiness {
+    ready: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl SourceEntry {
+    /// A source that exists and cannot be queried.
+    fn unusable(why: Unusable) -> Self {
+        Self { uid: None, generation: None, token: None, client: Err(why), settled: true }
+    }
+}
+
+impl Sources {
+    pub(crate) fn new() -> Self {
+        Self { entries: RwLock::default(), listed: watch::Sender::new(false), logged: Mutex::default() }
+    }
+
+    /// The client of a source. Otherwise why there is none, and what to do.
+    pub(crate) fn get(&self, name: &str) -> Result<Arc<Prometheus>, String> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        match entries.get(name) {
+            Some(entry) => entry.client.clone().map_err(|unusable| unusable.message),
+            None => Err(format!("there is no ClusterPrometheusSource named {name}: create it, or name another source")),
+        }
+    }
+
+    /// The highest age of a sample of this source that a query still returns.
+    pub(crate) fn lookback(&self, name: &str) -> Option<SignedDuration> {
+        self.get(name).ok().and_then(|client| SignedDuration::try_from(client.lookback()).ok())
+    }
+
+    /// Whether the sources that existed at the start have a client.
+    pub(crate) fn is_complete(&self) -> bool {
+        *self.listed.borrow()
+    }
+
+    /// Records that the sources that existed at the start have a client.
+    pub(crate) fn complete(&self) {
+        self.listed.send_replace(true);
+    }
+
+    /// Waits until the sources that existed at the start have a client.
+    pub(crate) async fn until_complete(&self) {
+        // The sender lives as long as `self`: the wait cannot fail.
+        let _ = self.listed.subscribe().wait_for(|listed| *listed).await;
+    }
+
+    /// Whether the source was reconciled.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.entry(name).is_some()
+    }
+
+    fn entry(&self, name: &str) -> Option<SourceEntry> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn put(&self, name: String, entry: SourceEntry) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry);
+    }
+
+    /// Forgets a source that is gone.
+    pub(crate) fn forget(&self, name: &str) {
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Whether this process has not logged this yet.
+    fn is_new(&self, name: &str, readiness: &SourceReadiness) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.insert(name.to_owned(), readiness.clone()).as_ref() != Some(readiness)
+    }
+}
+
+/// One pass over one source: makes a client and probes the server.
+pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<SourceContext>) -> Result<Requeue, Infallible> {
+    let source = match &source.0 {
+        Ok(source) => source,
+        Err(invalid) => {
+            warn!(source = invalid.metadata.name, error = %invalid.error, "a ClusterPrometheusSource does not parse");
+            let name = invalid.metadata.name.clone().unwrap_or_default();
+            let why = Unusable::new(INVALID, format!("the source does not parse: {}", invalid.error));
+            context.sources.put(name, SourceEntry::unusable(why));
+            return Ok(Requeue::await_change());
+        }
+    };
+    let name = source.name_any();
+    if source.metadata.deletion_timestamp.is_some() {
+        let why = Unusable::new(INVALID, "the source is being deleted".to_owned());
+        context.sources.put(name, SourceEntry::unusable(why));
+        // Checked again until the object is gone. Then it is forgotten.
+        return Ok(Requeue::requeue(PROBE_AGAIN));
+    }
+    let entry = entry(source, &context).await;
+    context.sources.put(name, entry.clone());
+    let readiness = probe(source, &entry).await;
+    let next = if readiness.ready && entry.settled { PROBE_EVERY } else { PROBE_AGAIN };
+    log(source, &readiness, &context);
+    Ok(match write(source, readiness, &context).await {
+        Ok(()) => Requeue::requeue(next),
+        Err(error) => {
+            context.metrics.failed("source");
+            warn!(source = source.name_any(), %error, "cannot write the source's status, trying again");
+            Requeue::requeue(PROBE_AGAIN)
+        }
+    })
+}
+
+/// The entry of the source: the existing one, unless the spec or the token has changed.
+async fn entry(source: &ClusterPrometheusSource, context: &SourceContext) -> SourceEntry {
+    let (uid, generation) = (source.uid(), source.metadata.generation);
+    let earlier = context.sources.entry(&source.name_any());
+    let earlier = earlier.filter(|entry| entry.uid == uid && entry.generation == generation);
+    let token = match token::read(source, earlier.as_ref().and_then(|entry| entry.token.clone()), context).await {
+        Ok(token) => token,
+        Err(why) => return SourceEntry::unusable(why),
+    };
+    if let Some(entry) = earlier.filter(|entry| entry.settled && entry.token == token) {
+        return entry;
+    }
+    match connect(source, token.as_ref()).await {
+        Ok((client, settled)) => SourceEntry { uid, generation, token, client: Ok(Arc::new(client)), settled },
+        Err(why) => SourceEntry { uid, generation, token, client: Err(why), settled: true },
+    }
+}
+
+/// A client, and whether its lookback is final.
+async fn connect(source: &ClusterPrometheusSource, token: Option<&Token>) -> Result<(Prometheus, bool), Unusable> {
+    let spec = &source.spec;
+    let given = match &spec.scrape_interval {
+        Some(given) => {
+            Some(given.get().map_err(|error| Unusable::new(INVALID, format!("spec.scrapeInterval: {error}")))?)
+        }
+        None => None,
+    };
+    let config = SourceConfig {
+        scrape_interval: given.and_then(|given| given.try_into().ok()),
+        ca_pem: spec.ca_bundle.as_ref().map(|pem| pem.clone().into_bytes()),
+        bearer_token: token.map(|token| token.expose().to_owned()),
+        ..SourceConfig::new(spec.url.clone())
+    };
+    let client = Prometheus::new(config).map_err(|error| Unusable::new(error.reason(), error.to_string()))?;
+    if given.is_some() {
+        return Ok((client, true));
+    }
+    Ok(match client.scrape_interval(PROBE_DEADLINE).await {
+        Ok(Some(interval)) => (client.with_scrape_interval(interval), true),
+        Err(Unknown { reason: UnknownReason::Unreachable | UnknownReason::Timeout, .. }) => {
+            (client.with_scrape_interval(ASSUMED_SCRAPE_INTERVAL), false)
+        }
+        // If a server does not report its scrape interval, the client assumes one minute.
+        Ok(None) | Err(_) => (client, true),
+    })
+}
+
+/// Asks the server whether it answers.
+async fn probe(source: &ClusterPrometheusSource, entry: &SourceEntry) -> SourceReadiness {
+    let client = match &entry.client {
+        Ok(client) => client,
+        Err(why) => return SourceReadiness { ready: false, reason: why.reason, message: why.message.clone() },
+    };
+    let url = &source.spec.url;
+    match client.instant(PROBE, PROBE_DEADLINE).await {
+        Answer::Answered(_) => {
+            let message = format!("{url} answers; samples are used for {:?}", client.lookback());
+            SourceReadiness { ready: true, reason: Answer::ANSWERED, message }
+        }
+        Answer::Unknown(unknown) => {
+            let message = format!("{url}: {}", unknown.message);
+            SourceReadiness { ready: false, reason: unknown.reason.as_str(), message }
+        }
+    }
+}
+
+/// Logs the condition of a source, unless this process has already logged it.
+fn log(source: &ClusterPrometheusSource, readiness: &SourceReadiness, context: &SourceContext) {
+    let name = source.name_any();
+    if !context.sources.is_new(&name, readiness) {
+        return;
+    }
+    let SourceReadiness { ready, reason, message } = readiness;
+    if *ready {
+        info!(source = name, "Ready=True {reason}: {message}");
+    } else {
+        warn!(
+            source = name,
+            "Ready=False {reason}: {message}; policies that use this source start no action until it is Ready"
+        );
+    }
+}
+
+async fn write(
+    source: &ClusterPrometheusSource,
+    readiness: SourceReadiness,
+    context: &SourceContext,
+) -> Result<(), ClusterError> {
+    let SourceReadiness { ready, reason, message } = readiness;
+    let mut status = source.status.clone().unwrap_or_default();
+    let generation = source.metadata.generation;
+    let now = stamp(context.authority.now());
+    set_condition(&mut status.conditions, ConditionType::Ready, Some(ready), reason, message, generation, &now);
+    let status = ClusterPrometheusSourceStatus { observed_generation: generation, conditions: status.conditions };
+    if source.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let api: Api<ClusterPrometheusSource> = Api::all(context.clients.writes.clone());
+    match apply_status(&api, &source.name_any(), &status).await {
+        Ok(_) => Ok(()),
+        Err(ClusterError::Kube(kube::Error::Api(answer))) if answer.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,316 @@
+//! Slim records of all `HealingAction`s. They come from a watch, and from the answers to this
+//! process's own writes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ObjectMeta;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource, ResourceExt};
+use prunella_api::{HealingAction, Mode, POLICY_LABEL};
+use prunella_cluster::action::{ActionError, from_record, object};
+use prunella_cluster::cache::{Cache, watch_config};
+use prunella_core::action::ActionScope;
+use prunella_core::availability::MinAvailable;
+use prunella_core::execute::{Facts, OutcomeReason};
+use prunella_core::ledger::{Ledger, Outcome, Record, State};
+use prunella_core::policy::{PolicyKey, PolicyMode};
+use prunella_core::target::Object;
+use tracing::warn;
+
+use crate::wakers::PolicyWaker;
+
+/// `status.blockedBy` while a `PodDisruptionBudget` allows no eviction.
+pub(crate) const DISRUPTION_BUDGET: &str = "DisruptionBudget";
+/// `status.blockedBy` when the controller lacks the right.
+pub(crate) const FORBIDDEN: &str = "Forbidden";
+
+/// Slim records of all actions.
+#[derive(Debug)]
+pub(crate) struct ActionRecords {
+    records: Arc<Cache<Record>>,
+    /// An evaluation reads its ledger several times, and the records seldom change in between.
+    ledgers: Mutex<LedgerCache>,
+}
+
+/// The ledgers of one version of the records, by namespace.
+#[derive(Debug, Default)]
+struct LedgerCache {
+    version: u64,
+    by_namespace: HashMap<String, Arc<Ledger>>,
+}
+
+/// How long a record that counts towards limits is kept at least. No window, cooldown or ladder
+/// of any policy reaches further back.
+pub(crate) const KEEP_COUNTED_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// Why a `HealingAction` cannot be read. Only the controller may write one, so it was forged, or
+/// a newer version of the controller wrote it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("metadata.{0} is missing")]
+    Missing(&'static str),
+    #[error("spec.action: {0}")]
+    Action(#[from] ActionError),
+    #[error("spec.verifyWithin: {0}")]
+    Duration(#[from] prunella_api::DurationError),
+    #[error("this version does not know the outcome {0:?}")]
+    UnknownOutcome(String),
+}
+
+impl ActionRecords {
+    pub(crate) fn new() -> Self {
+        Self { records: Cache::new("HealingAction"), ledgers: Mutex::default() }
+    }
+
+    /// Watches all actions, and wakes the policy of each action that changes.
+    pub(crate) async fn follow(&self, client: Client, wake: &PolicyWaker) {
+        let events = watcher(Api::<DeserializeGuard<HealingAction>>::all(client), watch_config());
+        let slim = |action: &DeserializeGuard<HealingAction>| {
+            let known = match &action.0 {
+                Ok(action) => record(action).map_err(|error| error.to_string()),
+                Err(invalid) => Err(invalid.error.clone()),
+            };
+            known.map_or_else(
+                |error| {
+                    warn!(
+                        namespace = action.namespace(),
+                        action = action.name_any(),
+                        error,
+                        "cannot read a HealingAction; it counts as Inconclusive"
+                    );
+                    unreadable(action.meta())
+                },
+                Some,
+            )
+        };
+        let records = Arc::clone(&self.records);
+        Arc::clone(&self.records)
+            .follow(events, slim, |(namespace, name)| {
+                if let Some(record) = records.get(namespace, name) {
+                    wake.wake(&record.policy);
+                }
+            })
+            .await;
+    }
+
+    pub(crate) async fn until_complete(&self) {
+        self.records.until_complete().await;
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.records.is_complete()
+    }
+
+    /// The records of a namespace. A policy acts only in its own namespace.
+    pub(crate) fn ledger(&self, namespace: &str) -> Arc<Ledger> {
+        let version = self.records.version();
+        // Every write under the lock replaces a whole value: a panic cannot leave half of one.
+        let mut cache = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.version != version {
+            // This also drops the ledgers of namespaces that have no policy any more.
+            *cache = LedgerCache { version, by_namespace: HashMap::new() };
+        }
+        if let Some(known) = cache.by_namespace.get(namespace) {
+            return Arc::clone(known);
+        }
+        let ledger = Arc::new(Ledger { records: self.records.select(namespace, |record| Some(record.clone())) });
+        cache.by_namespace.insert(namespace.to_owned(), Arc::clone(&ledger));
+        ledger
+    }
+
+    /// Adds the record of an own write, before the watch delivers it.
+    pub(crate) fn note(&self, action: &HealingAction) {
+        match record(action) {
+            Ok(record) => self.records.put(&action.namespace().unwrap_or_default(), &action.name_any(), record),
+            Err(error) => warn!(action = action.name_any(), %error, "cannot read the answer to an own write"),
+        }
+    }
+}
+
+/// The policy an action belongs to.
+pub(crate) fn policy_of(action: &HealingAction) -> PolicyKey {
+    PolicyKey { namespace: action.namespace().unwrap_or_default(), name: action.spec.policy.name.clone() }
+}
+
+/// Reduces an action to its record.
+pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
+    let spec = &action.spec;
+    let created = action.creation_timestamp().ok_or(RecordError::Missing("creationTimestamp"))?.0;
+    Ok(Record {
+        name: action.name_any(),
+        sequence: u64::try_from(spec.sequence).unwrap_or(0),
+        policy: policy_of(action),
+        digest: spec.policy.digest.clone(),
+        mode: mode(spec.mode),
+        action: spec.action_name.clone(),
+        scope: from_record(&spec.action)?.scope(),
+        target: object(&spec.target),
+        subject: object(&spec.subject),
+        created,
+        unhealthy_since: spec.evidence.since.0,
+        verify_by: stamp(action, |status| status.verify_by.as_ref()),
+        step_name: spec.step.clone(),
+        step: u32::try_from(spec.step_number).unwrap_or(1),
+        attempt: u32::try_from(spec.attempt).unwrap_or(1),
+        state: state(action)?,
+        waiting: is_blocked_by(action, DISRUPTION_BUDGET),
+        reason: action.status.as_ref().and_then(|status| status.outcome_reason.as_deref()).and_then(reason),
+        finished: stamp(action, |status| status.finished_at.as_ref()),
+    })
+}
+
+/// Parses a reason. `None`: this version does not know it.
+fn reason(word: &str) -> Option<OutcomeReason> {
+    OutcomeReason::ALL.into_iter().find(|known| known.as_str() == word)
+}
+
+/// The record of an action that cannot be read, for example because a newer version wrote it. It
+/// still counts towards limits, and its number is taken. `None`: not even its policy is known.
+fn unreadable(meta: &ObjectMeta) -> Option<Record> {
+    let name = meta.name.clone()?;
+    let policy = meta.labels.as_ref()?.get(POLICY_LABEL)?.clone();
+    let unknown = Object::known("Unknown", String::new(), String::new());
+    let created = meta.creation_timestamp.as_ref()?.0;
+    Some(Record {
+        sequence: name.rsplit('-').next()?.parse().ok()?,
+        name,
+        policy: PolicyKey { namespace: meta.namespace.clone()?, name: policy },
+        digest: String::new(),
+        mode: PolicyMode::Enforce,
+        action: "Unknown".to_owned(),
+        scope: ActionScope::Replacement,
+        target: unknown.clone(),
+        subject: unknown,
+        created,
+        unhealthy_since: created,
+        verify_by: None,
+        step_name: String::new(),
+        step: 1,
+        attempt: 1,
+        state: State::Finished(Outcome::Inconclusive),
+        waiting: false,
+        reason: None,
+        finished: Some(created),
+    })
+}
+
+/// The recorded facts from which the next instruction is chosen.
+pub(crate) fn facts(action: &HealingAction) -> Result<Facts, RecordError> {
+    Ok(Facts {
+        uid: action.uid().ok_or(RecordError::Missing("uid"))?.into(),
+        state: state(action)?,
+        mode: mode(action.spec.mode),
+        action: from_record(&action.spec.action)?,
+        start_by: action.spec.start_by.0,
+        began: stamp(action, |status| status.started_at.as_ref()),
+        blocked_by_budget: is_blocked_by(action, DISRUPTION_BUDGET),
+        forbidden: is_blocked_by(action, FORBIDDEN),
+        settle_by: stamp(action, |status| status.settle_by.as_ref()),
+        verify_by: stamp(action, |status| status.verify_by.as_ref()),
+        verify_within: action.spec.verify_within.get()?,
+    })
+}
+
+fn is_blocked_by(action: &HealingAction, reason: &str) -> bool {
+    action.status.as_ref().is_some_and(|status| status.blocked_by.as_deref() == Some(reason))
+}
+
+/// The mode, as the judgement calls it.
+pub(crate) fn mode(mode: Mode) -> PolicyMode {
+    match mode {
+        Mode::DryRun => PolicyMode::DryRun,
+        Mode::Enforce => PolicyMode::Enforce,
+    }
+}
+
+/// How many pods of a workload must stay Ready, as the judgement counts them.
+pub(crate) fn min_available(given: &IntOrString) -> Option<MinAvailable> {
+    match given {
+        IntOrString::Int(count) => u32::try_from(*count).ok().map(MinAvailable::Count),
+        IntOrString::String(share) => {
+            let percent = share.strip_suffix('%')?.parse::<u32>().ok()?;
+            (percent <= 100).then_some(MinAvailable::Percent(percent))
+        }
+    }
+}
+
+/// The state of the action, from the times in its status: each transition writes its own time,
+/// and none is removed.
+pub(crate) fn state(action: &HealingAction) -> Result<State, RecordError> {
+    let Some(status) = &action.status else { return Ok(State::Pending) };
+    if let Some(outcome) = &status.outcome {
+        let known = Outcome::ALL.into_iter().find(|known| known.as_str() == outcome);
+        return known.map(State::Finished).ok_or_else(|| RecordError::UnknownOutcome(outcome.clone()));
+    }
+    Ok(if status.settled_at.is_some() {
+        State::Verifying
+    } else if status.executed_at.is_some() {
+        State::Settling
+    } else if status.started_at.is_some() {
+        State::Running
+    } else {
+        State::Pending
+    })
+}
+
+fn stamp(
+    action: &HealingAction,
+    field: impl Fn(&prunella_api::HealingActionStatus) -> Option<&k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>,
+) -> Option<Timestamp> {
+    action.status.as_ref().and_then(field).map(|time| time.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn action(name: &str, namespace: &str) -> HealingAction {
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "namespace": namespace, "name": "web", "uid": "uid-web"});
+        let spec = json!({
+            "policy": {"name": "web", "uid": "uid", "generation": 1, "digest": "digest"},
+            "mode": "Enforce", "sequence": 1, "step": "restart", "stepNumber": 1, "attempt": 1,
+            "action": {"rolloutRestart": {}}, "actionName": "RolloutRestart",
+            "target": web, "subject": web, "startBy": "2026-11-21T10:01:00Z",
+            "settleWithin": "1m", "verifyWithin": "1m",
+            "evidence": {
+                "promql": {"query": "up == 0", "value": "0", "labels": {}},
+                "since": "2026-11-21T10:00:00Z", "observedAt": "2026-11-21T10:00:00Z",
+            },
+        });
+        let metadata = json!({"name": name, "namespace": namespace, "creationTimestamp": "2026-11-21T10:00:00Z"});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+    }
+
+    #[test]
+    fn an_own_write_is_in_the_ledger_at_once() {
+        let records = ActionRecords::new();
+        let names = |namespace: &str| {
+            let ledger = records.ledger(namespace);
+            ledger.records.iter().map(|record| record.name.clone()).collect::<Vec<_>>()
+        };
+        assert!(names("shop").is_empty());
+        records.note(&action("web-1", "shop"));
+        assert_eq!([names("shop"), names("shop")], [["web-1"], ["web-1"]]);
+        records.note(&action("web-2", "shop"));
+        records.note(&action("other-1", "other"));
+        assert_eq!(names("shop"), ["web-1", "web-2"]);
+        assert_eq!(names("other"), ["other-1"]);
+    }
+
+    #[test]
+    fn ledgers_that_are_not_read_any_more_are_dropped() {
+        let records = ActionRecords::new();
+        for number in 0..100 {
+            let namespace = format!("preview-{number}");
+            records.note(&action("web-1", &namespace));
+            assert_eq!(records.ledger(&namespace).records.len(), 1);
+        }
+        assert_eq!(records.ledgers.lock().unwrap().by_namespace.len(), 1);
+    }
+}

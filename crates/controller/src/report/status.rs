@@ -1,0 +1,127 @@
+//! One decision as a status. The whole status is built from the decision and the records, and from
+//! nothing else: the same inputs give the same status. This stage needs no client.
+
+mod conditions;
+mod unhealthy;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use prunella_api::{ActionSummary, HealingPolicy, HealingPolicyStatus, RefusalCount, StormStatus, TargetCounts};
+use prunella_core::decide::Decision;
+use prunella_core::ledger::{Ledger, State};
+use prunella_core::observation::Observation;
+use prunella_core::refusal::Reason;
+use prunella_core::time::whole_seconds;
+
+use crate::cluster_view::Hold;
+use crate::compiled::CompiledPolicy;
+
+/// What a status is built from.
+pub(crate) struct StatusInputs<'a> {
+    pub(crate) policy: &'a HealingPolicy,
+    pub(crate) compiled: &'a CompiledPolicy,
+    pub(crate) observation: &'a Observation,
+    pub(crate) decision: &'a Decision,
+    pub(crate) ledger: &'a Ledger,
+    /// The namespace that holds healing back, if any.
+    pub(crate) hold: Option<Hold>,
+}
+
+impl StatusInputs<'_> {
+    /// The guardrails that hold back firing targets without an action in flight, and the number of
+    /// these targets. No guardrail holds back a pending target, because no action is due yet.
+    pub(super) fn blocked(&self) -> BTreeMap<Reason, usize> {
+        let mut blocked = BTreeMap::new();
+        for refused in self.decision.refusals.iter().filter(|refused| refused.due) {
+            *blocked.entry(refused.refusal.reason).or_default() += 1;
+        }
+        blocked
+    }
+
+    /// The status. `earlier`: the status that it replaces.
+    pub(super) fn status(
+        &self,
+        earlier: Option<&HealingPolicyStatus>,
+        blocked: &BTreeMap<Reason, usize>,
+        now: &Time,
+    ) -> HealingPolicyStatus {
+        let counts = self.decision.counts;
+        let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        HealingPolicyStatus {
+            observed_generation: self.policy.metadata.generation,
+            digest: Some(self.compiled.policy.digest.clone()),
+            conditions: self.conditions(earlier, blocked, now),
+            targets: Some(TargetCounts {
+                selected: number(counts.selected),
+                pending: number(counts.pending),
+                firing: number(counts.firing),
+                verifying: number(counts.verifying),
+                exhausted: number(counts.exhausted),
+            }),
+            unhealthy: self.unhealthy(),
+            blocked: by_word(blocked),
+            storm: self.storm(),
+            last_action: self.last_action(),
+        }
+    }
+
+    /// The current storm, and its newest action.
+    fn storm(&self) -> Option<StormStatus> {
+        let storm = self.decision.memory.storm?;
+        let probe = self
+            .ledger
+            .of(&self.compiled.policy.key)
+            .filter(|record| storm.concerns(record))
+            .max_by_key(|record| record.sequence);
+        Some(StormStatus { since: whole_seconds(storm.since).into(), probe: probe.map(|probe| probe.name.clone()) })
+    }
+
+    fn last_action(&self) -> Option<ActionSummary> {
+        let newest = self.ledger.of(&self.compiled.policy.key).max_by_key(|record| record.sequence)?;
+        Some(ActionSummary {
+            name: newest.name.clone(),
+            action: newest.action.clone(),
+            target: newest.target.to_string(),
+            time: newest.created.into(),
+            outcome: match newest.state {
+                State::Finished(outcome) => Some(outcome.as_str().to_owned()),
+                _ => None,
+            },
+        })
+    }
+}
+
+/// One entry per word, in the order of the guardrails. The list's key is the word, and some guardrails
+/// have several reasons with the same word.
+fn by_word(blocked: &BTreeMap<Reason, usize>) -> Vec<RefusalCount> {
+    let mut words: Vec<RefusalCount> = Vec::new();
+    for (reason, count) in blocked {
+        let count = i32::try_from(*count).unwrap_or(i32::MAX);
+        match words.last_mut().filter(|last| last.reason == reason.as_str()) {
+            Some(last) => last.count = last.count.saturating_add(count),
+            None => words.push(RefusalCount { reason: reason.as_str().to_owned(), count }),
+        }
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::conditions::and_others;
+    use super::*;
+    use prunella_core::target::NotHealable;
+
+    #[test]
+    fn reasons_with_the_same_word_are_counted_together() {
+        let blocked = BTreeMap::from([
+            (Reason::NotHealable(NotHealable::NoController), 2),
+            (Reason::NotHealable(NotHealable::NodeNotReady), 1),
+            (Reason::Cooldown, 4),
+        ]);
+        let words: Vec<(String, i32)> = by_word(&blocked).into_iter().map(|one| (one.reason, one.count)).collect();
+        assert_eq!(words, [("NotHealable".to_owned(), 3), ("Cooldown".to_owned(), 4)]);
+        assert_eq!(and_others(&blocked), "; other guardrails: 4 Cooldown");
+        assert_eq!(and_others(&BTreeMap::from([(Reason::Cooldown, 4)])), "");
+    }
+}

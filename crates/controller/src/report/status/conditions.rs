@@ -1,0 +1,243 @@
+//! The conditions of a status.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use prunella_api::ConditionType::{Blocked, Healing, Healthy, Observed, Ready, Stalled};
+use prunella_api::{HealingPolicyStatus, set_condition};
+use prunella_core::decide::{Counts, Matching, Reach};
+use prunella_core::ledger::{Record, State};
+use prunella_core::observation::{Answer, UnknownReason};
+use prunella_core::refusal::{Reason, Refusal};
+
+use super::{StatusInputs, by_word};
+use crate::cluster_view::Hold;
+use crate::compiled::CompiledPolicy;
+use crate::report::wording;
+
+impl StatusInputs<'_> {
+    pub(super) fn conditions(
+        &self,
+        earlier: Option<&HealingPolicyStatus>,
+        blocked: &BTreeMap<Reason, usize>,
+        now: &Time,
+    ) -> Vec<Condition> {
+        let mut conditions = earlier.map(|status| status.conditions.clone()).unwrap_or_default();
+        let generation = self.policy.metadata.generation;
+        let (ready, observed) = self.ready_and_observed();
+        let found = [
+            (Ready, ready),
+            (Observed, observed),
+            (Stalled, ConditionValue::no("Compiled", "the query, target and steps are valid")),
+            (Healthy, self.healthy()),
+            (Healing, self.healing()),
+            (Blocked, self.blocked_condition(blocked)),
+        ];
+        for (kind, ConditionValue { status, reason, message }) in found {
+            set_condition(&mut conditions, kind, status, reason, message, generation, now);
+        }
+        conditions
+    }
+
+    fn ready_and_observed(&self) -> (ConditionValue, ConditionValue) {
+        match &self.observation.breach {
+            Answer::Answered(_) => {
+                let ready = match self.without_namespace() {
+                    Some(message) => ConditionValue::no("NamespaceNotPinned", message),
+                    None => self.evaluating(),
+                };
+                let observed = match self.unreached() {
+                    Some((reason, message)) => ConditionValue::no(reason, message),
+                    None => ConditionValue::yes(Answer::ANSWERED, self.answered()),
+                };
+                (ready, observed)
+            }
+            Answer::Unknown(unknown) => {
+                let observed = ConditionValue::no(unknown.reason.as_str(), unknown.message.clone());
+                let source_ready = unknown.reason != UnknownReason::SourceNotReady;
+                (if source_ready { self.evaluating() } else { observed.clone() }, observed)
+            }
+        }
+    }
+
+    /// How often the policy is evaluated, and warnings about settings that are probably not meant.
+    fn evaluating(&self) -> ConditionValue {
+        let (reason, held) = match (self.compiled.policy.suspended, &self.hold) {
+            (true, _) => ("Suspended", "; no new action starts while spec.suspend is true".to_owned()),
+            (false, Some(Hold { namespace, why })) => (
+                "Held",
+                format!(
+                    "; no new action starts while namespace {namespace} has the annotation prunella.dev/hold: {why:?}"
+                ),
+            ),
+            (false, None) => ("Evaluating", String::new()),
+        };
+        let every = format!("evaluated every {:#}{held}", self.compiled.policy.interval);
+        let warnings = self.compiled.warnings.iter().map(|warning| format!("; {warning}"));
+        ConditionValue::yes(reason, std::iter::once(every).chain(warnings).collect::<String>())
+    }
+
+    fn healthy(&self) -> ConditionValue {
+        let not_healthy = self.decision.memory.timers.len();
+        let Counts { firing, selected, .. } = self.decision.counts;
+        match (&self.observation.breach, not_healthy, firing) {
+            (Answer::Unknown(_), _, _) => ConditionValue::unknown(
+                "NotObserved",
+                "the source gives no reliable answer; see the condition Observed",
+            ),
+            (_, 0, _) if self.is_in_progress() => {
+                ConditionValue::unknown("Verifying", "the newest action is being verified")
+            }
+            // Such a query returns nothing about the targets, also if all of them are unhealthy.
+            (_, 0, _) if self.unreached().is_some() => {
+                ConditionValue::unknown("NotObserved", "the query reaches no target; see the condition Observed")
+            }
+            (_, 0, _) if selected == 0 => ConditionValue::unknown("NoTarget", self.nothing_selected()),
+            (_, 0, _) => {
+                ConditionValue::yes("AllTargetsHealthy", format!("all {selected} selected targets are healthy"))
+            }
+            (_, _, 0) => ConditionValue::yes(
+                "TargetsPending",
+                format!(
+                    "{not_healthy} of {selected} selected targets breached, but not yet for {:#}",
+                    self.compiled.policy.breach_for
+                ),
+            ),
+            (_, _, _) => {
+                ConditionValue::no("TargetsUnhealthy", format!("{firing} of {selected} selected targets unhealthy"))
+            }
+        }
+    }
+
+    fn healing(&self) -> ConditionValue {
+        match self.ledger.of(&self.compiled.policy.key).find(|record| record.in_flight()) {
+            Some(record) => {
+                let message = format!("{} on {}: {}", record.name, record.touches(), progress(record));
+                ConditionValue::yes(record.state.as_str(), message)
+            }
+            None => ConditionValue::no("NoActionInFlight", "no action is in flight"),
+        }
+    }
+
+    fn blocked_condition(&self, blocked: &BTreeMap<Reason, usize>) -> ConditionValue {
+        match blocked.iter().next() {
+            Some((reason, _)) => {
+                ConditionValue::yes(reason.as_str(), format!("{}{}", self.why(*reason), and_others(blocked)))
+            }
+            None => ConditionValue::no("NotBlocked", "no unhealthy target is held back"),
+        }
+    }
+
+    /// Whether an action has started and its outcome is not known yet. The start is recorded before the
+    /// effect, because the target may be gone before the effect is recorded.
+    fn is_in_progress(&self) -> bool {
+        let started = |record: &Record| matches!(record.state, State::Running | State::Settling | State::Verifying);
+        self.ledger.of(&self.compiled.policy.key).any(started)
+    }
+
+    fn nothing_selected(&self) -> String {
+        let CompiledPolicy { kind, selector, policy, .. } = self.compiled;
+        format!("target.selector selects no {} in namespace {}: {selector}", kind.as_str(), policy.key.namespace)
+    }
+
+    /// How many series of the answer name a selected target.
+    fn answered(&self) -> String {
+        let matching = &self.decision.matching;
+        let ignored = matching.first_ignored.as_ref().map(|labels| {
+            let count = matching.returned.saturating_sub(matching.matched);
+            format!("; {count} name objects that are gone or not selected, for example {}", wording::shown(labels))
+        });
+        let counts =
+            format!("{} series breached, {} of them name a selected target", matching.returned, matching.matched);
+        format!("{counts}{}", ignored.unwrap_or_default())
+    }
+
+    /// The problem if the query does not reach the targets: judged by the series that it returned or
+    /// could return. If the query has reached the targets before, its series are of deleted objects.
+    fn unreached(&self) -> Option<(&'static str, String)> {
+        let Matching { matched, first_ignored, .. } = &self.decision.matching;
+        let reach = self.decision.memory.reached.as_ref().map(|reached| &reached.reach);
+        let reaches = reach == Some(&Reach::Targets) && self.decision.counts.selected > 0;
+        match first_ignored {
+            Some(labels) if *matched == 0 && !reaches => {
+                wording::unreached(&self.compiled.policy, &Reach::NoTarget(labels.clone()))
+            }
+            _ => wording::unreached(&self.compiled.policy, reach?),
+        }
+    }
+
+    /// The problem if some series have no namespace.
+    fn without_namespace(&self) -> Option<String> {
+        let label = &self.compiled.policy.namespace_label;
+        let namespace = &self.compiled.policy.key.namespace;
+        (self.decision.matching.unplaced > 0).then(|| {
+            format!("series without the label {label} are ignored, because they may belong to any namespace: add {label}={namespace:?} to every selector in condition.promql.query, or keep the label")
+        })
+    }
+
+    /// How many targets this guardrail holds back, why, and until when it does so at least.
+    fn why(&self, reason: Reason) -> String {
+        let refused: Vec<Refusal> = self
+            .decision
+            .refusals
+            .iter()
+            .filter(|refused| refused.due && refused.refusal.reason == reason)
+            .map(|refused| refused.refusal)
+            .collect();
+        let mut why = wording::why(&self.compiled.policy, reason, self.hold.as_ref());
+        if reason == Reason::Exhausted {
+            why.push_str(&wording::skipped(self.decision.skipped.values().next()));
+        }
+        let until = refused.iter().filter_map(|refusal| refusal.until).min();
+        let until = until.map(|until| format!("; until {until:.0}")).unwrap_or_default();
+        format!("{}: {why}{until}", targets(refused.len()))
+    }
+}
+
+/// The status, reason and message of one condition.
+#[derive(Debug, Clone)]
+struct ConditionValue {
+    /// `None`: `Unknown`.
+    status: Option<bool>,
+    reason: &'static str,
+    message: String,
+}
+
+impl ConditionValue {
+    fn yes(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status: Some(true), reason, message: message.into() }
+    }
+
+    fn no(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status: Some(false), reason, message: message.into() }
+    }
+
+    fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status: None, reason, message: message.into() }
+    }
+}
+
+fn targets(count: usize) -> String {
+    if count == 1 { "1 target".to_owned() } else { format!("{count} targets") }
+}
+
+/// The progress of an action, and what it waits for.
+fn progress(record: &Record) -> String {
+    match (record.state, record.verify_by) {
+        (State::Pending, _) => "about to start".to_owned(),
+        (State::Running, _) if record.waiting => {
+            "a PodDisruptionBudget allows no eviction now; trying again".to_owned()
+        }
+        (State::Running, _) => "running".to_owned(),
+        (State::Settling, _) => "executed; waiting until the workload has all its pods ready".to_owned(),
+        (_, Some(by)) => format!("executed; verifying until {by:.0} that it helped"),
+        (_, None) => "executed; verifying that it helped".to_owned(),
+    }
+}
+
+/// How many targets other guardrails than the first hold back, as the end of a sentence.
+pub(super) fn and_others(blocked: &BTreeMap<Reason, usize>) -> String {
+    let others = by_word(blocked).into_iter().skip(1);
+    let counts: Vec<String> = others.map(|other| format!("{} {}", other.count, other.reason)).collect();
+    if counts.is_empty() { String::new() } else { format!("; other guardrails: {}", counts.join(", ")) }
+}

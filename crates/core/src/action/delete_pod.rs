@@ -1,0 +1,88 @@
+//! `deletePod`: removes one pod, so that its controller replaces it. Done when the pod's uid
+//! is gone or being deleted.
+
+use jiff::SignedDuration;
+
+use super::{Action, ActionScope, Applicability, Behaviour, CatalogueEntry, Inapplicable};
+use crate::execute::{ActionWorld, Effect, EffectState, LiveTarget};
+use crate::target::{Object, Target, Uid};
+
+pub(super) const ENTRY: CatalogueEntry = CatalogueEntry {
+    name: "DeletePod",
+    field: "deletePod",
+    file: "delete_pod",
+    kinds: &[],
+    rights: &["evict", "delete"],
+};
+
+/// Kubernetes' default grace period, for a pod that has none.
+const DEFAULT_GRACE: SignedDuration = SignedDuration::from_secs(30);
+/// Time to schedule, pull and start a replacement.
+const REPLACEMENT_READY_WITHIN: SignedDuration = SignedDuration::from_mins(5);
+
+/// How a pod is removed, and how long it gets to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PodRemoval {
+    /// How the pod is removed.
+    pub removal: Removal,
+    /// Replaces the pod's own grace period.
+    pub grace: Option<SignedDuration>,
+}
+
+/// How a pod is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// Through the eviction API, which honours `PodDisruptionBudget`s.
+    Evict,
+    /// By deleting it, regardless of any `PodDisruptionBudget`.
+    Delete,
+}
+
+impl Applicability for PodRemoval {
+    fn entry(&self) -> &'static CatalogueEntry {
+        &ENTRY
+    }
+
+    fn resolve(&self, target: &Target) -> Result<Action, Inapplicable> {
+        // The pod's own grace period is recorded too: the time to settle depends on it.
+        Ok(Action::DeletePod(Self { removal: self.removal, grace: self.grace.or(target.grace) }))
+    }
+}
+
+impl Behaviour for PodRemoval {
+    fn entry(&self) -> &'static CatalogueEntry {
+        &ENTRY
+    }
+
+    fn scope(&self) -> ActionScope {
+        ActionScope::Replacement
+    }
+
+    /// The grace period and five minutes for the replacement.
+    fn settle_within(&self, _: Option<SignedDuration>) -> SignedDuration {
+        let grace = self.grace.unwrap_or(DEFAULT_GRACE);
+        grace.checked_add(REPLACEMENT_READY_WITHIN).unwrap_or(SignedDuration::MAX)
+    }
+
+    fn effect(&self, _: &Uid) -> Effect {
+        match self.removal {
+            Removal::Evict => Effect::EvictPod { grace: self.grace },
+            Removal::Delete => Effect::DeletePod { grace: self.grace },
+        }
+    }
+
+    fn effect_state(&self, world: &ActionWorld) -> EffectState {
+        match world.target {
+            LiveTarget::Gone | LiveTarget::Terminating => EffectState::InPlace,
+            _ => EffectState::Absent,
+        }
+    }
+
+    fn describe_executed(&self, target: &Object, subject: &Object) -> String {
+        format!("{target} is being removed; waiting until {subject} has a ready pod in its place")
+    }
+
+    fn describe_settled(&self, subject: &Object) -> String {
+        format!("{subject} has a ready pod in its place; verifying that its new pods stay clear")
+    }
+}

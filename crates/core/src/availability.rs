@@ -1,0 +1,92 @@
+//! The availability floor: Prunella removes a Ready pod only while enough pods of its workload
+//! stay Ready, over all policies.
+//!
+//! Harmful case: three policies each see one of three pods unhealthy and evict all three in
+//! the same second. Or the only Ready pod is evicted while the others are not Ready.
+
+use std::collections::BTreeSet;
+
+use crate::action::ActionScope;
+use crate::ledger::{Ledger, Overlap, Record};
+use crate::policy::PolicyMode;
+use crate::target::{Target, Uid};
+
+/// How many pods of a workload must stay Ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MinAvailable {
+    /// This number of pods. 0 switches the floor off.
+    Count(u32),
+    /// This percentage of the wanted replicas, rounded down, at least one.
+    Percent(u32),
+}
+
+impl MinAvailable {
+    /// How many of `wanted` replicas must stay Ready.
+    #[must_use]
+    pub fn of(self, wanted: usize) -> usize {
+        match self {
+            Self::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            Self::Percent(percent) => {
+                let percent = usize::try_from(percent).unwrap_or(usize::MAX);
+                wanted.saturating_mul(percent).checked_div(100).unwrap_or(0).max(1)
+            }
+        }
+    }
+}
+
+/// That too few pods would stay Ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shortage {
+    /// How many pods would stay Ready.
+    pub remaining: usize,
+    /// How many must.
+    pub required: usize,
+}
+
+/// Whether too few pods would stay Ready if the target were removed beside the pods in
+/// `disrupted`.
+///
+/// A target that is not Ready costs nothing. A workload with one replica is exempt: no floor
+/// could be kept. So is a workload whose pods are not known.
+#[must_use]
+pub fn shortage(minimum: MinAvailable, target: &Target, disrupted: &BTreeSet<&Uid>) -> Option<Shortage> {
+    let workload = target.workload.as_ref()?;
+    let ready = workload.ready_pods.as_deref()?;
+    let wanted = usize::try_from(workload.replicas?).ok()?;
+    if wanted <= 1 || !ready.contains(&target.object.uid) {
+        return None;
+    }
+    let stays = |uid: &&Uid| **uid != target.object.uid && !disrupted.contains(*uid);
+    let remaining = ready.iter().filter(stays).count();
+    let required = minimum.of(wanted);
+    (remaining < required).then_some(Shortage { remaining, required })
+}
+
+/// The pods that actions in flight, of any policy, remove from the target's workload.
+pub(crate) fn disrupted<'a>(ledger: &'a Ledger, target: &Target) -> BTreeSet<&'a Uid> {
+    ledger
+        .records
+        .iter()
+        .filter(|record| removes_sibling(record, &target.subject.uid))
+        .map(|record| &record.target.uid)
+        .collect()
+}
+
+fn removes_sibling(record: &Record, subject: &Uid) -> bool {
+    record.mode == PolicyMode::Enforce
+        && record.in_flight()
+        && record.scope == ActionScope::Replacement
+        && record.subject.uid == *subject
+}
+
+/// The pods that other actions in flight remove from the workload of `own`, and how those
+/// actions conflict with it. Pending actions that come later are left out: they will see this
+/// one.
+#[must_use]
+pub fn siblings<'a>(own: &Record, others: &'a [Record]) -> (BTreeSet<&'a Uid>, Overlap) {
+    let removes = |other: &&Record| other.name != own.name && removes_sibling(other, &own.subject.uid);
+    let conflicts = others.iter().filter(removes).map(|other| (other, own.conflict(other)));
+    let conflicts: Vec<_> = conflicts.filter(|(_, overlap)| *overlap != Overlap::None).collect();
+    let worst = conflicts.iter().map(|(_, overlap)| *overlap).max().unwrap_or(Overlap::None);
+    (conflicts.into_iter().map(|(other, _)| &other.target.uid).collect(), worst)
+}

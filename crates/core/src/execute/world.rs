@@ -1,0 +1,105 @@
+//! The objects around an action, read from the API server for each instruction.
+
+use jiff::SignedDuration;
+
+use super::OutcomeReason;
+use crate::ledger::{Outcome, Overlap};
+use crate::target::NotHealable;
+
+/// The objects around an action, as they are now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActionWorld {
+    /// The policy that reserved it.
+    pub policy: PolicyStanding,
+    /// The target, by uid.
+    pub target: LiveTarget,
+    /// The workload behind it.
+    pub subject: LiveSubject,
+    /// The value that the action changes.
+    pub field: LiveField,
+    /// The time without progress after which the workload's own controller gives up.
+    pub progress_deadline: Option<SignedDuration>,
+    /// How other actions conflict with this one.
+    pub overlap: Overlap,
+    /// Whether too few pods of the workload would stay Ready, and how the actions that remove
+    /// the others conflict with this one. `None`: enough would.
+    pub too_few_available: Option<Overlap>,
+    /// Whether the target is firing, by an observation of this process that is no older than
+    /// two intervals.
+    pub firing: bool,
+    /// The verdict of the judge on this action.
+    pub verdict: Option<(Outcome, OutcomeReason)>,
+}
+
+/// The state of the policy that reserved an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyStanding {
+    /// It exists with the recorded uid and enforces.
+    Enforces,
+    /// It exists with the recorded uid, and it is suspended or a hold stops healing.
+    Suspended,
+    /// It exists with the recorded uid and only records.
+    DryRun,
+    /// It does not exist, is being deleted, or has another uid.
+    Gone,
+}
+
+/// The state of the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveTarget {
+    /// It exists with the recorded uid, and the policy selects it.
+    Present,
+    /// It exists, but the policy's selector no longer matches it.
+    NotSelected,
+    /// It exists, but its owner has opted out.
+    OptedOut,
+    /// It exists, but Prunella must not act on it.
+    NotHealable(NotHealable),
+    /// It is being deleted.
+    Terminating,
+    /// No object with the recorded uid exists.
+    Gone,
+}
+
+/// The state of the workload behind the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveSubject {
+    /// As many replicas are ready as its spec asks for. After a restart, all of them must be
+    /// new. After the removal of a pod, a replacement must be among them, and pods that were
+    /// not ready before the removal need not be ready.
+    Restored,
+    /// Fewer replicas are ready.
+    NotRestored,
+    /// It is gone, or scaled to zero.
+    Gone,
+}
+
+/// The value that an action changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LiveField {
+    /// The action changes no value: it removes its target.
+    None,
+    /// The mark of a restart on the pod template.
+    Restarted {
+        /// Whether the mark is of this action.
+        by_this: bool,
+    },
+    /// The number of replicas, or the autoscaler's minimum.
+    Count(i32),
+    /// The number has another owner than at the time of the decision: its autoscaler is gone,
+    /// or an autoscaler has taken it over.
+    Disowned,
+}
+
+/// Whether the effect of an action is in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EffectState {
+    /// It is not in place, and nothing prevents it.
+    Absent,
+    /// It is in place.
+    InPlace,
+    /// Somebody else has written another value. Prunella never overwrites it.
+    Foreign,
+    /// The workload to change is gone, or scaled to zero.
+    Gone,
+}

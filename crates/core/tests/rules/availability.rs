@@ -1,0 +1,149 @@
+//! The availability floor: over all policies, enough pods of a workload stay Ready.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::support::*;
+use prunella_core::availability::{MinAvailable, Shortage, siblings};
+use prunella_core::execute::{OutcomeReason, next_instruction};
+use prunella_core::ledger::{Outcome, Overlap, State};
+use prunella_core::policy::PolicyKey;
+use prunella_core::refusal::Reason;
+use prunella_core::target::{Target, TargetWorkload, Uid};
+
+/// Pods of one workload; those in `ready` are Ready.
+fn pods(names: &[&str], ready: &[&str]) -> Vec<Target> {
+    let uid = |name: &&str| Uid::from(format!("uid-{name}"));
+    let ready_pods: Arc<BTreeSet<Uid>> = Arc::new(ready.iter().map(uid).collect());
+    let workload = TargetWorkload {
+        replicas: i32::try_from(names.len()).ok(),
+        rolls_out: true,
+        all_selected: true,
+        autoscaler: None,
+        rollout_progress: None,
+        ready_pods: Some(ready_pods),
+    };
+    let target = |name: &&str| Target {
+        ready: ready.contains(name),
+        workload: Some(workload.clone()),
+        ..pod(name, -600)
+    };
+    names.iter().map(target).collect()
+}
+
+fn world(names: &[&str], ready: &[&str]) -> World {
+    let mut world = World::new(pods(names, ready));
+    world.policy.limits.max_concurrent = 10;
+    world.policy.limits.max_actions = 10;
+    world.policy.limits.max_unhealthy = prunella_core::policy::MaxUnhealthy::Percent(100);
+    world
+}
+
+#[test]
+fn the_floor_is_rounded_down_and_at_least_one() {
+    for (minimum, wanted, expected) in [
+        (MinAvailable::Percent(75), 2, 1),
+        (MinAvailable::Percent(75), 3, 2),
+        (MinAvailable::Percent(75), 4, 3),
+        (MinAvailable::Percent(75), 10, 7),
+        (MinAvailable::Percent(0), 10, 1),
+        (MinAvailable::Percent(100), 3, 3),
+        (MinAvailable::Count(0), 10, 0),
+        (MinAvailable::Count(5), 10, 5),
+    ] {
+        assert_eq!(minimum.of(wanted), expected, "{minimum:?} of {wanted}");
+    }
+}
+
+#[test]
+fn the_last_ready_pod_stays() {
+    let mut world = world(&["a", "b", "c"], &["a"]);
+    let decision = world.evaluate_from_to(0, 60, &breached(&["a"]));
+    assert_eq!(refused(&decision), [("a", "TooFewAvailable")].into());
+    let shortage = Shortage { remaining: 0, required: 2 };
+    assert_eq!(decision.refusals[0].refusal.reason, Reason::TooFewAvailable(shortage));
+}
+
+#[test]
+fn a_pod_that_is_not_ready_costs_nothing() {
+    let mut world = world(&["a", "b", "c"], &["b"]);
+    let decision = world.evaluate_from_to(0, 60, &breached(&["a"]));
+    assert_eq!(reserved(&decision), ["a"]);
+}
+
+#[test]
+fn one_replica_is_exempt_and_zero_switches_the_floor_off() {
+    let mut one = world(&["a"], &["a"]);
+    assert_eq!(reserved(&one.evaluate_from_to(0, 60, &breached(&["a"]))), ["a"]);
+    let mut off = world(&["a", "b", "c"], &["a"]);
+    off.policy.limits.min_available = MinAvailable::Count(0);
+    assert_eq!(reserved(&off.evaluate_from_to(0, 60, &breached(&["a"]))), ["a"]);
+}
+
+#[test]
+fn one_decision_removes_no_more_ready_pods_than_the_floor_allows() {
+    let mut world = world(&["a", "b", "c", "d", "e", "f", "g", "h"], &["a", "b", "c", "d", "e", "f", "g", "h"]);
+    let decision = world.evaluate_from_to(0, 60, &breached(&["a", "b", "c", "d", "e"]));
+    assert_eq!(reserved(&decision), ["a", "b"], "six of eight must stay");
+}
+
+#[test]
+fn three_policies_evict_one_sibling_at_a_time() {
+    let mut world = world(&["a", "b", "c"], &["a", "b", "c"]);
+    let other = PolicyKey { namespace: "shop".into(), name: "other".into() };
+    let mut in_flight = record("other-1", 1, &world.targets[1], 0, State::Running);
+    in_flight.policy = other;
+    world.ledger.records.push(in_flight);
+    let decision = world.evaluate_from_to(10, 60, &breached(&["a"]));
+    assert_eq!(refused(&decision), [("a", "TooFewAvailable")].into());
+    // Its replacement is Ready: now one may go.
+    world.ledger.records[0].state = State::Finished(Outcome::Succeeded);
+    assert_eq!(reserved(&world.evaluate(70, &breached(&["a"]))), ["a"]);
+}
+
+#[test]
+fn of_two_leaders_the_later_one_sees_the_others_eviction() {
+    let targets = pods(&["a", "b", "c"], &["a", "b", "c"]);
+    let earlier = record("web-1", 1, &targets[0], 0, State::Running);
+    let later = record("web-2", 2, &targets[1], 1, State::Running);
+    let all = [earlier.clone(), later.clone()];
+    assert_eq!(siblings(&later, &all).1, Overlap::Ahead);
+    assert_eq!(siblings(&earlier, &all).1, Overlap::Beside);
+    let pending = record("web-3", 3, &targets[2], 2, State::Pending);
+    assert!(siblings(&earlier, &[pending]).0.is_empty(), "it will see this one");
+}
+
+#[test]
+fn an_action_that_would_take_the_last_pods_does_not_start() {
+    use crate::execute::{facts, world};
+    use prunella_core::execute::{ActionWorld, Instruction, Transition};
+    let too_few = |overlap| ActionWorld { too_few_available: Some(overlap), ..world() };
+    let ended = |outcome| {
+        let reason = OutcomeReason::TooFewAvailable;
+        Instruction::Record(Transition::Finish { outcome, reason })
+    };
+    let pending = next_instruction(&facts(State::Pending), too_few(Overlap::Beside), second(10));
+    assert_eq!(pending, ended(Outcome::Cancelled));
+    let running = |overlap, at| next_instruction(&facts(State::Running), too_few(overlap), second(at));
+    assert!(matches!(running(Overlap::Beside, 300), Instruction::Wait(_)), "the other one gives up");
+    assert!(matches!(running(Overlap::Ahead, 5), Instruction::Wait(_)), "a write may still arrive");
+    assert_eq!(running(Overlap::Ahead, 60), ended(Outcome::Inconclusive));
+}
+
+#[test]
+fn a_blocked_budget_climbs_the_ladder() {
+    let mut world = world(&["a", "b"], &["a", "b"]);
+    world.policy.steps = vec![step(1), step(1)];
+    world.policy.steps[1].name = "second".into();
+    world.policy.limits.cooldown = seconds(60);
+    let mut blocked = record("web-1", 1, &world.targets[0], 0, State::Finished(Outcome::Expired));
+    blocked.reason = Some(OutcomeReason::BlockedByDisruptionBudget);
+    blocked.finished = Some(second(600));
+    blocked.created = second(590);
+    assert!(!blocked.spends(), "it had no effect");
+    world.ledger.records.push(blocked);
+    let decision = world.evaluate_from_to(600, 640, &breached(&["a"]));
+    assert_eq!(refused(&decision), [("a", "Cooldown")].into(), "the cooldown is kept");
+    let decision = world.evaluate_from_to(650, 660, &breached(&["a"]));
+    assert_eq!(decision.reservations[0].step_name, "second");
+}
