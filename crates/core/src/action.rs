@@ -96,10 +96,10 @@ pub trait Behaviour {
     /// action touches the workload.
     fn effect_state(&self, world: &ActionWorld) -> EffectState;
 
-    /// What was done and what is awaited, for people.
+    /// What was executed and what the action waits for, for people.
     fn describe_executed(&self, target: &Object, subject: &Object) -> String;
 
-    /// What was seen ready and what is verified now, for people.
+    /// What is ready and what is verified now, for people.
     fn describe_settled(&self, subject: &Object) -> String;
 }
 

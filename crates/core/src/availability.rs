@@ -34,20 +34,21 @@ impl MinAvailable {
     }
 }
 
-/// That too few pods would stay Ready.
+/// Too few pods would stay Ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shortage {
     /// How many pods would stay Ready.
     pub remaining: usize,
-    /// How many must.
+    /// How many must stay Ready.
     pub required: usize,
 }
 
-/// Whether too few pods would stay Ready if the target were removed beside the pods in
-/// `disrupted`.
+/// Whether too few pods would stay Ready without the target and the pods in `disrupted`.
+/// `None`: enough would.
 ///
-/// A target that is not Ready costs nothing. A workload with one replica is exempt: no floor
-/// could be kept. So is a workload whose pods are not known.
+/// The removal of a target that is not Ready is always allowed. A workload with one replica
+/// is exempt, because no floor could be kept. A workload whose pods are not known is exempt,
+/// too.
 #[must_use]
 pub fn shortage(minimum: MinAvailable, target: &Target, disrupted: &BTreeSet<&Uid>) -> Option<Shortage> {
     let workload = target.workload.as_ref()?;

@@ -10,7 +10,7 @@ use crate::workload::{DEPLOYMENT, POLICY, STEP, one_write, what};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn an_autoscaler_is_left_alone_until_its_minimum_may_be_raised() -> Result<()> {
+async fn an_autoscaler_is_not_touched_until_its_minimum_may_be_raised() -> Result<()> {
     in_room("autoscaled", async |room| {
         let unhealthy = DEPLOYMENT.deploy(room, 1).await?.swap_remove(0);
         let mut scaler = autoscaler(room)?;

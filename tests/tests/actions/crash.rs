@@ -11,7 +11,7 @@ use crate::workload::{DEPLOYMENT, POLICY, STATEFUL_SET, Workload, one_write, wha
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn killed_when_a_restart_was_written_and_before_it_was_told_it_is_written_once() -> Result<()> {
+async fn killed_when_a_restart_was_written_and_before_it_was_recorded_it_is_written_once() -> Result<()> {
     alone("restart-killed", async |room| {
         let resource = DEPLOYMENT.resource.to_owned();
         in_its_place(room, async |place| {
@@ -24,7 +24,7 @@ async fn killed_when_a_restart_was_written_and_before_it_was_told_it_is_written_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn killed_when_a_scaling_was_written_and_before_it_was_told_it_is_written_once() -> Result<()> {
+async fn killed_when_a_scaling_was_written_and_before_it_was_recorded_it_is_written_once() -> Result<()> {
     alone("scale-killed", async |room| {
         let action = json!({"scale": {"by": 1, "max": 9}});
         let resource = format!("{}/scale", STATEFUL_SET.resource);

@@ -9,7 +9,7 @@ use crate::workload::{POLICY, REPLICA_SET, one_write, what};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn an_unhealthy_pod_of_a_replica_set_that_nobody_owns_is_replaced() -> Result<()> {
+async fn an_unhealthy_pod_of_a_replica_set_without_an_owner_is_replaced() -> Result<()> {
     in_room("replica-set", async |room| {
         let before = REPLICA_SET.deploy(room, 2).await?;
         let unhealthy = before.first().context("no pod")?;

@@ -44,8 +44,8 @@ async fn restarted(room: &Room<'_>, workload: Workload) -> Result<()> {
     let old: Vec<_> = before.iter().map(uid_of).collect();
     ensure!(after.iter().all(|pod| !old.contains(&uid_of(pod))), "a pod was not replaced");
     let name = action.metadata.name.as_deref().unwrap_or_default();
-    let states = story.action_states(name);
-    ensure!(states == ["Pending", "Running", "Settling", "Verifying", "Succeeded"], "{states:?}");
+    let seen = story.action_states(name);
+    ensure!(seen == ["Pending", "Running", "Settling", "Verifying", "Succeeded"], "{seen:?}");
     ensure!(action.spec.action_name == "RolloutRestart", "{}", action.spec.action_name);
     ensure!(action.spec.subject.kind == workload.kind && action.spec.subject.name == workload.name);
     let status = action.status.context("no status")?;

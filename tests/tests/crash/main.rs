@@ -68,7 +68,7 @@ async fn killed_at_any_write_it_acts_once() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn whatever_it_is_answered_it_acts_once() -> Result<()> {
+async fn whatever_the_response_it_acts_once() -> Result<()> {
     alone("answers", async |room| {
         let troubles = if is_full() { Trouble::every_answer() } else { Trouble::answers() };
         in_its_place(room, async |place| in_turns(room, place, "answer", &troubles, AT_ONCE).await).await

@@ -11,7 +11,7 @@ const POLICY: &str = "gauge";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn a_pod_that_nobody_would_make_again_is_left_alone() -> Result<()> {
+async fn a_pod_without_a_controller_is_not_healed() -> Result<()> {
     in_room("naked", async |room| {
         let mut pod = room.example("sample-app/deployment.yaml")?["spec"]["template"].take();
         pod["apiVersion"] = json!("v1");

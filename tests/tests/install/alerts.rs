@@ -1,6 +1,6 @@
 //! The alerts about Prunella itself, checked with promtool.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use prunella_e2e::{Ground, repository};
 use tokio::process::Command;
 
@@ -8,8 +8,7 @@ use tokio::process::Command;
 #[ignore = "needs root"]
 async fn the_alerts_fire_for_their_cause_and_for_nothing_else() -> Result<()> {
     let ground = Ground::shared().await?;
-    let promtool = ground.testbed.tool_folders().into_iter().map(|folder| folder.join("promtool"));
-    let promtool = promtool.into_iter().find(|path| path.exists()).context("promtool is missing")?;
+    let promtool = ground.testbed.tool("promtool").await?;
     for (task, file) in [("check", "alerts.yaml"), ("test", "alerts-test.yaml")] {
         let file = repository("deploy/monitoring").join(file);
         let output = Command::new(&promtool).args([task, "rules"]).arg(&file).output().await?;

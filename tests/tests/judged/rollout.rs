@@ -63,7 +63,11 @@ async fn pods_of_a_rollout_that_is_stuck_are_healed_when_it_has_made_no_progress
         let until = held.blocked_until.context("there is no end")?.0;
         let evicted = first_eviction(room).await?;
         println!("started at {started}, held back until {until}, evicted at {evicted}");
-        ensure!(evicted >= started + WITHIN - ROUNDING, "evicted {:#} after it started", evicted.duration_since(started));
+        ensure!(
+            evicted >= started + WITHIN - ROUNDING,
+            "evicted {:#} after it started",
+            evicted.duration_since(started)
+        );
         ensure!(evicted >= until - ROUNDING, "evicted before {until}");
         let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
         ensure!(action.spec.target.uid == uid_of(&old[0]), "{:?}", action.spec.target);

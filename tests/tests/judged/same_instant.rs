@@ -14,7 +14,7 @@ const GAUGE: i32 = 12;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
-async fn policies_of_the_same_instant_use_their_own_answers_and_a_failed_query_affects_only_its_policy() -> Result<()> {
+async fn policies_evaluated_at_the_same_instant_use_their_own_answers() -> Result<()> {
     in_room("same-instant", async |room| {
         let pods = deploy(room, APP, 2).await?;
         let name = |limit: i32| format!("over-{limit}");

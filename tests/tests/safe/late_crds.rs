@@ -1,4 +1,4 @@
-//! A controller that starts before its CustomResourceDefinitions exist says what it waits for,
+//! A controller that starts before its `CustomResourceDefinition`s exist says what it waits for,
 //! waits, and starts to work when they are applied, without a restart.
 
 use anyhow::{Context as _, Result, ensure};

@@ -32,10 +32,10 @@ pub(super) async fn execute(
             Ok(Requeue::requeue(SOON))
         }
         Performed::NotAsExpected => Ok(Requeue::requeue(TRY_AGAIN)),
-        Performed::RefusedByBudget => {
+        Performed::RefusedByBudget(words) => {
             let pause = execute::TRY_AGAIN.try_into().unwrap_or(TRY_AGAIN);
             actor.retry_delays.delay(&action.uid().unwrap_or_default(), Instant::now(), pause);
-            transition::blocked(action, actor).await?;
+            transition::blocked(action, &words, actor).await?;
             Ok(Requeue::requeue(pause))
         }
         Performed::Forbidden(words) => {

@@ -44,8 +44,8 @@ pub(super) async fn transition(
 }
 
 /// Records, once, that a disruption budget delays the action.
-pub(super) async fn blocked(action: &HealingAction, actor: &Actor) -> Result<(), ClusterError> {
-    delayed(action, DISRUPTION_BUDGET, action_messages::WAITS_FOR_BUDGET.to_owned(), actor).await
+pub(super) async fn blocked(action: &HealingAction, words: &str, actor: &Actor) -> Result<(), ClusterError> {
+    delayed(action, DISRUPTION_BUDGET, action_messages::waits_for_budget(words), actor).await
 }
 
 /// Records that the API server forbids the write, in its own words. The next pass ends the

@@ -15,8 +15,11 @@ use super::events::{self, EventText};
 /// The most characters of the API server's words that a message quotes.
 const MAX_QUOTED: usize = 512;
 
-/// Why an action waits: a disruption budget.
-pub(crate) const WAITS_FOR_BUDGET: &str = "a PodDisruptionBudget allows no eviction now; trying again";
+/// Why an action waits: a disruption budget, in the API server's words.
+pub(crate) fn waits_for_budget(words: &str) -> String {
+    let words: String = words.chars().take(MAX_QUOTED).collect();
+    format!("a PodDisruptionBudget allows no eviction now; trying again. {words}")
+}
 
 /// Why an action ends: the API server forbids its write.
 pub(crate) fn forbidden(request: &str, object: &Object, words: &str) -> String {

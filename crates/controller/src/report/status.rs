@@ -16,6 +16,7 @@ use prunella_core::time::whole_seconds;
 
 use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
+use crate::records::DISRUPTION_BUDGET;
 
 /// What a status is built from.
 pub(crate) struct StatusInputs<'a> {
@@ -60,7 +61,7 @@ impl StatusInputs<'_> {
                 exhausted: number(counts.exhausted),
             }),
             unhealthy: self.unhealthy(),
-            blocked: by_word(blocked),
+            blocked: self.blocked_counts(blocked),
             storm: self.storm(),
             last_action: self.last_action(),
         }
@@ -89,6 +90,24 @@ impl StatusInputs<'_> {
                 _ => None,
             },
         })
+    }
+}
+
+impl StatusInputs<'_> {
+    /// How many targets each guardrail holds back, and how many actions wait for a disruption
+    /// budget.
+    fn blocked_counts(&self, blocked: &BTreeMap<Reason, usize>) -> Vec<RefusalCount> {
+        let mut counts = by_word(blocked);
+        let waiting = i32::try_from(self.waiting_for_budget()).unwrap_or(i32::MAX);
+        if waiting > 0 {
+            counts.push(RefusalCount { reason: DISRUPTION_BUDGET.to_owned(), count: waiting });
+        }
+        counts
+    }
+
+    /// How many actions wait until a disruption budget allows them.
+    fn waiting_for_budget(&self) -> usize {
+        self.ledger.of(&self.compiled.policy.key).filter(|record| record.in_flight() && record.waiting).count()
     }
 }
 

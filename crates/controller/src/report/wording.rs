@@ -31,7 +31,7 @@ pub(super) fn why(policy: &Policy, reason: Reason, hold: Option<&Hold>) -> Strin
             "the target, its owner or its namespace opts out with the annotation prunella.dev/heal".to_owned()
         }
         Reason::Exhausted => format!(
-            "all steps were tried on this target and the pods it replaced, and none helped; no action starts until it has been clear for {:#}, you change the policy, or you reset the ladder with the annotation prunella.dev/reset",
+            "every step was tried without success, on this target or the pods it replaced, or does not apply; no action starts until it has been clear for {:#}, you change the policy, or you reset the ladder with the annotation prunella.dev/reset",
             limits.ladder_reset
         ),
         Reason::Stale => {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inputs;
 use jiff::Timestamp;
-use naming::{Carried, Naming};
+use naming::{CarriedUid, Naming};
 pub use naming::{POD_LABEL, UID_LABEL};
 
 use crate::observation::{Answer, History, Labels, Series};
@@ -77,7 +77,7 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
         matching.matched = matching.matched.saturating_add(1);
         for target in named {
             let uid = &target.object.uid;
-            if naming::carries(&one.labels, uid) == Carried::OwnUid {
+            if naming::carries(&one.labels, uid) == CarriedUid::OwnUid {
                 matching.own.insert(uid.clone());
             }
             matching
@@ -169,7 +169,7 @@ fn evidence_for(inputs: Inputs<'_>) -> Proof {
             for one in series.iter().filter(|one| !one.value.is_nan()) {
                 for target in naming.named_by(&one.labels) {
                     *uids.entry(target.object.uid.clone()).or_default() |=
-                        naming::carries(&one.labels, &target.object.uid) == Carried::OwnUid;
+                        naming::carries(&one.labels, &target.object.uid) == CarriedUid::OwnUid;
                 }
             }
             Proof::For(uids)

@@ -45,8 +45,8 @@ pub(super) fn questions(
 }
 
 /// Whether to check again what the query can return. If no series names a target, all
-/// targets may be healthy or a label may be misspelt. Series of deleted pods do not tell
-/// either: a range returns them for minutes after each action.
+/// targets may be healthy, or a label may be misspelt. The same is true if the query returns
+/// only series of deleted pods: a range includes them for minutes after each action.
 fn reach_is_unknown(inputs: Inputs<'_>, matching: &Matching) -> bool {
     let no_target = matches!(inputs.observation.breach, Answer::Answered(_)) && matching.matched == 0;
     no_target

@@ -92,7 +92,7 @@ fn next_timer(timer: Option<Timer>, sight: Sight, at: Timestamp, policy: &Policy
     match (timer, sight) {
         (timer, Sight::Breached(value)) => Some(breached(timer, value, at, policy)),
         (Some(timer), Sight::Clear) => cleared(timer, at, policy),
-        // A target without a verdict keeps its timer.
+        // Without a usable observation, a target keeps its timer.
         (Some(timer), Sight::Unknown | Sight::NoData | Sight::Unproven | Sight::Young(_) | Sight::Namesake) => {
             // `Unproven` leads to a question and a new decision at the same time.
             let frozen = timer.frozen || sight != Sight::Unproven;

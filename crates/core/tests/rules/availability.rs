@@ -23,11 +23,8 @@ fn pods(names: &[&str], ready: &[&str]) -> Vec<Target> {
         rollout_progress: None,
         ready_pods: Some(ready_pods),
     };
-    let target = |name: &&str| Target {
-        ready: ready.contains(name),
-        workload: Some(workload.clone()),
-        ..pod(name, -600)
-    };
+    let target =
+        |name: &&str| Target { ready: ready.contains(name), workload: Some(workload.clone()), ..pod(name, -600) };
     names.iter().map(target).collect()
 }
 

@@ -105,9 +105,14 @@ fn an_outage_is_not_a_recovery() {
     assert_eq!(world.memory.timers.len(), 1);
     // 10 s clear, 10 s outage, 10 s clear: only the clear time counts.
     assert_eq!(changes(&world.evaluate_from_to(110, 120, &breached(&[]))), []);
-    assert!(!changes(&world.evaluate(130, &silent())).contains(&Change::Recovered { was_firing: true, by_itself: true }));
+    assert!(
+        !changes(&world.evaluate(130, &silent())).contains(&Change::Recovered { was_firing: true, by_itself: true })
+    );
     assert_eq!(changes(&world.evaluate(140, &breached(&[]))), []);
-    assert_eq!(changes(&world.evaluate(150, &breached(&[]))), [Change::Recovered { was_firing: true, by_itself: true }]);
+    assert_eq!(
+        changes(&world.evaluate(150, &breached(&[]))),
+        [Change::Recovered { was_firing: true, by_itself: true }]
+    );
 }
 
 #[test]
@@ -144,7 +149,10 @@ fn an_empty_answer_is_not_proof_of_health() {
     assert_eq!(refused(&dead), [("a", "NoData")].into());
     world.policy.on_no_data = NoDataRule::Clear;
     assert_eq!(changes(&world.evaluate_from_to(100, 110, &breached(&[]))), []);
-    assert_eq!(changes(&world.evaluate(120, &breached(&[]))), [Change::Recovered { was_firing: true, by_itself: true }]);
+    assert_eq!(
+        changes(&world.evaluate(120, &breached(&[]))),
+        [Change::Recovered { was_firing: true, by_itself: true }]
+    );
 }
 
 #[test]

@@ -184,14 +184,14 @@ fn an_action_in_the_second_of_a_ladder_reset_no_longer_counts() {
 #[test]
 fn a_replacement_created_in_the_second_of_the_action_inherits_it() {
     // It is created milliseconds after the action, and both times are in whole seconds.
-    for (born, place, held_by) in [(-100, (1, 2), "Cooldown"), (-101, (1, 1), "")] {
-        let mut world = World::new(vec![pod("b", born)]);
+    for (created, place, held_by) in [(-100, (1, 2), "Cooldown"), (-101, (1, 1), "")] {
+        let mut world = World::new(vec![pod("b", created)]);
         world.ledger.records.push(record("r", 1, &pod("a", -900), -100, State::Finished(Outcome::Failed)));
         let held = world.evaluate_from_to(0, 30, &breached(&["b"]));
-        assert_eq!(refused(&held).get("b").copied().unwrap_or_default(), held_by, "created at {born}");
+        assert_eq!(refused(&held).get("b").copied().unwrap_or_default(), held_by, "created at {created}");
         world.policy.limits.cooldown = seconds(0);
         let next = world.evaluate(40, &breached(&["b"])).reservations;
-        assert_eq!((next[0].step, next[0].attempt), place, "created at {born}");
+        assert_eq!((next[0].step, next[0].attempt), place, "created at {created}");
     }
 }
 

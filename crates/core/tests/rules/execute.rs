@@ -1,5 +1,5 @@
-//! How an action is done: the transition table, and what a crash at any point
-//! leaves for the next pass to find.
+//! The execution of an action: the transition table, and how the next pass continues after a
+//! crash at any point.
 
 use crate::support::{pod, record, second, seconds};
 use prunella_core::action::{Action, PodRemoval, Removal, ReplicaChange, Restart};
@@ -30,7 +30,7 @@ pub(crate) fn facts(state: State) -> Facts {
     }
 }
 
-/// Everything as it should be before the effect.
+/// The objects before the effect, with nothing against it.
 pub(crate) fn world() -> ActionWorld {
     ActionWorld {
         policy: PolicyStanding::Enforces,
@@ -54,8 +54,8 @@ fn ends(outcome: Outcome, reason: OutcomeReason) -> Instruction {
     Instruction::Record(Transition::Finish { outcome, reason })
 }
 
-fn waits(step: &Instruction) -> bool {
-    matches!(step, Instruction::Wait(time) if time.is_positive())
+fn waits(instruction: &Instruction) -> bool {
+    matches!(instruction, Instruction::Wait(time) if time.is_positive())
 }
 
 #[test]
@@ -94,15 +94,15 @@ fn before_the_start_any_doubt_ends_an_action() {
             OutcomeReason::Recovered,
         ),
     ] {
-        let step = next_instruction(&facts(State::Pending), doubt, second(10));
-        assert_eq!(step, ends(outcome, reason), "{doubt:?}");
+        let next = next_instruction(&facts(State::Pending), doubt, second(10));
+        assert_eq!(next, ends(outcome, reason), "{doubt:?}");
         assert!(outcome.without_effect(), "its budget is given back");
     }
 }
 
 #[test]
 fn the_conditions_of_the_first_try_are_checked_before_each_try() {
-    // A disruption budget may let an eviction through minutes later.
+    // A disruption budget may allow an eviction minutes later.
     for doubt in [
         ActionWorld { firing: false, ..world() },
         ActionWorld { overlap: Overlap::Beside, ..world() },
@@ -115,7 +115,7 @@ fn the_conditions_of_the_first_try_are_checked_before_each_try() {
     }
 }
 
-/// One of two leaders with an action of its own on the same target, and how far it is.
+/// One of two leaders, with its own action on the same target.
 struct Leader {
     record: Record,
     is_created: bool,
@@ -129,7 +129,7 @@ impl Leader {
         Self { record, is_created: false, seen: None, has_acted: false }
     }
 
-    /// The next request of this one, and what it does with the answer to the one before.
+    /// Uses the answer to the previous request, and sends the next one.
     fn send_next(&mut self, other: &Self, now: i64) {
         if !self.is_created {
             self.is_created = true;
@@ -156,7 +156,7 @@ fn of_two_leaders_that_reserve_at_once_one_acts_in_any_order_of_their_requests()
         if order.count_ones() != REQUESTS {
             continue;
         }
-        // In the same second, as far as the API tells; or by servers whose clocks differ.
+        // Creation times in the same second, or by API servers whose clocks differ.
         for created in [[0, 0], [0, 1], [1, 0]] {
             let [mut one, mut other] = [Leader::new("one-1", created[0]), Leader::new("two-1", created[1])];
             for turn in 0..2 * REQUESTS {
@@ -175,7 +175,7 @@ fn of_two_leaders_that_reserve_at_once_one_acts_in_any_order_of_their_requests()
 
 #[test]
 fn a_conflicting_action_does_not_end_while_its_write_may_still_arrive() {
-    // Of two leaders each drives every action, and one may have seen what the other has not.
+    // Each of two leaders drives every action, and they may have seen different records.
     let ahead = ActionWorld { overlap: Overlap::Ahead, ..world() };
     assert!(waits(&next_instruction(&facts(State::Running), ahead, second(19))));
     check(State::Running, ahead, 20, &ends(Outcome::Inconclusive, OutcomeReason::TargetBusy));
@@ -184,10 +184,10 @@ fn a_conflicting_action_does_not_end_while_its_write_may_still_arrive() {
 
 #[test]
 fn the_result_of_a_lost_answer_is_read_from_the_objects() {
-    // Killed after the write took effect: the next pass finds the pod going or gone.
+    // A crash after the write: the next pass finds the pod terminating or gone.
     for target in [LiveTarget::Terminating, LiveTarget::Gone] {
-        let step = next_instruction(&facts(State::Running), ActionWorld { target, ..world() }, second(10));
-        assert_eq!(step, Instruction::Record(Transition::Executed { settle_by: second(10 + 330) }), "{target:?}");
+        let next = next_instruction(&facts(State::Running), ActionWorld { target, ..world() }, second(10));
+        assert_eq!(next, Instruction::Record(Transition::Executed { settle_by: second(10 + 330) }), "{target:?}");
     }
 }
 
@@ -200,10 +200,10 @@ fn after_the_start_only_a_refusing_disruption_budget_gives_the_budget_back() {
         ActionWorld { target: LiveTarget::NotSelected, ..world() },
         ActionWorld { target: LiveTarget::NotHealable(NotHealable::Completed), ..world() },
     ] {
-        let step = next_instruction(&facts(State::Running), doubt, second(10));
+        let next = next_instruction(&facts(State::Running), doubt, second(10));
         assert!(
-            matches!(step, Instruction::Record(Transition::Finish { outcome, .. }) if !outcome.without_effect()),
-            "{doubt:?}: {step:?}"
+            matches!(next, Instruction::Record(Transition::Finish { outcome, .. }) if !outcome.without_effect()),
+            "{doubt:?}: {next:?}"
         );
     }
     check(State::Running, world(), 600, &ends(Outcome::Failed, OutcomeReason::NotExecuted));
@@ -219,7 +219,7 @@ fn after_the_start_only_a_refusing_disruption_budget_gives_the_budget_back() {
 fn a_forbidden_action_ends_at_once_unless_its_effect_is_in_place() {
     let forbidden = Facts { forbidden: true, ..facts(State::Running) };
     assert_eq!(next_instruction(&forbidden, world(), second(1)), ends(Outcome::Failed, OutcomeReason::Forbidden));
-    // It would be tried again for ever, were its budget given back.
+    // With its budget given back, it would be repeated without end.
     assert!(!Outcome::Failed.without_effect());
     let gone = ActionWorld { target: LiveTarget::Gone, ..world() };
     assert!(matches!(next_instruction(&forbidden, gone, second(1)), Instruction::Record(Transition::Executed { .. })));
@@ -229,7 +229,7 @@ fn a_forbidden_action_ends_at_once_unless_its_effect_is_in_place() {
 fn a_removal_is_settled_when_the_old_pod_is_gone_and_the_workload_is_restored() {
     let going = ActionWorld { target: LiveTarget::Terminating, ..world() };
     assert!(waits(&next_instruction(&facts(State::Settling), going, second(10))));
-    // Shown by a stale read: nothing was taken back, a pod that is told to go goes.
+    // A stale read. A deletion cannot be reverted, so the action waits.
     assert!(waits(&next_instruction(&facts(State::Settling), world(), second(10))));
     let short = ActionWorld { target: LiveTarget::Gone, subject: LiveSubject::NotRestored, ..world() };
     assert!(waits(&next_instruction(&facts(State::Settling), short, second(10))));
@@ -272,7 +272,7 @@ fn only_the_judge_gives_verdicts() {
     let gone = ActionWorld { target: LiveTarget::Gone, firing: false, ..world() };
     assert!(
         waits(&next_instruction(&facts(State::Verifying), gone, second(300))),
-        "past verifyBy the judge speaks, not the clock"
+        "after verifyBy it still waits for the verdict"
     );
     for (outcome, reason) in [
         (Outcome::Succeeded, OutcomeReason::Cleared),
@@ -282,7 +282,7 @@ fn only_the_judge_gives_verdicts() {
         check(State::Verifying, ActionWorld { verdict: Some((outcome, reason)), ..gone }, 100, &ends(outcome, reason));
     }
     let judged_before = ActionWorld { verdict: Some((Outcome::Cancelled, OutcomeReason::Recovered)), ..gone };
-    assert!(waits(&next_instruction(&facts(State::Verifying), judged_before, second(100))), "too late to call it off");
+    assert!(waits(&next_instruction(&facts(State::Verifying), judged_before, second(100))), "too late to cancel it");
 }
 
 #[test]
@@ -325,7 +325,7 @@ fn raise(state: State) -> Facts {
     Facts { action: Action::Scale(ReplicaChange { from: 3, to: 4, autoscaler: Some(autoscaler) }), ..facts(state) }
 }
 
-/// Before the restart, with another mark or none, and with this action's.
+/// Without the mark of this action, and with it.
 const UNMARKED: LiveField = LiveField::Restarted { by_this: false };
 const MARKED: LiveField = LiveField::Restarted { by_this: true };
 
@@ -362,8 +362,8 @@ fn the_result_of_a_change_with_a_lost_answer_is_read_from_the_objects_in_any_cas
             ActionWorld { target: LiveTarget::NotHealable(NotHealable::PodsNotSelected), ..world() },
             ActionWorld { subject: LiveSubject::NotRestored, ..world() },
         ] {
-            let step = next_instruction(&facts, ActionWorld { field, ..doubt }, second(10));
-            assert_eq!(step, Instruction::Record(Transition::Executed { settle_by: second(610) }), "{doubt:?}");
+            let next = next_instruction(&facts, ActionWorld { field, ..doubt }, second(10));
+            assert_eq!(next, Instruction::Record(Transition::Executed { settle_by: second(610) }), "{doubt:?}");
         }
     }
 }
@@ -371,25 +371,25 @@ fn the_result_of_a_change_with_a_lost_answer_is_read_from_the_objects_in_any_cas
 #[test]
 fn a_value_that_somebody_else_wrote_is_never_overwritten() {
     for facts in [scale as fn(State) -> Facts, raise] {
-        // The number is nobody's word any more, or a third one.
+        // The number has no owner any more, or it is a third value.
         for field in [LiveField::Count(2), LiveField::Count(5), LiveField::Count(0), LiveField::Disowned] {
             for (state, outcome) in [
                 (State::Pending, Outcome::Superseded),
                 (State::Running, Outcome::Inconclusive),
                 (State::Settling, Outcome::Inconclusive),
             ] {
-                let step = next_instruction(&facts(state), with(field), second(10));
-                assert_eq!(step, ends(outcome, OutcomeReason::ChangedByOthers), "{state:?} {field:?}");
+                let next = next_instruction(&facts(state), with(field), second(10));
+                assert_eq!(next, ends(outcome, OutcomeReason::ChangedByOthers), "{state:?} {field:?}");
             }
         }
-        // Somebody else has done it before it was begun.
-        let step = next_instruction(&facts(State::Pending), with(LiveField::Count(4)), second(10));
-        assert_eq!(step, ends(Outcome::Superseded, OutcomeReason::ChangedByOthers));
+        // Somebody else has made the change before the start.
+        let next = next_instruction(&facts(State::Pending), with(LiveField::Count(4)), second(10));
+        assert_eq!(next, ends(Outcome::Superseded, OutcomeReason::ChangedByOthers));
     }
-    // What was written was taken back.
+    // Somebody else has reverted the change.
     for (facts, field) in [(restart(State::Settling), UNMARKED), (scale(State::Settling), LiveField::Count(3))] {
-        let step = next_instruction(&facts, with(field), second(10));
-        assert_eq!(step, ends(Outcome::Inconclusive, OutcomeReason::ChangedByOthers));
+        let next = next_instruction(&facts, with(field), second(10));
+        assert_eq!(next, ends(Outcome::Inconclusive, OutcomeReason::ChangedByOthers));
     }
 }
 
@@ -417,10 +417,10 @@ fn a_change_is_not_made_after_its_unhealthy_pod_is_gone() {
     for (facts, field) in [(restart as fn(State) -> Facts, UNMARKED), (scale, LiveField::Count(3))] {
         for target in [LiveTarget::Gone, LiveTarget::Terminating] {
             let gone = ActionWorld { target, ..with(field) };
-            let step = next_instruction(&facts(State::Pending), gone, second(10));
-            assert_eq!(step, ends(Outcome::Superseded, OutcomeReason::TargetGone));
-            let step = next_instruction(&facts(State::Running), gone, second(10));
-            assert_eq!(step, ends(Outcome::Inconclusive, OutcomeReason::TargetGone));
+            let next = next_instruction(&facts(State::Pending), gone, second(10));
+            assert_eq!(next, ends(Outcome::Superseded, OutcomeReason::TargetGone));
+            let next = next_instruction(&facts(State::Running), gone, second(10));
+            assert_eq!(next, ends(Outcome::Inconclusive, OutcomeReason::TargetGone));
         }
     }
 }
@@ -437,9 +437,9 @@ fn the_conditions_before_each_removal_also_apply_before_each_change() {
             let late = next_instruction(&facts(State::Running), doubt, second(600));
             assert_eq!(late, ends(Outcome::Failed, OutcomeReason::NotExecuted), "{doubt:?}");
         }
-        let strangers = ActionWorld { target: LiveTarget::NotHealable(NotHealable::PodsNotSelected), ..with(field) };
-        let step = next_instruction(&facts(State::Pending), strangers, second(10));
-        assert_eq!(step, ends(Outcome::Cancelled, OutcomeReason::NotHealable));
+        let unselected = ActionWorld { target: LiveTarget::NotHealable(NotHealable::PodsNotSelected), ..with(field) };
+        let next = next_instruction(&facts(State::Pending), unselected, second(10));
+        assert_eq!(next, ends(Outcome::Cancelled, OutcomeReason::NotHealable));
     }
 }
 

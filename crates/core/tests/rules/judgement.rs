@@ -75,7 +75,11 @@ fn a_global_series_counts_for_every_target() {
     assert_eq!(world.memory.timers.len(), 2);
     assert_eq!(world.memory.storm, None, "all are breached at once by design");
     world.policy.pinned = false;
-    assert_eq!(world.evaluate(10, &labelled(&[("namespace", "bank")])).matching.matched, 0, "it names another namespace");
+    assert_eq!(
+        world.evaluate(10, &labelled(&[("namespace", "bank")])).matching.matched,
+        0,
+        "it names another namespace"
+    );
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn a_query_that_reaches_nothing_is_soon_checked_again() {
     assert!(asks(&world, 5));
     world.evidence = breached(&["a"]);
     assert_eq!(world.evaluate(60, &breached(&[])).memory.reached.unwrap().reach, Reach::Targets);
-    // Without an answer, the last result stays, and the next query is not in the next evaluation.
+    // Without an answer, the last result stays, and the check is not repeated in each evaluation.
     world.evidence = silent();
     assert_eq!(world.evaluate(660, &breached(&[])).memory.reached.unwrap().reach, Reach::Targets);
     assert!(!asks(&world, 670));
@@ -215,7 +219,11 @@ fn samples_of_the_old_pod_do_not_prove_the_health_of_its_replacement() {
     world.targets[0].created = second(1);
     // `verifyBy` passes. The samples may belong to the old pod, and that extends the deadline.
     world.ledger.records[0].verify_by = Some(second(60));
-    assert_eq!(world.evaluate_from_to(10, 110, &breached(&[])).verdicts, [], "clear for long, but the samples may belong to the old pod");
+    assert_eq!(
+        world.evaluate_from_to(10, 110, &breached(&[])).verdicts,
+        [],
+        "clear for long, but the samples may belong to the old pod"
+    );
     assert_eq!(world.evaluate(130, &breached(&[])).verdicts[0].outcome, Outcome::Succeeded);
 }
 
@@ -318,7 +326,11 @@ fn a_reset_by_a_user_resets_the_ladder_but_not_cooldown_and_window() {
     world.ledger.records.push(record("r", 1, &world.targets[0], -100, State::Finished(Outcome::Failed)));
     assert_eq!(refused(&world.evaluate_from_to(0, 30, &breached(&["a"]))), [("a", "Exhausted")].into());
     world.policy.reset_at = Some(second(-101));
-    assert_eq!(refused(&world.evaluate(40, &breached(&["a"]))), [("a", "Exhausted")].into(), "the reset was before the action");
+    assert_eq!(
+        refused(&world.evaluate(40, &breached(&["a"]))),
+        [("a", "Exhausted")].into(),
+        "the reset was before the action"
+    );
     world.policy.reset_at = Some(second(40));
     let reset = world.evaluate(50, &breached(&["a"]));
     assert_eq!((refused(&reset), until(&reset)), ([("a", "Cooldown")].into(), Some(second(500))));

@@ -1,6 +1,6 @@
-//! The promises that live in `decide`, over random histories: unhealthy pods, silent
-//! sources, dead exporters, restarts that lose the memory, clocks that jump, actions
-//! that end in any way at any time.
+//! The promises of `decide`, over random histories: unhealthy pods, silent sources, dead
+//! exporters, restarts that lose the memory, clocks that jump, and actions that end at any
+//! time with any outcome.
 
 use std::collections::BTreeMap;
 
@@ -15,18 +15,18 @@ use prunella_core::target::Uid;
 
 const PODS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// What happens in one round of a history.
+/// One round of a history.
 #[derive(Debug, Clone)]
 struct Round {
-    /// Seconds since the round before; negative when the clock jumps back.
+    /// Seconds since the previous round. Negative: the clock jumps back.
     pass: i64,
-    /// Who is breached; `None` when the source is silent.
+    /// Which pods are breached. `None`: the source is silent.
     breached: Option<Vec<bool>>,
-    /// Who has data at all; `None` when the source is silent when asked for evidence.
+    /// Which pods have data. `None`: the source is silent when evidence is queried.
     evidence: Option<Vec<bool>>,
-    /// What becomes of each action in flight: a state further on, or an end.
+    /// How each action in flight proceeds: to a later state or to an outcome.
     actions: Vec<u8>,
-    /// The controller is restarted before the round.
+    /// Whether the controller restarts before the round.
     restart: bool,
 }
 
@@ -48,17 +48,17 @@ fn round() -> impl Strategy<Value = Round> {
         })
 }
 
-fn answer(who: Option<&Vec<bool>>) -> Answer {
-    match who {
+fn answer(pods: Option<&Vec<bool>>) -> Answer {
+    match pods {
         None => Answer::unknown(UnknownReason::Timeout, "silent"),
-        Some(who) => {
-            let named = PODS.iter().zip(who).filter(|(_, is)| **is).map(|(name, _)| series(name, 5.0));
+        Some(pods) => {
+            let named = PODS.iter().zip(pods).filter(|(_, included)| **included).map(|(name, _)| series(name, 5.0));
             Answer::Answered(named.collect())
         }
     }
 }
 
-/// Lets each action in flight go on, or end, as the round says.
+/// Moves an action in flight to the next state or to an outcome, as `dice` says.
 fn advance_state(record: &mut Record, dice: u8, now: Timestamp) {
     if !record.in_flight() {
         return;
@@ -79,8 +79,8 @@ fn advance_state(record: &mut Record, dice: u8, now: Timestamp) {
     }
 }
 
-/// The breach as an independent observer would count it: time between two looks
-/// that both showed it, with nothing in between but other such looks.
+/// Computes the breach time independently: the time between two consecutive evaluations
+/// that both show the breach.
 #[derive(Debug, Default)]
 struct Observer {
     breaches: BTreeMap<&'static str, Breach>,
@@ -90,7 +90,7 @@ struct Observer {
 struct Breach {
     held: SignedDuration,
     last: Timestamp,
-    /// A look since then told nothing about the pod.
+    /// Whether an evaluation since then said nothing about the pod.
     doubt: bool,
 }
 
@@ -139,13 +139,13 @@ fn most_within(window: SignedDuration, mut times: Vec<Timestamp>) -> usize {
 
 fn check_decision(world: &World, decision: &Decision) -> Result<(), TestCaseError> {
     prop_assert!(decision.next_check.is_positive() && decision.next_check <= world.policy.interval, "HP-10");
-    let mut said: BTreeMap<&Uid, usize> = BTreeMap::new();
-    decision.refusals.iter().for_each(|refused| *said.entry(&refused.target).or_default() += 1);
-    decision.reservations.iter().for_each(|reserved| *said.entry(&reserved.target.uid).or_default() += 1);
+    let mut entries: BTreeMap<&Uid, usize> = BTreeMap::new();
+    decision.refusals.iter().for_each(|refused| *entries.entry(&refused.target).or_default() += 1);
+    decision.reservations.iter().for_each(|reserved| *entries.entry(&reserved.target.uid).or_default() += 1);
     for uid in decision.memory.timers.keys() {
-        prop_assert_eq!(said.get(uid), Some(&1), "HP-12: one reservation or one refusal for {}", uid);
+        prop_assert_eq!(entries.get(uid), Some(&1), "HP-12: one reservation or one refusal for {}", uid);
     }
-    prop_assert_eq!(said.len(), decision.memory.timers.len(), "HP-12: nothing is said of the healthy");
+    prop_assert_eq!(entries.len(), decision.memory.timers.len(), "HP-12: no entry for a healthy target");
     prop_assert!(decision.memory.timers.len() <= world.targets.len(), "HP-9");
     prop_assert!(decision.memory.verifications.len() <= world.ledger.records.len(), "HP-9");
     Ok(())
@@ -191,8 +191,8 @@ fn history(rounds: &[Round], max_concurrent: u32, cooldown: i64) -> Result<usize
         world.reserve(&decision.reservations, clock);
 
         let (_, again) = world.decide_fully(clock, &breach);
-        prop_assert!(again.reservations.is_empty(), "HP-6: with its own plan on record it plans nothing more");
-        prop_assert_eq!(&again.memory, &world.memory, "HP-11: the same look twice is one look");
+        prop_assert!(again.reservations.is_empty(), "HP-6: with its own plan recorded it plans nothing more");
+        prop_assert_eq!(&again.memory, &world.memory, "HP-11: a repeated evaluation changes nothing");
 
         let spent = world.ledger.records.iter().filter(|record| record.spends()).map(|record| record.created).collect();
         let limits = &world.policy.limits;
@@ -203,8 +203,8 @@ fn history(rounds: &[Round], max_concurrent: u32, cooldown: i64) -> Result<usize
     Ok(acted)
 }
 
-/// A policy that acts and its twin that only records, over the same history, up to the
-/// first action; what other policies did is on record for both.
+/// A policy that acts and a twin that only records, over the same history up to the first
+/// action. Both have the same records of other policies.
 fn twins(rounds: &[Round], others: &[(usize, u8, i64)]) -> Result<bool, TestCaseError> {
     let world = |mode| {
         let mut world = World::new(PODS.map(|name| pod(name, -10_000)).to_vec());
@@ -252,7 +252,7 @@ proptest! {
         history(&rounds, max_concurrent, cooldown)?;
     }
 
-    /// What a dry run decides is what would be done, up to the first action.
+    /// A dry run decides the same as a policy that acts, up to the first action.
     #[test]
     fn a_dry_run_decides_as_if_it_acted(
         rounds in proptest::collection::vec(round(), 1..60),
@@ -261,7 +261,7 @@ proptest! {
         twins(&rounds, &others)?;
     }
 
-    /// HP-13: with a breach that holds, fresh evidence and no guardrail, an action is
+    /// HP-13: if the breach holds, its samples are fresh and no guardrail refuses, an action is
     /// reserved within `for` and two intervals.
     #[test]
     fn a_breach_that_holds_is_acted_on_in_time(start in 0..1000i64, breach_for in 0..120i64) {
@@ -279,7 +279,7 @@ proptest! {
         }
     }
 
-    /// The judgement is total: no instant and no duration makes it panic.
+    /// `decide` is total: no time and no duration makes it panic.
     #[test]
     fn no_time_makes_a_decision_panic(
         at in any::<i64>(), now in any::<i64>(), interval in any::<i64>(), breach_for in any::<i64>(),
@@ -303,7 +303,7 @@ proptest! {
     }
 }
 
-/// The random histories must reach what they are there to check.
+/// Checks that the random histories have actions at all.
 #[test]
 fn the_histories_contain_actions() {
     use proptest::strategy::ValueTree;

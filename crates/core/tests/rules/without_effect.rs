@@ -1,5 +1,5 @@
-//! Actions that end without effect: they spend no budget and know no cooldown, and must not
-//! follow each other without end all the same.
+//! Actions that finish without effect. They spend no budget and start no cooldown, but they
+//! must not be repeated without end.
 
 use crate::support::*;
 use prunella_core::action::{ActionSpec, Inapplicable, Restart};
@@ -7,7 +7,7 @@ use prunella_core::ledger::{Outcome, RECORDS_AT_LEAST, State};
 use prunella_core::policy::PolicyMode;
 use prunella_core::target::{Target, TargetWorkload};
 
-/// A workload with so many replicas, that is restarted.
+/// A pod of a workload with this number of replicas.
 fn restarted(replicas: i32) -> Target {
     let workload = TargetWorkload {
         replicas: Some(replicas),
@@ -27,7 +27,7 @@ fn a_restart_of_a_workload_without_pods_is_skipped() {
     assert!(restart.resolve(&restarted(1)).is_ok());
 }
 
-/// Evaluates once a second for `seconds`; every action that is reserved ends at once with
+/// Evaluates once per second for `seconds`. Each reserved action finishes at once with
 /// `outcome`. Returns the seconds at which actions were reserved.
 fn reservations(world: &mut World, seconds: i64, outcome: Outcome) -> Vec<i64> {
     let mut at = Vec::new();
@@ -70,7 +70,7 @@ fn an_action_with_an_effect_ends_the_wait() {
     assert!(world.ledger.back_off_until(&key(), &world.targets[0], second(66)).is_none());
 }
 
-/// The runaway: fifty targets at once, each action ends as soon as it is reserved.
+/// Fifty targets at once. Each action finishes as soon as it is reserved.
 #[test]
 fn records_are_bounded_whatever_their_outcome() {
     for (mode, outcome) in [

@@ -14,7 +14,7 @@ use super::failure;
 use super::request::Body;
 
 #[derive(Deserialize)]
-struct Envelope {
+struct ConfigEnvelope {
     data: Config,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn read(body: &Body) -> Result<Option<Duration>, Unknown> {
     if body.status.is_server_error() {
         return Err(failure::of_status(body.status, "", ""));
     }
-    let envelope = serde_json::from_slice::<Envelope>(&body.bytes).ok();
+    let envelope = serde_json::from_slice::<ConfigEnvelope>(&body.bytes).ok();
     Ok(envelope.and_then(|envelope| global(&envelope.data.yaml)))
 }
 

@@ -107,7 +107,6 @@ impl Process {
             field,
             progress_deadline: None,
             overlap: match state {
-
                 State::Pending | State::Running => overlap(action, ground),
                 _ => Overlap::None,
             },

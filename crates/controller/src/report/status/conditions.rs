@@ -13,6 +13,7 @@ use prunella_core::refusal::{Reason, Refusal};
 use super::{StatusInputs, by_word};
 use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
+use crate::records::DISRUPTION_BUDGET;
 use crate::report::wording;
 
 impl StatusInputs<'_> {
@@ -124,6 +125,13 @@ impl StatusInputs<'_> {
             Some((reason, _)) => {
                 ConditionValue::yes(reason.as_str(), format!("{}{}", self.why(*reason), and_others(blocked)))
             }
+            None if self.waiting_for_budget() > 0 => ConditionValue::yes(
+                DISRUPTION_BUDGET,
+                format!(
+                    "actions that wait because a PodDisruptionBudget allows no eviction now: {}",
+                    self.waiting_for_budget()
+                ),
+            ),
             None => ConditionValue::no("NotBlocked", "no unhealthy target is held back"),
         }
     }

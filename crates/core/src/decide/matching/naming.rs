@@ -45,7 +45,7 @@ impl<'a> Naming<'a> {
             return Vec::new();
         }
         let label = |name: &str| labels.get(name).map(String::as_str);
-        let same = |uid: &Uid| carries(labels, uid) != Carried::OtherUid;
+        let same = |uid: &Uid| carries(labels, uid) != CarriedUid::OtherUid;
         let SeriesMatch::Label(name) = &self.policy.series else { return self.all.clone() };
         if let Some(own) = label(name) {
             // The uid of a series with a workload and a pod is the uid of the pod.
@@ -74,7 +74,7 @@ impl<'a> Naming<'a> {
 
 /// What the label `uid` of a series says about an object of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Carried {
+pub(super) enum CarriedUid {
     /// It is the object's uid.
     OwnUid,
     /// It is the uid of another object.
@@ -85,11 +85,11 @@ pub(super) enum Carried {
 }
 
 /// Compares the label `uid` of a series with the uid of an object.
-pub(super) fn carries(labels: &Labels, uid: &Uid) -> Carried {
+pub(super) fn carries(labels: &Labels, uid: &Uid) -> CarriedUid {
     match labels.get(UID_LABEL) {
-        Some(value) if value == uid.as_str() => Carried::OwnUid,
-        Some(value) if is_uuid(value) => Carried::OtherUid,
-        _ => Carried::NoUid,
+        Some(value) if value == uid.as_str() => CarriedUid::OwnUid,
+        Some(value) if is_uuid(value) => CarriedUid::OtherUid,
+        _ => CarriedUid::NoUid,
     }
 }
 

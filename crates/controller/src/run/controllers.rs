@@ -1,0 +1,178 @@
+//! The three controllers: sources, policies and actions.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use kube::Api;
+use kube::api::ObjectMeta;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{self, Action as Requeue, Controller};
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::{WatchStreamExt, watcher};
+use prunella_api::{HealingAction, HealingPolicy};
+use prunella_cluster::cache::{UNKNOWN_KIND, is_unknown_kind, watch_config};
+use prunella_core::policy::PolicyKey;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use super::{Parts, stopped};
+use crate::act::{self, Actor};
+use crate::isolation::isolated;
+use crate::judge::{self, Judge};
+use crate::observe::sources::{self, SourceContext};
+use crate::report::metrics::Metrics;
+
+/// How many policies are evaluated at once for each action that runs at once. An evaluation
+/// mostly waits for its answer.
+const EVALUATIONS_PER_ACTION: u16 = 4;
+
+/// Where kubectl keeps a second copy of what was applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+pub(super) async fn run_sources(parts: &Parts, concurrency: u16, stop: watch::Receiver<bool>) {
+    let context = Arc::new(SourceContext {
+        authority: Arc::clone(&parts.authority),
+        clients: parts.clients.clone(),
+        sources: Arc::clone(&parts.sources),
+        metrics: Arc::clone(&parts.metrics),
+    });
+    let results = watched(Api::<sources::GuardedSource>::all(parts.clients.reads.clone()))
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .graceful_shutdown_on(stopped(stop))
+        .run(
+            |object, context: Arc<SourceContext>| {
+                isolated("source", Arc::clone(&context.metrics), sources::reconcile(object, context))
+            },
+            |_, never, _| match *never {},
+            context,
+        );
+    drain("source", results, &parts.metrics, |_, name| parts.sources.forget(&name)).await;
+}
+
+pub(super) async fn run_policies(
+    parts: &Parts,
+    woken: mpsc::UnboundedReceiver<ObjectRef<HealingPolicy>>,
+    concurrency: u16,
+    stop: watch::Receiver<bool>,
+) {
+    let evaluations = concurrency.saturating_mul(EVALUATIONS_PER_ACTION);
+    let results = watched(Api::<judge::GuardedPolicy>::all(parts.clients.reads.clone()))
+        .with_config(controller::Config::default().concurrency(evaluations))
+        .reconcile_on(self::woken(woken))
+        .graceful_shutdown_on(stopped(stop))
+        .run(
+            |object, judge: Arc<Judge>| {
+                isolated("policy", Arc::clone(&judge.reporter.metrics), judge::reconcile(object, judge))
+            },
+            |_, never, _| match *never {},
+            Arc::clone(&parts.judge),
+        );
+    let forget = |namespace, name| parts.judge.forget(&PolicyKey { namespace, name });
+    drain("policy", results, &parts.metrics, forget).await;
+}
+
+pub(super) async fn run_actions(
+    parts: &Parts,
+    woken: mpsc::UnboundedReceiver<ObjectRef<HealingAction>>,
+    concurrency: u16,
+    stop: watch::Receiver<bool>,
+) {
+    let results = watched(Api::<act::GuardedAction>::all(parts.clients.reads.clone()))
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .reconcile_on(self::woken(woken))
+        .graceful_shutdown_on(stopped(stop))
+        .run(
+            |object, actor: Arc<Actor>| {
+                isolated("action", Arc::clone(&actor.reporter.metrics), act::reconcile(object, actor))
+            },
+            |_, never, _| match *never {},
+            Arc::clone(&parts.actor),
+        );
+    drain("action", results, &parts.metrics, |_, _| {}).await;
+}
+
+/// A controller over all objects of a kind. It keeps them without the metadata that nothing
+/// here reads: for a policy that kubectl wrote, that is two thirds.
+fn watched<K>(api: Api<K>) -> Controller<K>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let writer = Writer::<K>::default();
+    let reader = writer.as_reader();
+    let (listed, lists) = mpsc::unbounded_channel();
+    let objects = watcher(api, watch_config()).modify(|object| slim(object.meta_mut())).reflect(writer).inspect_ok(
+        move |event| {
+            if matches!(event, watcher::Event::InitDone) {
+                // The receiver is gone only during shutdown.
+                let _ = listed.send(());
+            }
+        },
+    );
+    // A new list is in the store only when it is complete, not when its objects are shown:
+    // objects that were not found before are then reconciled again.
+    Controller::for_stream(objects.applied_objects(), reader).reconcile_all_on(received(lists))
+}
+
+/// A channel as a stream.
+fn received<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
+    futures::stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|one| (one, receiver)) })
+}
+
+/// Removes which manager set which field, and what was applied last.
+fn slim(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+}
+
+/// Refers to the guarded form of the objects to wake.
+fn woken<K>(
+    receiver: mpsc::UnboundedReceiver<ObjectRef<K>>,
+) -> impl Stream<Item = ObjectRef<DeserializeGuard<K>>> + Send + 'static
+where
+    K: kube::Resource<DynamicType = ()> + Send + 'static,
+    DeserializeGuard<K>: kube::Resource<DynamicType = ()>,
+{
+    received(receiver).map(|one| {
+        let guarded = ObjectRef::new(&one.name);
+        match one.namespace {
+            Some(namespace) => guarded.within(&namespace),
+            None => guarded,
+        }
+    })
+}
+
+/// Runs a controller to its end. Logs its errors.
+async fn drain<K, E>(
+    name: &'static str,
+    results: impl Stream<Item = Result<(ObjectRef<K>, Requeue), controller::Error<E, watcher::Error>>>,
+    metrics: &Metrics,
+    gone: impl Fn(String, String),
+) where
+    K: kube::Resource<DynamicType = ()> + Debug,
+    E: std::error::Error + 'static,
+{
+    futures::pin_mut!(results);
+    while let Some(result) = results.next().await {
+        match result {
+            Ok(_) => {}
+            Err(controller::Error::ObjectNotFound(object)) => {
+                // Deleted while it was queued.
+                debug!(controller = name, %object, "gone");
+                gone(object.namespace.unwrap_or_default(), object.name);
+            }
+            Err(controller::Error::QueueError(error)) if is_unknown_kind(&error) => {
+                metrics.failed(name);
+                warn!(controller = name, "{UNKNOWN_KIND}");
+            }
+            Err(error) => {
+                metrics.failed(name);
+                warn!(controller = name, %error, "continuing");
+            }
+        }
+    }
+}
