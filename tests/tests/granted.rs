@@ -36,7 +36,7 @@ async fn what_is_granted_is_what_was_used() -> Result<()> {
     let [used, denied] = requested(&testbed)?;
     ensure!(!used.is_empty(), "the controller has sent no request");
 
-    let never_used: Vec<_> = granted.difference(&used).collect();
+    let never_used: Vec<_> = granted.difference(&used).filter(|right| !is_checked_by_admission(right)).collect();
     let not_granted: Vec<_> = used.union(&denied).filter(|right| !granted.contains(*right)).collect();
     println!("{} rights are granted, {} were used", granted.len(), used.len());
     ensure!(
@@ -44,6 +44,11 @@ async fn what_is_granted_is_what_was_used() -> Result<()> {
         "granted but never used: {never_used:#?}\nused but not granted: {not_granted:#?}"
     );
     Ok(())
+}
+
+/// Whether the admission policy asks for this right. The controller never sends such a request.
+fn is_checked_by_admission((group, resource, verb): &Right) -> bool {
+    (group.as_str(), resource.as_str(), verb.as_str()) == ("prunella.dev", "healingactions", "record")
 }
 
 /// The rights of all roles that are bound to the controller's account.

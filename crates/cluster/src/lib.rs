@@ -8,6 +8,7 @@
 //! - [`rollout`]: whether a workload is in a rollout, and when that last made progress.
 //! - [`targets`]: selector → targets, from the caches.
 //! - [`marks`]: the annotations that stop healing.
+//! - [`stop`]: holds and opt-outs, read right before an effect.
 //! - [`live`]: one target and its workload, read from the API server.
 //! - [`perform`]: executes one effect with one request.
 
@@ -19,6 +20,7 @@ pub mod perform;
 mod pod;
 mod pool;
 pub mod rollout;
+pub mod stop;
 pub mod targets;
 mod workloads;
 

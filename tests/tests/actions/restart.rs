@@ -2,6 +2,8 @@
 //! replaces all pods.
 
 use anyhow::{Context as _, Result, ensure};
+use kube::api::ListParams;
+use prunella_api::HealingAction;
 use prunella_e2e::{Room, Story, in_room, uid_of};
 use serde_json::{Value, json};
 
@@ -52,4 +54,25 @@ async fn restarted(room: &Room<'_>, workload: Workload) -> Result<()> {
     let writes: Vec<_> = status.writes.iter().map(|write| format!("{} {}", write.request, write.object)).collect();
     ensure!(writes == [format!("patch {} {}/{}", workload.resource, workload.kind, workload.name)], "{writes:?}");
     Ok(())
+}
+
+/// It used to be reserved and superseded ten times a second, without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_restart_of_a_workload_without_pods_is_skipped_and_records_nothing() -> Result<()> {
+    in_room("restart-zero", async |room| {
+        DEPLOYMENT.deploy(room, 0).await?;
+        let mut policy = DEPLOYMENT.policy(room, &json!({"rolloutRestart": {}}));
+        let query = format!(r#"sum(kube_deployment_spec_replicas{{namespace="{}"}}) == 0"#, room.name());
+        policy["spec"]["condition"]["promql"]["query"] = json!(query);
+        policy["spec"]["target"] =
+            json!({"kind": "Deployment", "match": {"global": {}}, "selector": {"matchLabels": {"app": DEPLOYMENT.name}}});
+        room.apply(&policy).await?;
+        let blocked = room.until_condition(POLICY, "Blocked", "True", "Exhausted").await?;
+        ensure!(blocked.message.contains("ScaledToZero"), "{}", blocked.message);
+        let actions = room.api::<HealingAction>().list(&ListParams::default()).await?.items;
+        ensure!(actions.is_empty(), "{actions:#?}");
+        Ok(())
+    })
+    .await
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use futures::future::try_join4;
+use futures::future::try_join5;
 use kube::api::{ListParams, VersionMatch};
 use kube::core::{DeserializeGuard, Selector};
 use kube::{Api, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy, Mode};
 use prunella_cluster::action::object;
 use prunella_cluster::live::{self, LiveObject, LiveWorkload};
+use prunella_cluster::stop::{StopSwitches, stop_switches};
 use prunella_cluster::{ClusterError, REQUEST_DEADLINE, within};
 use prunella_core::action::{Action, ActionScope, ReplicaChange};
 use prunella_core::availability::{MinAvailable, shortage, siblings};
@@ -78,9 +79,11 @@ async fn world(
     let namespace = action.namespace().unwrap_or_default();
     let key = records::policy_of(action);
     let target = object(&action.spec.target);
-    let LiveReads { policy, found, workload, conflicts } = Box::pin(read(action, facts, &namespace, actor)).await?;
+    let LiveReads { policy, found, workload, conflicts, stop } =
+        Box::pin(read(action, facts, &namespace, actor)).await?;
 
-    let standing = policy_standing(policy.as_ref(), &namespace, actor);
+    let held = stop.held || actor.view.is_held(&namespace);
+    let standing = policy_standing(policy.as_ref(), held);
     let before_effect = matches!(facts.state, State::Pending | State::Running);
     let removes_pod = before_effect && !facts.action.scope().is_workload();
     let minimum = policy.as_ref().filter(|_| removes_pod);
@@ -93,6 +96,9 @@ async fn world(
         // An invalid selector selects nothing.
         (Some(_), Err(_)) => LiveTarget::NotSelected,
         (Some(found), Ok(_)) => match found.standing(chosen_by) {
+            LiveTarget::Present if stop.opted_out.is_some_and(|opt_out| opt_out.holds(actor.authority.now())) => {
+                LiveTarget::OptedOut
+            }
             LiveTarget::Present => marks(known.as_ref(), facts.action.scope(), actor),
             other => other,
         },
@@ -118,6 +124,8 @@ struct LiveReads {
     found: Option<LiveObject>,
     workload: LiveWorkload,
     conflicts: Conflicts,
+    /// The stop switches, before an effect.
+    stop: StopSwitches,
 }
 
 async fn read(
@@ -152,16 +160,23 @@ async fn read(
     };
     let conflicts_read =
         async { if before_effect { conflicts(action, namespace, actor).await } else { Ok(Conflicts::default()) } };
+    let stop_read = async {
+        if facts.state == State::Running {
+            stop_switches(reads, namespace, &actor.authority.namespace, &target, &subject).await
+        } else {
+            Ok(StopSwitches::default())
+        }
+    };
     let policy_read = policy(action, namespace, actor);
-    let (policy, found, mut workload, conflicts) =
-        try_join4(policy_read, target_read, subject_read, conflicts_read).await?;
+    let (policy, found, mut workload, conflicts, stop) =
+        try_join5(policy_read, target_read, subject_read, conflicts_read, stop_read).await?;
     let found = if is_one_object { workload.found.take() } else { found };
-    Ok(LiveReads { policy, found: found.filter(|_| target_matters), workload, conflicts })
+    Ok(LiveReads { policy, found: found.filter(|_| target_matters), workload, conflicts, stop })
 }
 
-fn policy_standing(policy: Option<&HealingPolicy>, namespace: &str, actor: &Actor) -> PolicyStanding {
+fn policy_standing(policy: Option<&HealingPolicy>, held: bool) -> PolicyStanding {
     match policy {
-        Some(policy) if policy.spec.suspend || actor.view.is_held(namespace) => PolicyStanding::Suspended,
+        Some(policy) if policy.spec.suspend || held => PolicyStanding::Suspended,
         Some(policy) if policy.spec.mode == Mode::Enforce => PolicyStanding::Enforces,
         Some(_) => PolicyStanding::DryRun,
         None => PolicyStanding::Gone,
