@@ -48,7 +48,7 @@ async fn what_is_granted_is_what_was_used() -> Result<()> {
 
 /// Whether the admission policy asks for this right. The controller never sends such a request.
 fn is_checked_by_admission((group, resource, verb): &Right) -> bool {
-    (group.as_str(), resource.as_str(), verb.as_str()) == ("prunella.dev", "healingactions", "record")
+    (group.as_str(), resource.as_str(), verb.as_str()) == ("controller.prunella.dev", "healingactions", "record")
 }
 
 /// The rights of all roles that are bound to the controller's account.

@@ -39,7 +39,7 @@ pub struct RecordedAction {
     /// Removes the target, so that its controller replaces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_pod: Option<DeletePod>,
-    /// Replaces all pods of the subject. It is done when the subject's pod template has this action's uid in the annotation prunella.dev/restarted-by.
+    /// Replaces all pods of the subject. The change is made when the subject's pod template has this action's uid in the annotation prunella.dev/restarted-by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout_restart: Option<RolloutRestart>,
     /// Changes the number of replicas of the subject.

@@ -12,7 +12,7 @@ pub enum ConditionType {
     Ready,
     /// Whether the object cannot work until somebody changes it.
     Stalled,
-    /// Whether the source gives reliable answers.
+    /// Whether the source gives usable answers.
     Observed,
     /// Whether all selected targets are healthy.
     Healthy,

@@ -32,7 +32,7 @@ pub use status::{HealingActionStatus, Write};
     namespaced,
     status = "HealingActionStatus",
     derive = "PartialEq",
-    doc = "The record of one decision to act on an unhealthy target: what is done, why, and what came of it. Only the controller creates and changes it. Limits are counted from these objects.",
+    doc = "The record of one decision to act on an unhealthy target: what is done, why, and with what result. Only the controller creates and changes it. Limits are counted from these objects.",
     printcolumn(name = "Policy", type_ = "string", json_path = ".spec.policy.name"),
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.target.name"),
     printcolumn(name = "Action", type_ = "string", json_path = ".spec.actionName"),
@@ -58,7 +58,7 @@ pub struct HealingActionSpec {
     /// The unhealthy object. It is acted on, unless the action acts on its workload.
     #[schemars(schema_with = "target_schema")]
     pub target: ActionTarget,
-    /// The stable object behind the target: the top controller of a pod, otherwise the target itself. Actions on workloads act on it, and histories are counted by it.
+    /// The stable object behind the target: the top controller of a pod, otherwise the target itself. Actions on workloads act on it, and limits per workload are counted by it.
     #[schemars(schema_with = "subject_schema")]
     pub subject: ActionTarget,
     /// The kind of action, for example DeletePod, at most 32 characters.

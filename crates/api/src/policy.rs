@@ -68,7 +68,7 @@ pub struct HealingPolicySpec {
     pub condition: Condition,
     /// What may be healed: objects of the policy's own namespace, selected by label.
     pub target: TargetSpec,
-    /// What is done about an unhealthy target: a ladder of 1 to 10 steps, tried in order. When a step has not helped after all its attempts, the next step is tried. After the last one the target is Exhausted: nothing more is done until it has been clear for ladderReset.
+    /// What is done about an unhealthy target: a ladder of 1 to 10 steps, tried in order. When a step has not helped after all its attempts, the next step is tried. After the last one the target is Exhausted: no action starts until it has been clear for ladderReset, you reset the ladder with the annotation prunella.dev/reset, or the condition, the target or the steps change.
     #[schemars(length(min = 1, max = 10))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub steps: Vec<Step>,

@@ -35,7 +35,7 @@ pub struct ClusterPrometheusSourceSpec {
     /// The base URL of the server's HTTP API, without `/api/v1`. http or https, without user information, at most 1024 characters.
     #[schemars(regex(pattern = r"^https?://[^@\s]+$"), length(min = 8, max = 1024))]
     pub url: String,
-    /// The interval at which this server scrapes its targets, from 1s to 1h. It determines how old a sample may be to count as fresh. Default: read from the server's configuration, or 1m if the server does not tell.
+    /// The interval at which this server scrapes its targets, from 1s to 1h. It determines how old a sample may be to count as fresh. Default: read from the server's configuration, or 1m if the server does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape_interval: Option<Duration>,
     /// The certificate authorities that are trusted for an https url, as PEM, at most 65536 characters. Required with https, because the controller's image contains no certificates.

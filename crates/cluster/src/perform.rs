@@ -25,6 +25,8 @@ pub enum Performed {
     /// A `PodDisruptionBudget` allows no eviction now, in the API server's words, which name the
     /// budget and its numbers. It certainly had no effect.
     RefusedByBudget(String),
+    /// The API server has too many requests. It certainly had no effect.
+    Throttled,
     /// The object is gone or another one, or has another value than the one to change. It
     /// certainly had no effect.
     NotAsExpected,
@@ -53,6 +55,7 @@ pub async fn perform(
         {
             Performed::RefusedByBudget(budget(&status).unwrap_or_default())
         }
+        Err(ClusterError::Kube(kube::Error::Api(status))) if status.code == TOO_MANY_REQUESTS => Performed::Throttled,
         Err(ClusterError::Kube(kube::Error::Api(status)))
             if status.is_not_found() || status.is_conflict() || status.code == UNPROCESSABLE =>
         {

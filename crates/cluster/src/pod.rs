@@ -128,6 +128,11 @@ impl SlimPod {
         &self.uid
     }
 
+    /// Whether all its containers have ended for good.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.not_healable == Some(NotHealable::Completed)
+    }
+
     /// Whether the pod is Ready.
     pub(crate) fn is_ready(&self) -> bool {
         self.unready_since.is_none()
@@ -163,6 +168,7 @@ impl SlimPod {
             pods: Vec::new(),
             grace: self.grace,
             workload: None,
+            siblings: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Selector → targets, from the caches. Nothing here sends a request.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::core::{PartialObjectMeta, Selector, SelectorExt};
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use prunella_core::availability::Siblings;
 use prunella_core::target::{NotHealable, Object, OptOut, Target, TargetWorkload, Uid};
 
 use crate::cache::{Cache, watch_config};
@@ -106,11 +107,11 @@ impl Targets {
         let chosen = self.pods.select(namespace, |pod| {
             (selector.matches(pod.labels()) && !pod.is_terminating()).then(|| Arc::clone(pod))
         });
-        let unselected = self.owners_of_unselected(namespace, selector);
+        let owners = self.owners(namespace, Some(selector));
         // Most pods of a selector belong to one workload, so the last one is kept.
         let mut last_owner = None;
         let marked = |pod: &Arc<SlimPod>| {
-            let mut target = self.target(namespace, pod, &unselected, &mut last_owner, now);
+            let mut target = self.target(namespace, pod, &owners, &mut last_owner, now);
             if pod.is_system_critical() && !system_critical {
                 target.not_healable.get_or_insert(NotHealable::SystemCritical);
             }
@@ -147,8 +148,8 @@ impl Targets {
     #[must_use]
     pub fn pod(&self, namespace: &str, name: &str, selector: Option<&Selector>, now: Timestamp) -> Option<Target> {
         let pod = self.pods.get(namespace, name)?;
-        let unselected = selector.map(|selector| self.owners_of_unselected(namespace, selector)).unwrap_or_default();
-        Some(self.target(namespace, &pod, &unselected, &mut None, now))
+        let owners = self.owners(namespace, selector);
+        Some(self.target(namespace, &pod, &owners, &mut None, now))
     }
 
     /// The pods of a workload after the pod `target` was removed. `removed` is the creation time
@@ -164,14 +165,28 @@ impl Targets {
         Replaced { replacements: count(RemovalRole::Replacement), unready_before: count(RemovalRole::UnreadyBefore) }
     }
 
-    /// The top controllers of the pods that `selector` does not match. An action on one of these
-    /// workloads would touch pods that the policy does not select.
-    fn owners_of_unselected(&self, namespace: &str, selector: &Selector) -> BTreeSet<Uid> {
-        let owner = |pod: &Arc<SlimPod>| {
-            let other = !selector.matches(pod.labels()) && !pod.is_terminating();
-            if other { Some(self.top_controller(namespace, pod)?.uid) } else { None }
-        };
-        self.pods.select(namespace, owner).into_iter().collect()
+    /// The pods of a namespace by their top controller, and the top controllers of pods that the
+    /// selector does not match: an action on one of those would touch pods that the policy does
+    /// not select. One pass, because a namespace may have thousands of pods.
+    fn owners(&self, namespace: &str, selector: Option<&Selector>) -> Owners {
+        let living = self.pods.select(namespace, |pod| (!pod.is_terminating()).then(|| Arc::clone(pod)));
+        let (mut unselected, mut siblings) = (BTreeSet::new(), HashMap::<Uid, Siblings>::new());
+        for pod in &living {
+            let Some(Object { uid: owner, .. }) = self.top_controller(namespace, pod) else { continue };
+            if selector.is_some_and(|selector| !selector.matches(pod.labels())) {
+                unselected.insert(owner.clone());
+            }
+            if pod.is_finished() {
+                continue;
+            }
+            let siblings = siblings.entry(owner).or_default();
+            siblings.living += 1;
+            if pod.is_ready() {
+                siblings.ready.insert(pod.uid().clone());
+            }
+        }
+        let siblings = siblings.into_iter().map(|(owner, siblings)| (owner, Arc::new(siblings))).collect();
+        Owners { unselected, siblings }
     }
 
     /// One pod as a target. `last_owner` is the workload of the pod before it.
@@ -179,7 +194,7 @@ impl Targets {
         &self,
         namespace: &str,
         pod: &SlimPod,
-        unselected: &BTreeSet<Uid>,
+        owners: &Owners,
         last_owner: &mut Option<PodOwner>,
         now: Timestamp,
     ) -> Target {
@@ -193,11 +208,8 @@ impl Targets {
         let owner = match last_owner {
             Some(known) if known.uid == subject.uid => known,
             other => {
-                let all_selected = !unselected.contains(&subject.uid);
-                let (mut workload, opted_out) = self.workloads.get(namespace, subject, all_selected, now);
-                if let Some(workload) = &mut workload {
-                    workload.ready_pods = Some(Arc::new(self.ready_pods(namespace, &subject.uid)));
-                }
+                let all_selected = !owners.unselected.contains(&subject.uid);
+                let (workload, opted_out) = self.workloads.get(namespace, subject, all_selected, now);
                 let of_namespace = self.namespaces.get("", namespace).and_then(|marks| marks.opt_out);
                 let opted_out = longer(opted_out, of_namespace);
                 other.insert(PodOwner { uid: subject.uid.clone(), workload, opted_out })
@@ -205,18 +217,10 @@ impl Targets {
         };
         let of_owners = longer(self.controller_opt_out(namespace, pod), owner.opted_out);
         target.workload.clone_from(&owner.workload);
+        target.siblings = owners.siblings.get(&target.subject.uid).cloned();
         target.opted_out = longer(target.opted_out, of_owners);
         target.not_healable = target.not_healable.or_else(|| self.node_not_ready(pod));
         target
-    }
-
-    /// The Ready pods of a workload that are not being deleted, of any labels.
-    fn ready_pods(&self, namespace: &str, workload: &Uid) -> BTreeSet<Uid> {
-        let ready = |pod: &Arc<SlimPod>| {
-            let counts = pod.is_ready() && !pod.is_terminating();
-            (counts && self.top_controller(namespace, pod)?.uid == *workload).then(|| pod.uid().clone())
-        };
-        self.pods.select(namespace, ready).into_iter().collect()
     }
 
     fn top_controller(&self, namespace: &str, pod: &SlimPod) -> Option<Object> {
@@ -241,6 +245,15 @@ impl Targets {
     fn node_not_ready(&self, pod: &SlimPod) -> Option<NotHealable> {
         self.not_ready.get("", pod.node()?).map(|()| NotHealable::NodeNotReady)
     }
+}
+
+/// The owners of a namespace's pods.
+#[derive(Debug, Default)]
+struct Owners {
+    /// The owners of pods that the selector does not match.
+    unselected: BTreeSet<Uid>,
+    /// The pods of each owner.
+    siblings: HashMap<Uid, Arc<Siblings>>,
 }
 
 /// The workload of a pod, and the longer opt-out of the workload and its namespace.

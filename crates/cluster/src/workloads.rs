@@ -121,7 +121,6 @@ impl Workloads {
             all_selected,
             autoscaler: self.autoscaler_of(namespace, workload),
             rollout_progress: self.rollouts.progress(&workload.uid, now),
-            ready_pods: None,
         });
         (known, slim.opted_out)
     }
@@ -160,6 +159,7 @@ impl Workloads {
             not_healable: slim.not_healable.filter(|why| *why != NotHealable::SystemCritical || !system_critical),
             pods: Vec::new(),
             grace: None,
+            siblings: None,
             object: slim.object.clone(),
         };
         chosen.into_iter().map(target).collect()

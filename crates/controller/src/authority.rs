@@ -1,5 +1,7 @@
 //! Whether this process may act, and what time it is.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::clock::Clock;
@@ -15,7 +17,7 @@ pub(crate) struct Authority {
     /// The API server's clock.
     pub(crate) clock: Clock,
     /// Whether this replica leads.
-    pub(crate) leadership: Leadership,
+    pub(crate) leadership: Arc<Leadership>,
 }
 
 impl Authority {

@@ -33,7 +33,7 @@ impl ClusterView {
 
     /// Keeps the caches up to date for as long as it is polled.
     pub(crate) async fn follow(&self, client: kube::Client) {
-        self.targets.follow(client).await;
+        Box::pin(self.targets.follow(client)).await;
     }
 
     /// Whether everything was listed once.

@@ -15,7 +15,7 @@
 //! The election keeps replicas from doing the same work. It does not guarantee that an action runs
 //! only once: no Lease stops a process that is paused between [`Leadership::may_act`] and its write.
 //! The same is true for a paused virtual machine, whose monotonic clock stands still. The writes
-//! themselves are safe: see [`crate::act`].
+//! themselves are safe: see the action reconciler.
 
 mod campaign;
 mod election;

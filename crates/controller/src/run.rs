@@ -77,7 +77,7 @@ impl Parts {
             namespace: options.namespace.clone(),
             own_pod: options.leadership.pod_name.clone(),
             clock,
-            leadership: if elected { Leadership::contested() } else { Leadership::granted() },
+            leadership: Arc::new(if elected { Leadership::contested() } else { Leadership::granted() }),
         });
         let metrics = Arc::new(Metrics::new());
         let reporter = Arc::new(Reporter {
@@ -185,8 +185,15 @@ fn campaign(
         parts.metrics.leader.set(1);
         return None;
     }
-    let (authority, metrics) = (Arc::clone(&parts.authority), Arc::clone(&parts.metrics));
-    let campaign = Campaign::new(authority, &parts.clients, metrics, identity(&options.pod_name), timing);
+    let authority = &parts.authority;
+    let campaign = Campaign::new(
+        Arc::clone(&authority.leadership),
+        authority.clock.clone(),
+        Api::namespaced(parts.clients.writes.clone(), &authority.namespace),
+        parts.metrics.leader.clone(),
+        identity(&options.pod_name),
+        timing,
+    );
     Some(tokio::spawn(campaign.run(resigned)))
 }
 

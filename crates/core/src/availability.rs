@@ -43,22 +43,31 @@ pub struct Shortage {
     pub required: usize,
 }
 
-/// Whether too few pods would stay Ready without the target and the pods in `disrupted`.
-/// `None`: enough would.
+/// The pods of one subject, whatever their labels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Siblings {
+    /// The Ready pods that are not being deleted.
+    pub ready: BTreeSet<Uid>,
+    /// How many pods there are, without those that are being deleted or have finished.
+    pub living: usize,
+}
+
+/// Whether too few pods would stay Ready if the target were removed besides the pods in
+/// `disrupted`.
 ///
-/// The removal of a target that is not Ready is always allowed. A workload with one replica
-/// is exempt, because no floor could be kept. A workload whose pods are not known is exempt,
-/// too.
+/// A target that is not Ready may always be removed. A workload with one replica is exempt,
+/// because no floor could be kept. For an owner of an unknown kind, the wanted number of
+/// replicas is the number of its living pods.
 #[must_use]
 pub fn shortage(minimum: MinAvailable, target: &Target, disrupted: &BTreeSet<&Uid>) -> Option<Shortage> {
-    let workload = target.workload.as_ref()?;
-    let ready = workload.ready_pods.as_deref()?;
-    let wanted = usize::try_from(workload.replicas?).ok()?;
-    if wanted <= 1 || !ready.contains(&target.object.uid) {
+    let siblings = target.siblings.as_deref()?;
+    let replicas = target.workload.as_ref().and_then(|workload| workload.replicas);
+    let wanted = replicas.and_then(|replicas| usize::try_from(replicas).ok()).unwrap_or(siblings.living);
+    if wanted <= 1 || !siblings.ready.contains(&target.object.uid) {
         return None;
     }
     let stays = |uid: &&Uid| **uid != target.object.uid && !disrupted.contains(*uid);
-    let remaining = ready.iter().filter(stays).count();
+    let remaining = siblings.ready.iter().filter(stays).count();
     let required = minimum.of(wanted);
     (remaining < required).then_some(Shortage { remaining, required })
 }

@@ -260,14 +260,8 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
         Overlap::Ahead | Overlap::Beside => return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN)),
         Overlap::None => {}
     }
-    // Two leaders may each have started to remove another pod of the workload. As above, the
-    // later action gives up and the earlier one waits.
-    match world.too_few_available {
-        Some(Overlap::Ahead) if time_since_start(facts, now) >= WRITE_ARRIVES_WITHIN => {
-            return finish(Outcome::Inconclusive, OutcomeReason::TooFewAvailable);
-        }
-        Some(_) => return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN)),
-        None => {}
+    if let Some(conflict) = world.too_few_available {
+        return wait_for_availability(facts, conflict, now);
     }
     // Checked before each try: a disruption budget may allow an eviction minutes after the
     // pod has recovered or its owner has opted out.
@@ -275,6 +269,22 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
         return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN));
     }
     unless_too_late(facts, now, Instruction::Do(effect_of(facts)))
+}
+
+/// Too few pods of the workload would stay Ready.
+///
+/// Two leaders may each have started to remove another pod of it. Then the later action gives
+/// up and the earlier one waits, as for the same target. If nobody else removes a pod, a pod
+/// may become Ready again, so the action waits as it does for a disruption budget.
+fn wait_for_availability(facts: &Facts, conflict: Overlap, now: Timestamp) -> Instruction {
+    let waited = time_since_start(facts, now);
+    let gives_up = conflict == Overlap::Ahead && waited >= WRITE_ARRIVES_WITHIN;
+    // The newest try was refused, so it had no effect, and its budget is given back.
+    if facts.blocked_by_budget || (waited < EXECUTE_WITHIN && !gives_up) {
+        return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN));
+    }
+    // It could not be tried, so it is no attempt.
+    finish(Outcome::Inconclusive, OutcomeReason::TooFewAvailable)
 }
 
 /// The instruction, or the end of the action if it has tried for [`EXECUTE_WITHIN`].

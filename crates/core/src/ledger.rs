@@ -263,7 +263,11 @@ impl Record {
     /// replacement is created milliseconds after the action, and the API keeps whole seconds.
     #[must_use]
     pub fn counts_against(&self, target: &Target, unhealthy_since: Timestamp, reset: SignedDuration) -> bool {
-        if !self.spends() && !self.is_blocked_attempt() {
+        // A blocked eviction replaced nothing, so it counts against its own target only.
+        if self.is_blocked_attempt() {
+            return self.target.uid == target.object.uid;
+        }
+        if !self.spends() {
             return false;
         }
         if self.target.uid == target.object.uid || self.target.uid == target.subject.uid {
@@ -332,7 +336,8 @@ impl Ledger {
         self.records
             .iter()
             .filter(|record| record.counts_against(target, unhealthy_since, reset))
-            .map(|record| record.created)
+            // A blocked eviction waits for ten minutes before it ends.
+            .map(|record| record.finished.filter(|_| record.is_blocked_attempt()).unwrap_or(record.created))
             .max()
     }
 
@@ -361,17 +366,20 @@ impl Ledger {
                 && (record.target.uid == target.object.uid
                     || (record.scope.is_workload() && record.subject.uid == target.subject.uid))
         };
-        let mut finished: Vec<(u64, Outcome, Timestamp)> = self
-            .of(policy)
-            .filter(concerns)
-            .filter_map(|record| match record.state {
-                State::Finished(outcome) => Some((record.sequence, outcome, record.finished.unwrap_or(record.created))),
-                _ => None,
-            })
-            .collect();
-        finished.sort_by_key(|(sequence, _, _)| std::cmp::Reverse(*sequence));
-        let newest = finished.first().map(|(_, _, at)| *at)?;
-        let row = finished.iter().take_while(|(_, outcome, _)| outcome.without_effect()).count();
+        let ended = |record: &'_ Record| record.finished.unwrap_or(record.created);
+        let mut finished: Vec<&Record> =
+            self.of(policy).filter(concerns).filter(|record| !record.in_flight()).collect();
+        finished.sort_by_key(|record| std::cmp::Reverse(record.sequence));
+        let newest = finished.first().map(|record| ended(record))?;
+        // Actions of another day are not part of the row.
+        let longest_gap = times(BACK_OFF_LONGEST, 2);
+        let mut later = newest;
+        let row = finished.iter().take_while(|record| {
+            let is_near = elapsed(ended(record), later) <= longest_gap;
+            later = record.created;
+            is_near && matches!(record.state, State::Finished(outcome) if outcome.without_effect())
+        });
+        let row = row.count();
         let doublings = u32::try_from(row.checked_sub(1)?).unwrap_or(u32::MAX);
         let factor = 2_i32.checked_pow(doublings).unwrap_or(i32::MAX);
         let until = after(newest, times(BACK_OFF_FIRST, factor).min(BACK_OFF_LONGEST));

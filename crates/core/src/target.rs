@@ -1,10 +1,11 @@
 //! Facts about a selected object.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+
+use crate::availability::Siblings;
 
 /// The uid of an object. A recreated object has another one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,6 +94,9 @@ pub struct Target {
     /// The facts that actions on the workload need. `None`: the subject is not a workload
     /// that Prunella can change, or it was not read yet.
     pub workload: Option<TargetWorkload>,
+    /// The pods of its subject, shared by all targets of that subject. `None`: not known, or
+    /// the target is a workload.
+    pub siblings: Option<Arc<Siblings>>,
 }
 
 /// The facts about a workload that decisions need.
@@ -109,9 +113,6 @@ pub struct TargetWorkload {
     pub autoscaler: Option<Autoscaler>,
     /// When the current rollout last made progress. `None`: no rollout.
     pub rollout_progress: Option<Timestamp>,
-    /// Its Ready pods that are not being deleted. Shared by all targets of the workload.
-    /// `None`: not known.
-    pub ready_pods: Option<Arc<BTreeSet<Uid>>>,
 }
 
 /// An autoscaler that owns a number of replicas.

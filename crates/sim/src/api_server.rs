@@ -22,7 +22,7 @@ use crate::objects::{ActionObject, ActionSpec, ActionStatus, Pod, PolicyObject, 
 #[derive(Debug, Clone)]
 pub(crate) enum Write {
     /// A reservation.
-    Create { name: String, spec: ActionSpec },
+    Create { name: String, spec: Box<ActionSpec> },
     /// A transition of a record, over the version that was read.
     Replace { name: String, revision: u64, status: ActionStatus },
     /// The eviction of a pod, by name and with its uid as precondition. The action is

@@ -2,9 +2,11 @@
 //! and every time in a record are cut to whole seconds.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::action::Action;
+use prunella_core::availability::Siblings;
 use prunella_core::decide::BreachPhase;
 use prunella_core::execute::{Facts, OutcomeReason, Transition};
 use prunella_core::ledger::{Outcome, Record, State};
@@ -51,7 +53,7 @@ pub(crate) struct Pod {
 
 impl Pod {
     /// The pod as the judgement knows it.
-    pub(crate) fn target(&self, workload: &Workload) -> Target {
+    pub(crate) fn target(&self, workload: &Workload, siblings: Option<Arc<Siblings>>) -> Target {
         Target {
             object: self.object.clone(),
             created: self.created,
@@ -63,16 +65,28 @@ impl Pod {
             not_healable: None,
             pods: Vec::new(),
             grace: None,
+            siblings,
             workload: Some(Whole {
                 replicas: Some(workload.replicas),
                 rolls_out: true,
                 all_selected: true,
                 autoscaler: None,
                 rollout_progress: workload.rollout_progress,
-                ready_pods: None,
             }),
         }
     }
+}
+
+/// The pods of one workload, by its place in the list.
+pub(crate) fn siblings<'a>(pods: impl Iterator<Item = &'a Rc<Pod>>, workload: usize) -> Arc<Siblings> {
+    let mut siblings = Siblings::default();
+    for pod in pods.filter(|pod| pod.workload == workload && !pod.terminating) {
+        siblings.living += 1;
+        if pod.ready {
+            siblings.ready.insert(pod.object.uid.clone());
+        }
+    }
+    Arc::new(siblings)
 }
 
 /// A `HealingPolicy`, compiled.

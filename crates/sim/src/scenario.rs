@@ -95,7 +95,7 @@ pub enum Happening {
     /// All exporters live again.
     Speak,
     /// A workload's disruption budget allows evictions, or none.
-    Removal(usize, bool),
+    Disruption(usize, bool),
     /// A policy is suspended, or goes on.
     Suspend(usize, bool),
     /// Somebody else deletes a pod of a workload.
@@ -338,7 +338,10 @@ fn happenings(
             7 => {
                 // Longer than an eviction is tried, now and then.
                 let until = until + dice.seconds(0, longest_closed) * i32::from(dice.percent(50));
-                all.extend([(at, Happening::Removal(workload, false)), (until, Happening::Removal(workload, true))]);
+                all.extend([
+                    (at, Happening::Disruption(workload, false)),
+                    (until, Happening::Disruption(workload, true)),
+                ]);
             }
             8 => {
                 let policy = one_of(counts.policies, dice);

@@ -232,7 +232,7 @@ impl<'a> World<'a> {
             Happening::Source(health) => self.prometheus.becomes(health, self.now),
             Happening::Silence(share) => self.silence(share),
             Happening::Speak => self.prometheus.silent.clear(),
-            Happening::Removal(workload, allowed) => self.allow_disruption(workload, allowed),
+            Happening::Disruption(workload, allowed) => self.allow_disruption(workload, allowed),
             Happening::Suspend(policy, suspended) => self.suspend(policy, suspended),
             Happening::Deleted(workload) => self.delete_one_of(workload),
             Happening::Unhealthy(workload, pod) => self.falls_unhealthy(workload, pod),

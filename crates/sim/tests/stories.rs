@@ -93,13 +93,14 @@ fn two_controllers_without_a_lease_do_it_once_as_well() {
 fn a_disruption_budget_is_waited_for_and_never_forced() {
     let mut scenario = Scenario::calm();
     scenario.storm = minutes(30);
-    scenario.happenings = vec![(seconds(0), Happening::Removal(0, false)), (seconds(60), Happening::Unhealthy(0, 1))];
+    scenario.happenings =
+        vec![(seconds(0), Happening::Disruption(0, false)), (seconds(60), Happening::Unhealthy(0, 1))];
     scenario.policies[0].0.limits.cooldown = minutes(60);
     tell(scenario.clone(), |report| {
         assert!(report.tally.refused_by_budget > 50);
         assert_eq!(report.deeds[0].outcome, Some(Outcome::Expired), "it was given up, and its budget given back");
     });
-    scenario.happenings.push((minutes(5), Happening::Removal(0, true)));
+    scenario.happenings.push((minutes(5), Happening::Disruption(0, true)));
     tell(scenario, |report| assert_eq!(outcomes(report), [Some(Outcome::Succeeded)]));
 }
 

@@ -96,8 +96,15 @@ impl<'a> Lane<'a> {
         ensure!(status.unhealthy.is_empty(), "the status still lists unhealthy targets: {:?}", status.unhealthy);
         let reported = serde_json::to_value(&status.last_action)?;
         let newest = actions.last().context("no action")?;
-        let expected = (json!(newest.name_any()), json!(prunella_e2e::state(newest)));
-        ensure!((reported["name"].clone(), reported["outcome"].clone()) == expected, "the status has {reported}");
+        let ended = newest.status.as_ref().context("the newest action has no status")?;
+        for (field, expected) in [
+            ("name", json!(newest.name_any())),
+            ("outcome", json!(prunella_e2e::state(newest))),
+            ("outcomeReason", json!(ended.outcome_reason)),
+            ("message", json!(ended.message)),
+        ] {
+            ensure!(reported[field] == expected, "{field} is not {expected}: the status has {reported}");
+        }
         Ok(())
     }
 

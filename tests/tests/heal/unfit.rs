@@ -81,7 +81,7 @@ fn bad(namespace: &str) -> Vec<Bad> {
     let query = |text: String| json!({"condition": {"promql": {"query": text}}});
     let row = |name, wrong, reason, message: &str| Bad { name, wrong, reason, message: message.to_owned() };
     vec![
-        row("bare", query(gauge.clone()), "NoComparison", "compare it"),
+        row("bare", query(gauge.clone()), "NoComparison", "compare the value"),
         row("bool", query(format!("{gauge} > bool 5")), "NoComparison", "without `bool`"),
         row("torn", query(format!("{gauge} >")), "BadQuery", "does not parse"),
         row("scalar", query("1 > bool 2".to_owned()), "BadQuery", "not an instant vector"),
@@ -105,7 +105,12 @@ fn bad(namespace: &str) -> Vec<Bad> {
             "VerifyTooShort",
             "verification needs 1m 3s",
         ),
-        row("witness", json!({"condition": {"promql": {"evidence": "1"}}}), "BadEvidence", "in `evidence`"),
+        row(
+            "witness",
+            json!({"condition": {"promql": {"evidence": "1"}}}),
+            "BadEvidence",
+            "condition.promql.evidence: ",
+        ),
         row(
             "nowhere",
             json!({"condition": {"promql": {"source": {"name": "nowhere"}}}}),

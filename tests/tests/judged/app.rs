@@ -67,7 +67,7 @@ pub(crate) async fn ready_pods(room: &Room<'_>, name: &str, count: usize) -> Res
     .await
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }

@@ -4,6 +4,7 @@
 //! test has its own namespace.
 
 mod app;
+mod available;
 mod protected;
 mod reach;
 mod rollout;

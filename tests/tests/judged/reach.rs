@@ -106,7 +106,11 @@ async fn series_of_deleted_pods_after_a_heal_are_no_fault_of_the_query() -> Resu
         let deleted = room.ground.ask(&query).await?;
         ensure!(deleted.len() == 1 && deleted[0].label("pod") == name_of(&pods[0]), "{deleted:?}");
         let observed = room.until_condition(POLICY, "Observed", "True", "Answered").await?;
-        ensure!(observed.message.starts_with("1 series breached, 0 of them name"), "{}", observed.message);
+        ensure!(
+            observed.message.starts_with("the query returned 1 series, and 0 of them name"),
+            "{}",
+            observed.message
+        );
         let seen =
             story.policy(POLICY, |policy| condition(policy, "Observed").map(|one| one.reason).unwrap_or_default());
         ensure!(seen.iter().all(|one| one.is_empty() || one == "Answered"), "{seen:?}");

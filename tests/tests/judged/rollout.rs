@@ -88,7 +88,7 @@ fn rolled_out(room: &Room<'_>, replicas: usize) -> Result<Value> {
 /// Waits until a target is firing, and checks that nothing was done. Returns that target.
 async fn until_held_back(room: &Room<'_>) -> Result<UnhealthyTarget> {
     let blocked = room.until_condition(POLICY, "Blocked", "True", "NotHealable").await?;
-    ensure!(blocked.message.contains("MidRollout; until "), "{}", blocked.message);
+    ensure!(blocked.message.contains("MidRollout (") && blocked.message.contains("not before "), "{}", blocked.message);
     let status = status(room, POLICY).await?;
     let held = status.unhealthy.into_iter().find(|unhealthy| unhealthy.blocked_by.as_deref() == Some("NotHealable"));
     let held = held.context("no target is held back")?;

@@ -41,7 +41,7 @@ async fn in_a_storm_one_is_probed_and_the_next_only_after_it_has_helped() -> Res
         let events = until_event(room, &uid, "StormEnded").await?;
         let started: Vec<_> = events.iter().filter(|one| one.reason == "StormStarted").collect();
         let [started] = started.as_slice() else { bail!("expected one storm: {events:#?}") };
-        let expected = "3 targets are breached, maxUnhealthy allows 2: ";
+        let expected = "3 targets are breached, and limits.maxUnhealthy allows 2; ";
         ensure!(started.warning && started.note.starts_with(expected), "{started:?}");
         eventually(PATIENCE, "the status to be without storm", async || {
             let storm = status(room, POLICY).await?.storm;

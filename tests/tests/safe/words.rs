@@ -225,7 +225,7 @@ async fn reported(room: &Room<'_>, word: &str, held: &Held) -> Result<()> {
     let until = unhealthy.blocked_until.as_ref().map(|until| until.0);
     is_correct(room, held.until, until).await?;
     if let Some(until) = until {
-        ensure!(blocked.message.contains(&format!("until {until:.0}")), "{}", blocked.message);
+        ensure!(blocked.message.contains(&format!("not before {until:.0}")), "{}", blocked.message);
     }
     let policy_uid = policy.metadata.uid.clone().unwrap_or_default();
     for uid in [&held.target, &policy_uid] {

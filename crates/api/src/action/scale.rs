@@ -25,11 +25,11 @@ pub struct Scale {
     #[schemars(range(min = 1, max = 10000))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<i32>,
-    /// The smallest number of replicas that this step may set, from 1 to 10000. Default: 1. A workload that has no more is not scaled down.
+    /// The smallest number of replicas that this step may set, from 1 to 10000. Default: 1. A workload that has this many replicas or fewer is not scaled down.
     #[serde(default = "default_min")]
     #[schemars(range(min = 1, max = 10000))]
     pub min: i32,
-    /// The largest number of replicas that this step may set, from 1 to 10000. A workload that has no fewer is not scaled up.
+    /// The largest number of replicas that this step may set, from 1 to 10000. A workload that has this many replicas or more is not scaled up.
     #[schemars(range(min = 1, max = 10000))]
     pub max: i32,
     /// What to do where a HorizontalPodAutoscaler owns the number of replicas. Refuse skips the step. RaiseMinimum raises the autoscaler's minReplicas instead, up to its maxReplicas. An autoscaler that something else controls is never changed. Default: Refuse.

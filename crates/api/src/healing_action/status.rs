@@ -18,13 +18,13 @@ pub struct HealingActionStatus {
     /// When the action started, before its first effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    /// When the effect was seen in place.
+    /// When the controller saw that the change was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed_at: Option<Time>,
-    /// Until when the replacement must be ready.
+    /// The deadline for the workload to be ready again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle_by: Option<Time>,
-    /// When the replacement was seen ready.
+    /// When the workload was seen ready again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<Time>,
     /// Until when the target must be clear.

@@ -50,11 +50,11 @@ pub struct Promql {
     /// The expression, written like an alert's: it must filter with a comparison, so that every returned series means breached. At most 4096 characters.
     #[schemars(length(min = 1, max = 4096))]
     pub query: String,
-    /// A query that returns a series for every target that has data, breached or not. Default: derived from query. Required where that is not possible. At most 4096 characters.
+    /// A query that returns a series for every target that has data, breached or not. Default: derived from query. Required if it cannot be derived. At most 4096 characters.
     #[schemars(length(min = 1, max = 4096))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
-    /// How far back the query looks, at most 24h. A healed target may look unhealthy for that long, so verification waits for it. Default: the widest range in the query; a shorter value is ignored. Required, together with evidence, for a query that only the server understands. Useful where a recording rule hides its range.
+    /// How far back the query looks, at most 24h. A healed target may look unhealthy for that long, so verification waits for it. Default: the widest range in the query; a shorter value is ignored. Required, together with evidence, for a query that only the server understands. Set it if the query uses a recording rule: the range of the rule is not visible in the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal_window: Option<Duration>,
     /// The server to ask. Default: the ClusterPrometheusSource named default.

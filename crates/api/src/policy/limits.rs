@@ -32,10 +32,10 @@ pub struct Limits {
     /// How long a target must be clear before its earlier actions no longer count and the ladder starts again, from 1m to 24h. Default: 1h.
     #[serde(default = "default_ladder_reset")]
     pub ladder_reset: Duration,
-    /// How many pods of a workload must stay Ready while Prunella removes one of them, counted over all policies: a number from 0 to 10000, or a percentage of the wanted replicas, rounded down but at least one. Default: 75%. A target that is not Ready costs nothing, and a workload with one replica is exempt. 0 switches the limit off.
+    /// How many pods of a workload must stay Ready while Prunella removes one of them, counted over all policies: a number from 0 to 10000, or a percentage of the wanted replicas, rounded down but at least one. Default: 75%. A target that is not Ready may always be removed, and a workload with one replica is exempt. 0 switches the limit off.
     #[serde(default = "default_min_available")]
     pub min_available: IntOrString,
-    /// How many targets may be breached at once: a number from 1 to 10000, or a percentage, rounded down but at least one. Default: 50%. If more are breached, it is a storm: the query is then as suspect as the targets.
+    /// How many targets may be breached at once: a number from 1 to 10000, or a percentage, rounded down but at least one. Default: 50%. If more are breached, it is a storm: the query itself may then be wrong.
     #[serde(default = "default_max_unhealthy")]
     pub max_unhealthy: IntOrString,
     /// What is still done in a storm. Probe tries one action, and the next only after one has succeeded. Hold does nothing. Default: Probe.

@@ -25,7 +25,7 @@ pub struct HealingPolicyStatus {
     /// How many targets are in which state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<TargetCounts>,
-    /// The targets that are not healthy, at most 100: first those that are being acted on, then the ones that have been unhealthy longest.
+    /// The targets that are unhealthy or pending, at most 100: first those that are being acted on, then the ones that have been breached longest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["uid".into()]))]
@@ -35,7 +35,7 @@ pub struct HealingPolicyStatus {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["reason".into()]))]
     pub blocked: Vec<RefusalCount>,
-    /// The current storm: more targets are breached than maxUnhealthy allows. Absent when there is none.
+    /// The current storm: more targets are breached than maxUnhealthy allows, or were within the last stormCooldown. Absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storm: Option<StormStatus>,
     /// The newest action of the policy.
@@ -61,9 +61,9 @@ pub struct StormStatus {
 pub struct TargetCounts {
     /// How many objects the selector selects.
     pub selected: i32,
-    /// How many targets are breached, but not yet for long enough.
+    /// How many targets are breached, but not yet for condition.for.
     pub pending: i32,
-    /// How many targets have been breached for long enough, acted on or not.
+    /// How many targets have been breached for at least condition.for, whether an action runs or not.
     pub firing: i32,
     /// How many actions have been executed and are being verified.
     pub verifying: i32,
@@ -72,7 +72,7 @@ pub struct TargetCounts {
     pub exhausted: i32,
 }
 
-/// A target that is not healthy.
+/// A target that is unhealthy or pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnhealthyTarget {
@@ -85,7 +85,7 @@ pub struct UnhealthyTarget {
     /// Pending, Firing, Acting, Settling, Verifying or Exhausted.
     #[schemars(length(max = 32))]
     pub state: String,
-    /// Since when the target has been unhealthy. Times without an evaluation do not count and move this forward.
+    /// Since when the target has been breached. Time without an answer does not count: it moves this time forward.
     pub since: Time,
     /// The value of the query when the target entered this state, as a decimal number.
     #[schemars(length(max = 32))]
@@ -102,11 +102,11 @@ pub struct UnhealthyTarget {
     #[schemars(length(max = 253))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// The first guardrail that holds the target back.
+    /// The first guardrail that holds a firing target back. Absent for a pending target: no action is due.
     #[schemars(length(max = 64))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<String>,
-    /// Until when that guardrail applies, if that is known.
+    /// When that guardrail ends, if that is known. Another guardrail may follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_until: Option<Time>,
 }
@@ -141,4 +141,12 @@ pub struct ActionSummary {
     #[schemars(length(max = 32))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// Why it ended that way, in one word. Absent while it is in flight.
+    #[schemars(length(max = 64))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome_reason: Option<String>,
+    /// How and why it ended, in one sentence. The HealingAction's status.message may say more.
+    #[schemars(length(max = 1024))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }

@@ -17,12 +17,12 @@ use crate::Duration;
     validation = Rule::new("duration(self.minAge) <= duration('24h')").message("minAge must be at most 24h")
 )]
 pub struct TargetSpec {
-    /// The kind of object to heal: Pod, or a whole Deployment, StatefulSet or DaemonSet. A series names a workload by a label of its own, or by the label pod of one of its pods.
+    /// The kind of object to heal: Pod, or a whole Deployment, StatefulSet or DaemonSet. A series names a workload by the label with its kind, for example deployment, or by the label pod of one of its pods.
     pub kind: TargetKind,
     /// Selects the objects that may be healed, by their labels. It must not be empty.
     #[schemars(schema_with = "selector_schema")]
     pub selector: LabelSelector,
-    /// How a series names its target. Default: the label pod holds the pod's name.
+    /// How a series names its target. Default: the label with the target's kind in lower case, for example pod, holds its name.
     #[serde(rename = "match", default)]
     pub series: Match,
     /// The label of a series that holds the namespace of its object, at most 128 characters. Default: namespace. If kube-state-metrics is scraped without honorLabels, it is exported_namespace.

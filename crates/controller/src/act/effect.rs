@@ -32,6 +32,11 @@ pub(super) async fn execute(
             Ok(Requeue::requeue(SOON))
         }
         Performed::NotAsExpected => Ok(Requeue::requeue(TRY_AGAIN)),
+        Performed::Throttled => {
+            let pause = execute::TRY_AGAIN.try_into().unwrap_or(TRY_AGAIN);
+            actor.retry_delays.delay(&action.uid().unwrap_or_default(), Instant::now(), pause);
+            Ok(Requeue::requeue(pause))
+        }
         Performed::RefusedByBudget(words) => {
             let pause = execute::TRY_AGAIN.try_into().unwrap_or(TRY_AGAIN);
             actor.retry_delays.delay(&action.uid().unwrap_or_default(), Instant::now(), pause);

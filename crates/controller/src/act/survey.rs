@@ -161,7 +161,7 @@ async fn read(
     let conflicts_read =
         async { if before_effect { conflicts(action, namespace, actor).await } else { Ok(Conflicts::default()) } };
     let stop_read = async {
-        if facts.state == State::Running {
+        if before_effect {
             stop_switches(reads, namespace, &actor.authority.namespace, &target, &subject).await
         } else {
             Ok(StopSwitches::default())
@@ -169,7 +169,7 @@ async fn read(
     };
     let policy_read = policy(action, namespace, actor);
     let (policy, found, mut workload, conflicts, stop) =
-        try_join5(policy_read, target_read, subject_read, conflicts_read, stop_read).await?;
+        Box::pin(try_join5(policy_read, target_read, subject_read, conflicts_read, stop_read)).await?;
     let found = if is_one_object { workload.found.take() } else { found };
     Ok(LiveReads { policy, found: found.filter(|_| target_matters), workload, conflicts, stop })
 }
@@ -254,8 +254,7 @@ impl Conflicts {
     fn too_few_available(&self, minimum: Option<MinAvailable>, target: Option<&Target>) -> Option<Overlap> {
         let disrupted = self.siblings.iter().collect();
         shortage(minimum?, target?, &disrupted)?;
-        // Also without such an action, too few pods are Ready: this action must not start.
-        Some(self.of_siblings.filter(|overlap| *overlap != Overlap::None).unwrap_or(Overlap::Ahead))
+        Some(self.of_siblings.unwrap_or(Overlap::None))
     }
 }
 

@@ -7,7 +7,7 @@ use kube::{Api, ResourceExt};
 use prunella_api::{ConditionType, FINALIZER, HealingAction, HealingActionStatus, Write, set_condition};
 use prunella_cluster::action::{object, request};
 use prunella_cluster::{ClusterError, within};
-use prunella_core::execute::{Facts, OutcomeReason, Transition, effect_of};
+use prunella_core::execute::{Facts, Transition, effect_of};
 use prunella_core::ledger::State;
 use prunella_core::target::Object;
 use serde_json::json;
@@ -154,8 +154,8 @@ fn apply(
             status.finished_at = Some(now.clone());
             status.outcome = Some(outcome.as_str().to_owned());
             status.outcome_reason = Some(reason.as_str().to_owned());
-            let quoted = status.message.clone().filter(|_| reason == OutcomeReason::Forbidden);
-            let why = quoted.unwrap_or_else(|| action_messages::outcome(reason, behaviour.scope()));
+            let earlier = status.message.clone().unwrap_or_default();
+            let why = action_messages::outcome_after(reason, behaviour.scope(), &earlier);
             format!("{}: {why}", outcome.as_str())
         }
     }

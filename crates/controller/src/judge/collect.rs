@@ -81,7 +81,8 @@ fn surplus<'a>(
         .into_iter()
         .skip(limit.max(1))
         .filter(|record| {
-            let kept = if record.spends() { KEEP_COUNTED_FOR } else { KEEP_UNCOUNTED_FOR };
+            let counts = record.spends() || record.is_blocked_attempt();
+            let kept = if counts { KEEP_COUNTED_FOR } else { KEEP_UNCOUNTED_FOR };
             elapsed(record.finished.unwrap_or(record.created), now) > kept
         })
         .filter(|record| !of_an_episode(record))

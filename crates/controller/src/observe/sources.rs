@@ -169,7 +169,8 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<SourceCon
         Err(invalid) => {
             warn!(source = invalid.metadata.name, error = %invalid.error, "a ClusterPrometheusSource does not parse");
             let name = invalid.metadata.name.clone().unwrap_or_default();
-            let why = Unusable::new(INVALID, format!("the source does not parse: {}", invalid.error));
+            let why =
+                Unusable::new(INVALID, format!("the spec of the source is invalid: {}; correct it", invalid.error));
             context.sources.put(name, SourceEntry::unusable(why));
             return Ok(Requeue::await_change());
         }
@@ -252,7 +253,7 @@ async fn probe(source: &ClusterPrometheusSource, entry: &SourceEntry) -> SourceR
     let url = &source.spec.url;
     match client.instant(PROBE, PROBE_DEADLINE).await {
         Answer::Answered(_) => {
-            let message = format!("{url} answers; samples are used for {:?}", client.lookback());
+            let message = format!("{url} answers; a sample counts as current for {:?}", client.lookback());
             SourceReadiness { ready: true, reason: Answer::ANSWERED, message }
         }
         Answer::Unknown(unknown) => {

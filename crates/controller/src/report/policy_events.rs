@@ -48,15 +48,15 @@ fn storm(policy: &HealingPolicy, compiled: &CompiledPolicy, change: StormChange,
             true,
             "StormStarted",
             format!(
-                "{breached} targets are breached, maxUnhealthy allows {allowed}: {}",
-                wording::why(&compiled.policy, Reason::Storm, None)
+                "{breached} targets are breached, and limits.maxUnhealthy allows {allowed}; {}",
+                wording::in_a_storm(limits.on_storm)
             ),
         ),
         StormChange::Ended => (
             false,
             "StormEnded",
             format!(
-                "the number of breached targets has been within maxUnhealthy for {:#}; every target is decided again",
+                "the number of breached targets has been within limits.maxUnhealthy for {:#}; the storm no longer holds back any target",
                 limits.storm_cooldown
             ),
         ),
@@ -110,11 +110,12 @@ fn text(
     let value = transition.value.map(|value| for_people(value, compiled.unit)).unwrap_or_default();
     let (warning, reason, note) = match transition.change {
         Change::BecamePending | Change::Recovered { was_firing: false, .. } => return None,
-        Change::StartedFiring => (
-            true,
-            "Firing",
-            format!("{target} is unhealthy: breached for {:#} (value {value})", compiled.policy.breach_for),
-        ),
+        Change::StartedFiring => {
+            let breach_for = compiled.policy.breach_for;
+            let how_long = if breach_for.is_zero() { String::new() } else { format!(" for at least {breach_for:#}") };
+            let is = if breach_for.is_zero() { "is" } else { "has been" };
+            (true, "Firing", format!("{target} is unhealthy: it {is} breached{how_long} (value {value})"))
+        }
         Change::Exhausted => (
             true,
             "Exhausted",
@@ -130,7 +131,7 @@ fn text(
             format!("{target} is unhealthy, but no action starts: {}", wording::refusal(compiled, refusal, hold)),
         ),
         Change::Recovered { was_firing: true, by_itself } => {
-            let how = if by_itself { "; no action was needed" } else { "" };
+            let how = if by_itself { "; it recovered without an action" } else { "" };
             (false, "Recovered", format!("{target} is healthy again{how}"))
         }
     };

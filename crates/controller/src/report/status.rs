@@ -2,6 +2,8 @@
 //! nothing else: the same inputs give the same status. This stage needs no client.
 
 mod conditions;
+#[cfg(test)]
+mod tests;
 mod unhealthy;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,7 @@ use prunella_core::time::whole_seconds;
 use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
 use crate::records::DISRUPTION_BUDGET;
+use crate::report::action_messages;
 
 /// What a status is built from.
 pub(crate) struct StatusInputs<'a> {
@@ -80,15 +83,21 @@ impl StatusInputs<'_> {
 
     fn last_action(&self) -> Option<ActionSummary> {
         let newest = self.ledger.of(&self.compiled.policy.key).max_by_key(|record| record.sequence)?;
+        let outcome = match newest.state {
+            State::Finished(outcome) => Some(outcome.as_str()),
+            _ => None,
+        };
+        let message = outcome
+            .zip(newest.reason)
+            .map(|(outcome, reason)| format!("{outcome}: {}", action_messages::outcome(reason, newest.scope)));
         Some(ActionSummary {
             name: newest.name.clone(),
             action: newest.action.clone(),
             target: newest.target.to_string(),
             time: newest.created.into(),
-            outcome: match newest.state {
-                State::Finished(outcome) => Some(outcome.as_str().to_owned()),
-                _ => None,
-            },
+            outcome: outcome.map(str::to_owned),
+            outcome_reason: newest.reason.map(|reason| reason.as_str().to_owned()),
+            message,
         })
     }
 }
@@ -123,24 +132,4 @@ fn by_word(blocked: &BTreeMap<Reason, usize>) -> Vec<RefusalCount> {
         }
     }
     words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::conditions::and_others;
-    use super::*;
-    use prunella_core::target::NotHealable;
-
-    #[test]
-    fn reasons_with_the_same_word_are_counted_together() {
-        let blocked = BTreeMap::from([
-            (Reason::NotHealable(NotHealable::NoController), 2),
-            (Reason::NotHealable(NotHealable::NodeNotReady), 1),
-            (Reason::Cooldown, 4),
-        ]);
-        let words: Vec<(String, i32)> = by_word(&blocked).into_iter().map(|one| (one.reason, one.count)).collect();
-        assert_eq!(words, [("NotHealable".to_owned(), 3), ("Cooldown".to_owned(), 4)]);
-        assert_eq!(and_others(&blocked), "; other guardrails: 4 Cooldown");
-        assert_eq!(and_others(&BTreeMap::from([(Reason::Cooldown, 4)])), "");
-    }
 }

@@ -2,17 +2,18 @@
 
 use prunella_core::availability::Shortage;
 use prunella_core::decide::{POD_LABEL, Reach, Skipped, UID_LABEL};
-use prunella_core::ledger::RECORDS_AT_LEAST;
+use prunella_core::ledger::{BACK_OFF_LONGEST, RECORDS_AT_LEAST};
 use prunella_core::observation::Labels;
 use prunella_core::policy::{Policy, SeriesMatch, StormRule};
 use prunella_core::refusal::{Reason, Refusal};
+use prunella_core::target::NotHealable;
 
 use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
 
-/// What holds a target back, and until when if that is known.
+/// What holds a target back, and when it ends at the earliest if that is known.
 pub(super) fn refusal(compiled: &CompiledPolicy, refusal: Refusal, hold: Option<&Hold>) -> String {
-    let until = refusal.until.map(|until| format!("; until {until:.0}")).unwrap_or_default();
+    let until = refusal.until.map(|until| format!("; not before {until:.0}")).unwrap_or_default();
     format!("{}{until}", why(&compiled.policy, refusal.reason, hold))
 }
 
@@ -23,61 +24,103 @@ pub(super) fn why(policy: &Policy, reason: Reason, hold: Option<&Hold>) -> Strin
         Reason::Suspended => "the policy is suspended (spec.suspend is true)".to_owned(),
         Reason::Held => match hold {
             Some(Hold { namespace, why }) => {
-                format!("namespace {namespace} holds healing back with the annotation prunella.dev/hold: {why:?}")
+                format!(
+                    "the annotation prunella.dev/hold on namespace {namespace} stops new actions: {why:?}; remove it to continue"
+                )
             }
-            None => "a namespace holds healing back with the annotation prunella.dev/hold".to_owned(),
+            None => {
+                "the annotation prunella.dev/hold on a namespace stops new actions; remove it to continue".to_owned()
+            }
         },
         Reason::OptedOut => {
             "the target, its owner or its namespace opts out with the annotation prunella.dev/heal".to_owned()
         }
         Reason::Exhausted => format!(
-            "every step was tried without success, on this target or the pods it replaced, or does not apply; no action starts until it has been clear for {:#}, you change the policy, or you reset the ladder with the annotation prunella.dev/reset",
+            "every step was tried on this target and the pods it replaced, or does not apply; find the cause. Prunella acts again after the target has been clear for {:#}, after you change the condition, the target or the steps, or after you set the annotation prunella.dev/reset on the policy to the current time",
             limits.ladder_reset
         ),
         Reason::Stale => {
             "the samples behind the breach are old: the exporter may be down".to_owned()
         }
-        Reason::ObservationUnknown => "the source gives no reliable answer; see the condition Observed".to_owned(),
+        Reason::ObservationUnknown => "the source gives no usable answer; see the condition Observed".to_owned(),
         Reason::NoData => "the source has no data about the target".to_owned(),
         Reason::TooYoung => format!(
             "the target is younger than minAge ({:#}), or its samples may belong to an earlier object of the same name",
             policy.min_age
         ),
-        Reason::NotYetFor => {
-            format!("the target is not breached at the moment, or not yet for {:#}", policy.breach_for)
+        Reason::NotYetFor if policy.breach_for.is_zero() => {
+            "the newest evaluation does not show the breach".to_owned()
         }
-        Reason::NotHealable(why) => format!("the target must not be healed: {}", why.as_str()),
-        Reason::TargetBusy => "an action on the target or its owner is in flight".to_owned(),
+        Reason::NotYetFor => format!(
+            "the target has not been breached for {:#} yet, or the newest evaluation does not show the breach",
+            policy.breach_for
+        ),
+        Reason::NotHealable(why) => {
+            format!("Prunella must not act on the target: {} ({})", why.as_str(), not_healable(why))
+        }
+        Reason::TargetBusy => "an action of this or another policy on the target or its owner has not ended yet, or it is not known yet whether the action that created the pod helped".to_owned(),
         Reason::AlreadyRecorded => {
-            "mode is DryRun, and what would be done in this episode is already recorded".to_owned()
+            "mode is DryRun, and the action for this episode is already recorded as a HealingAction; set mode: Enforce to let such actions run".to_owned()
         }
-        Reason::Cooldown => {
-            format!("the last action that counts against the target was less than {:#} ago (limits.cooldown)", limits.cooldown)
-        }
-        Reason::BackOff => {
-            "the newest actions on the target ended without effect; the next one waits, longer each time".to_owned()
-        }
+        Reason::Cooldown => format!(
+            "the last action on the target, its workload or the pod it replaced was less than {:#} ago (limits.cooldown)",
+            limits.cooldown
+        ),
+        Reason::BackOff => format!(
+            "the newest actions on the target ended without effect (Cancelled, Expired or Superseded); the wait before the next one doubles each time, up to {BACK_OFF_LONGEST:#}"
+        ),
         Reason::TooManyRecords => format!(
-            "the policy has recorded {} within a minute, whatever became of them",
+            "the policy has recorded {} within a minute; dry runs and actions without effect count too",
             actions(limits.max_actions.max(RECORDS_AT_LEAST))
         ),
         Reason::SubjectCap => {
             let cap = limits.subject_cap;
-            format!("its workload has had {} in {:#} from all policies (--subject-cap)", actions(cap.count), cap.window)
+            format!("its workload has had {} from all policies in the last {:#} (--subject-cap)", actions(cap.count), cap.window)
         }
-        Reason::MaxActions => {
-            format!("the policy has used {} in {:#} (limits.maxActions)", actions(limits.max_actions), limits.window)
-        }
+        Reason::MaxActions => format!(
+            "the policy has started {} in the last {:#}, which is its limit (limits.maxActions)",
+            actions(limits.max_actions),
+            limits.window
+        ),
         Reason::MaxConcurrent => {
             format!("the policy already has {} in flight (limits.maxConcurrent)", actions(limits.max_concurrent))
         }
         Reason::TooFewAvailable(Shortage { remaining, required }) => format!(
-            "{remaining} pods of its workload would stay Ready besides it and what else is being removed, but {required} must (limits.minAvailable)"
+            "removing the target would leave {remaining} Ready pod{} in its workload, and limits.minAvailable requires {required}; pods that other actions are removing do not count as Ready",
+            if remaining == 1 { "" } else { "s" }
         ),
-        Reason::Storm => match limits.on_storm {
-            StormRule::Probe => "more targets are breached than maxUnhealthy allows; one action is tried as a probe, and the next starts only after one has succeeded".to_owned(),
-            StormRule::Hold => "more targets are breached than maxUnhealthy allows, and onStorm is Hold".to_owned(),
-        },
+        Reason::Storm => format!(
+            "there is a storm: more targets are breached than limits.maxUnhealthy allows, or were within the last {:#}; {} (see status.storm)",
+            limits.storm_cooldown,
+            in_a_storm(limits.on_storm)
+        ),
+    }
+}
+
+/// What is still done in a storm.
+pub(super) fn in_a_storm(rule: StormRule) -> &'static str {
+    match rule {
+        StormRule::Probe => "one action is tried as a probe, and the next starts only after one has succeeded",
+        StormRule::Hold => "no action starts, because limits.onStorm is Hold",
+    }
+}
+
+/// Why Prunella must not act on a target.
+fn not_healable(why: NotHealable) -> &'static str {
+    match why {
+        NotHealable::StaticPod => "the kubelet owns the pod",
+        NotHealable::NoController => "no controller would replace the pod",
+        NotHealable::OwnedByJob => "a Job retries in its own way",
+        NotHealable::Terminating => "the pod is being deleted",
+        NotHealable::Completed => "the pod has finished",
+        NotHealable::NodeNotReady => "its node is not ready, so the state of the pod is not known",
+        NotHealable::OwnerUnknown => "the controller of the pod is not known yet",
+        NotHealable::MidRollout => "its workload is rolling out and makes progress",
+        NotHealable::SystemCritical => {
+            "the pod has a system-critical priority class; set target.systemCritical to allow it"
+        }
+        NotHealable::OwnPod => "it is a pod of the Prunella controller",
+        NotHealable::PodsNotSelected => "the action would also touch pods that target.selector does not select",
     }
 }
 
@@ -102,7 +145,7 @@ pub(super) fn unreached(policy: &Policy, reach: &Reach) -> Option<(&'static str,
         )),
         Reach::NoTarget(labels) => Some((
             "NoSeriesMatchesTargets",
-            format!("no series names a selected target: {}; the first series is {}", fix(policy, labels), shown(labels)),
+            format!("no series names a selected target. The first series is {}: {}", shown(labels), fix(policy, labels)),
         )),
     }
 }

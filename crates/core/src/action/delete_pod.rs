@@ -79,10 +79,10 @@ impl Behaviour for PodRemoval {
     }
 
     fn describe_executed(&self, target: &Object, subject: &Object) -> String {
-        format!("{target} is being removed; waiting until {subject} has a ready pod in its place")
+        format!("{target} is being removed; waiting until {subject} has a ready replacement pod")
     }
 
     fn describe_settled(&self, subject: &Object) -> String {
-        format!("{subject} has a ready pod in its place; verifying that its new pods stay clear")
+        format!("{subject} has a ready replacement pod; verifying that its new pods stay clear")
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! suspended → held → unknown → no data → too young → not yet `for` → opted out → not
 //! healable → (dry run: already recorded) → busy → exhausted → cooldown → back-off →
-//! subject cap → window → records per minute → concurrency → storm → freshness
+//! subject cap → window → records per minute → concurrency → availability → storm → freshness
 //!
 //! A refusal concerns one target. The other targets are still decided.
 //!
@@ -172,9 +172,6 @@ fn history_refusal(
 ) -> Option<Refusal> {
     let Inputs { policy, now, .. } = inputs;
     let limits = &policy.limits;
-    if policy.mode == PolicyMode::DryRun && ledger.dry_run_recorded(&policy.key, &target.object.uid, timer.since) {
-        return Some(Refusal::open(Reason::AlreadyRecorded));
-    }
     let whole = position.touches_workload() || target.object.uid == target.subject.uid;
     if ledger.busy_with(target, timer.since, limits.ladder_reset) || whole && ledger.workload_busy(&target.subject.uid)
     {
@@ -182,6 +179,9 @@ fn history_refusal(
     }
     if position.next.is_none() {
         return Some(Refusal::open(Reason::Exhausted));
+    }
+    if policy.mode == PolicyMode::DryRun && ledger.dry_run_recorded(&policy.key, &target.object.uid, timer.since) {
+        return Some(Refusal::open(Reason::AlreadyRecorded));
     }
     if let Some(last) = ledger.last_against(target, timer.since, limits.ladder_reset) {
         let until = after(last, limits.cooldown);
@@ -300,7 +300,7 @@ fn reserve(
         subject: target.subject.clone(),
         step_name: next.step_name,
         step: next.step,
-        attempt: next.attempt,
+        attempt: next.number,
         action: next.action,
         skipped,
         sequence: ledger.next_sequence(&inputs.policy.key),

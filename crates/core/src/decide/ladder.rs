@@ -39,7 +39,7 @@ pub(super) struct Attempt {
     /// The number of the step, from 1.
     pub(super) step: u32,
     /// The number of the attempt on this step, from 1.
-    pub(super) attempt: u32,
+    pub(super) number: u32,
     /// The action.
     pub(super) action: Action,
 }
@@ -85,11 +85,11 @@ fn next_attempt(policy: &Policy, target: &Target, counted: &[&Record], above: u3
         match step.action.resolve(target) {
             Ok(action) => {
                 let next =
-                    Attempt { step_name: step.name.clone(), step: number, attempt: tried.saturating_add(1), action };
+                    Attempt { step_name: step.name.clone(), step: number, number: tried.saturating_add(1), action };
                 return LadderPosition { next: Some(next), skipped };
             }
             Err(why) => {
-                skipped.push(Skipped { step_name: step.name.clone(), step: number, action: step.action.name(), why })
+                skipped.push(Skipped { step_name: step.name.clone(), step: number, action: step.action.name(), why });
             }
         }
     }

@@ -77,7 +77,7 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
         matching.matched = matching.matched.saturating_add(1);
         for target in named {
             let uid = &target.object.uid;
-            if naming::carries(&one.labels, uid) == CarriedUid::OwnUid {
+            if naming::carries(&one.labels, uid) == CarriedUid::Own {
                 matching.own.insert(uid.clone());
             }
             matching
@@ -169,7 +169,7 @@ fn evidence_for(inputs: Inputs<'_>) -> Proof {
             for one in series.iter().filter(|one| !one.value.is_nan()) {
                 for target in naming.named_by(&one.labels) {
                     *uids.entry(target.object.uid.clone()).or_default() |=
-                        naming::carries(&one.labels, &target.object.uid) == CarriedUid::OwnUid;
+                        naming::carries(&one.labels, &target.object.uid) == CarriedUid::Own;
                 }
             }
             Proof::For(uids)

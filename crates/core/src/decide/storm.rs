@@ -138,8 +138,10 @@ pub(super) fn gate<'a>(inputs: Inputs<'a>, ledger: &'a Ledger, storm: Option<Sto
     if of_storm().any(Record::in_flight) {
         return Gate::Closed;
     }
-    // An action that could not be judged is not a probe: it has no result.
-    let newest = of_storm().filter(|record| record.is_attempt()).max_by_key(|record| (record.created, record.sequence));
+    // An action that could not be judged, or that a disruption budget refused, is not a probe:
+    // it has no result.
+    let judged = |record: &&Record| record.is_attempt() && !record.is_blocked_attempt();
+    let newest = of_storm().filter(judged).max_by_key(|record| (record.created, record.sequence));
     match newest {
         None => Gate::Open,
         Some(probe) if probe.state == State::Finished(Outcome::Succeeded) => Gate::Open,

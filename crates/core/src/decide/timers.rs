@@ -137,6 +137,7 @@ fn transition(inputs: Inputs<'_>, target: &Target, timer: Option<&Timer>) -> Opt
         // A pending action, or an action of an earlier episode, did not end this one.
         let acted = |record: &Record| {
             record.state > State::Pending
+                && record.spends()
                 && record.created >= whole_seconds(timer.since)
                 && record.counts_against(target, timer.since, reset)
         };

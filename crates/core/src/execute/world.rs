@@ -21,8 +21,8 @@ pub struct ActionWorld {
     pub progress_deadline: Option<SignedDuration>,
     /// How other actions conflict with this one.
     pub overlap: Overlap,
-    /// Whether too few pods of the workload would stay Ready, and how the actions that remove
-    /// the others conflict with this one. `None`: enough would.
+    /// Whether too few pods of the workload would stay Ready. `Some` also says how the actions
+    /// that remove others conflict with this one. `None`: enough would stay.
     pub too_few_available: Option<Overlap>,
     /// Whether the target is firing, by an observation of this process that is no older than
     /// two intervals.

@@ -19,7 +19,6 @@ fn workload(replicas: i32) -> TargetWorkload {
         all_selected: true,
         autoscaler: None,
         rollout_progress: None,
-        ready_pods: None,
     }
 }
 

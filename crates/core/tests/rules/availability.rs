@@ -1,12 +1,12 @@
 //! The availability floor: over all policies, enough pods of a workload stay Ready.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::support::*;
-use prunella_core::availability::{MinAvailable, Shortage, siblings};
+use prunella_core::availability::{MinAvailable, Shortage, Siblings, siblings};
+use prunella_core::decide::Change;
 use prunella_core::execute::{OutcomeReason, next_instruction};
-use prunella_core::ledger::{Outcome, Overlap, State};
+use prunella_core::ledger::{Outcome, Overlap, Record, State};
 use prunella_core::policy::PolicyKey;
 use prunella_core::refusal::Reason;
 use prunella_core::target::{Target, TargetWorkload, Uid};
@@ -14,17 +14,20 @@ use prunella_core::target::{Target, TargetWorkload, Uid};
 /// Pods of one workload; those in `ready` are Ready.
 fn pods(names: &[&str], ready: &[&str]) -> Vec<Target> {
     let uid = |name: &&str| Uid::from(format!("uid-{name}"));
-    let ready_pods: Arc<BTreeSet<Uid>> = Arc::new(ready.iter().map(uid).collect());
+    let siblings = Arc::new(Siblings { ready: ready.iter().map(uid).collect(), living: names.len() });
     let workload = TargetWorkload {
         replicas: i32::try_from(names.len()).ok(),
         rolls_out: true,
         all_selected: true,
         autoscaler: None,
         rollout_progress: None,
-        ready_pods: Some(ready_pods),
     };
-    let target =
-        |name: &&str| Target { ready: ready.contains(name), workload: Some(workload.clone()), ..pod(name, -600) };
+    let target = |name: &&str| Target {
+        ready: ready.contains(name),
+        workload: Some(workload.clone()),
+        siblings: Some(Arc::clone(&siblings)),
+        ..pod(name, -600)
+    };
     names.iter().map(target).collect()
 }
 
@@ -127,20 +130,84 @@ fn an_action_that_would_take_the_last_pods_does_not_start() {
     assert_eq!(running(Overlap::Ahead, 60), ended(Outcome::Inconclusive));
 }
 
+/// An eviction of `pod` that a disruption budget refused for ten minutes.
+fn blocked_eviction(pod: &Target) -> Record {
+    let blocked = record("web-1", 1, pod, 0, State::Finished(Outcome::Expired));
+    Record { reason: Some(OutcomeReason::BlockedByDisruptionBudget), finished: Some(second(600)), ..blocked }
+}
+
 #[test]
 fn a_blocked_budget_climbs_the_ladder() {
     let mut world = world(&["a", "b"], &["a", "b"]);
     world.policy.steps = vec![step(1), step(1)];
     world.policy.steps[1].name = "second".into();
     world.policy.limits.cooldown = seconds(60);
-    let mut blocked = record("web-1", 1, &world.targets[0], 0, State::Finished(Outcome::Expired));
-    blocked.reason = Some(OutcomeReason::BlockedByDisruptionBudget);
-    blocked.finished = Some(second(600));
-    blocked.created = second(590);
+    let blocked = blocked_eviction(&world.targets[0]);
     assert!(!blocked.spends(), "it had no effect");
     world.ledger.records.push(blocked);
     let decision = world.evaluate_from_to(600, 640, &breached(&["a"]));
-    assert_eq!(refused(&decision), [("a", "Cooldown")].into(), "the cooldown is kept");
+    assert_eq!(refused(&decision), [("a", "Cooldown")].into(), "the cooldown starts when it ends");
     let decision = world.evaluate_from_to(650, 660, &breached(&["a"]));
     assert_eq!(decision.reservations[0].step_name, "second");
+}
+
+#[test]
+fn a_blocked_eviction_counts_against_its_own_target_only() {
+    let mut world = world(&["a", "b"], &["a", "b"]);
+    // A new pod of the same workload, unhealthy soon after its creation.
+    world.targets[1].created = second(610);
+    world.policy.steps = vec![step(1), step(1)];
+    world.ledger.records.push(blocked_eviction(&world.targets[0]));
+    let decision = world.evaluate_from_to(650, 700, &breached(&["b"]));
+    assert_eq!((reserved(&decision), decision.reservations[0].step), (vec!["b"], 1));
+}
+
+#[test]
+fn a_blocked_eviction_is_not_a_probe_of_a_storm() {
+    let mut world = world(&["a", "b", "c", "d"], &["a", "b", "c", "d"]);
+    world.policy.limits.max_unhealthy = prunella_core::policy::MaxUnhealthy::Percent(25);
+    world.policy.limits.cooldown = seconds(0);
+    world.policy.steps = vec![step(1)];
+    world.evaluate_from_to(0, 590, &breached(&["a", "b", "c"]));
+    world.ledger.records = vec![blocked_eviction(&world.targets[0])];
+    let decision = world.evaluate_from_to(600, 640, &breached(&["a", "b", "c"]));
+    assert_eq!(reserved(&decision), ["b"], "another target is the probe");
+}
+
+#[test]
+fn recovery_after_a_blocked_eviction_is_recovery_without_an_action() {
+    let mut world = world(&["a", "b"], &["a", "b"]);
+    world.evaluate_from_to(0, 590, &breached(&["a"]));
+    world.ledger.records = vec![blocked_eviction(&world.targets[0])];
+    let mut changes = Vec::new();
+    for at in (600..=700).step_by(10) {
+        changes.extend(world.evaluate(at, &breached(&[])).transitions.into_iter().map(|one| one.change));
+    }
+    assert!(changes.contains(&Change::Recovered { was_firing: true, by_itself: true }), "{changes:?}");
+}
+
+#[test]
+fn the_floor_waits_while_nobody_else_removes_a_pod() {
+    use crate::execute::{facts, world};
+    use prunella_core::execute::{ActionWorld, Facts, Instruction, Transition};
+    let too_few = ActionWorld { too_few_available: Some(Overlap::None), ..world() };
+    let running = |blocked_by_budget, at| {
+        let facts = Facts { blocked_by_budget, ..facts(State::Running) };
+        next_instruction(&facts, too_few, second(at))
+    };
+    assert!(matches!(running(false, 300), Instruction::Wait(_)), "a pod may become Ready again");
+    let ended = |outcome, reason| Instruction::Record(Transition::Finish { outcome, reason });
+    assert_eq!(running(false, 700), ended(Outcome::Inconclusive, OutcomeReason::TooFewAvailable));
+    // Every try was refused: the budget is given back.
+    assert_eq!(running(true, 700), ended(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget));
+}
+
+#[test]
+fn an_owner_of_an_unknown_kind_keeps_a_share_of_its_living_pods() {
+    let mut world = world(&["a", "b", "c"], &["a"]);
+    for target in &mut world.targets {
+        target.workload = None;
+    }
+    let decision = world.evaluate_from_to(0, 60, &breached(&["a"]));
+    assert_eq!(refused(&decision), [("a", "TooFewAvailable")].into());
 }

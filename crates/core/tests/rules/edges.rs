@@ -138,14 +138,7 @@ fn freshness_is_queried_for_a_few_targets_at_once_by_the_labels_that_named_them(
 
 /// A workload without a rollout.
 fn steady() -> TargetWorkload {
-    TargetWorkload {
-        replicas: Some(3),
-        rolls_out: true,
-        all_selected: true,
-        autoscaler: None,
-        rollout_progress: None,
-        ready_pods: None,
-    }
+    TargetWorkload { replicas: Some(3), rolls_out: true, all_selected: true, autoscaler: None, rollout_progress: None }
 }
 
 #[test]

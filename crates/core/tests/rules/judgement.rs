@@ -23,7 +23,6 @@ fn rolling(progress: jiff::Timestamp) -> TargetWorkload {
         all_selected: true,
         autoscaler: None,
         rollout_progress: Some(progress),
-        ready_pods: None,
     }
 }
 

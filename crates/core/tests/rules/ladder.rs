@@ -103,7 +103,7 @@ fn attempts_before_a_long_clear_time_no_longer_count() {
 }
 
 #[test]
-fn only_an_action_that_was_judged_or_blocked_is_an_attempt() {
+fn only_an_action_that_could_be_judged_is_an_attempt() {
     for (outcome, reason, expected) in [
         (Outcome::Succeeded, OutcomeReason::Cleared, "Exhausted"),
         (Outcome::Failed, OutcomeReason::NotReady, "Exhausted"),
@@ -112,7 +112,7 @@ fn only_an_action_that_was_judged_or_blocked_is_an_attempt() {
         (Outcome::Inconclusive, OutcomeReason::TargetGone, "1/1"),
         (Outcome::Inconclusive, OutcomeReason::PolicyChanged, "1/1"),
         (Outcome::Cancelled, OutcomeReason::Recovered, "1/1"),
-        (Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget, "Exhausted"),
+        (Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget, "1/1"),
         (Outcome::Superseded, OutcomeReason::TargetGone, "1/1"),
     ] {
         let mut world = world(&[1], pod("a", 0));

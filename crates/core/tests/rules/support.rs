@@ -100,6 +100,7 @@ pub fn pod(name: &str, created: i64) -> Target {
         not_healable: None,
         pods: Vec::new(),
         grace: None,
+        siblings: None,
         workload: None,
     }
 }

@@ -15,7 +15,6 @@ fn restarted(replicas: i32) -> Target {
         all_selected: true,
         autoscaler: None,
         rollout_progress: None,
-        ready_pods: None,
     };
     Target { workload: Some(workload), ..pod("a", -600) }
 }
@@ -101,4 +100,16 @@ fn records_are_bounded_whatever_their_outcome() {
         }
         assert!(!world.ledger.records.is_empty(), "{mode:?}");
     }
+}
+
+#[test]
+fn actions_of_another_day_do_not_lengthen_the_wait() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    for (sequence, day) in (1_u64..).zip(0..7_i64) {
+        let mut old = record("web", sequence, &world.targets[0], day * 86_400, State::Finished(Outcome::Cancelled));
+        old.finished = Some(second(day * 86_400 + 10));
+        world.ledger.records.push(old);
+    }
+    let last = 6 * 86_400 + 10;
+    assert_eq!(world.ledger.back_off_until(&key(), &world.targets[0], second(last + 1)), Some(second(last + 10)));
 }

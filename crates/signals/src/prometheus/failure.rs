@@ -115,7 +115,10 @@ fn connect_timeout() -> Unknown {
 fn refused(error: &str) -> Unknown {
     let message = match error {
         "" => "the source refuses the query and gives no reason; look at its log".to_owned(),
-        error => format!("the source refuses the query: {error}"),
+        error => {
+            let quoted: String = error.chars().take(MAX_QUOTED).collect();
+            format!("the source refuses the query: {quoted}; run the query in Prometheus and correct it")
+        }
     };
     unknown(UnknownReason::BadQuery, &message)
 }

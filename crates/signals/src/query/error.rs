@@ -38,7 +38,7 @@ pub enum QueryError {
     },
     /// Returns every series, healthy or not.
     #[error(
-        "the query filters nothing, so every series it returns would count as breached; compare it (`… > 0.5`) without `bool`, in every branch of an `or`, or set `evidence`"
+        "the query filters nothing, so every series it returns would count as breached; compare the value (`… > 0.5`) without `bool`, in every branch of an `or`, or set `evidence`"
     )]
     NoComparison,
     /// No evidence query can be derived.
@@ -49,8 +49,9 @@ pub enum QueryError {
         /// The reason.
         why: String,
     },
-    /// The user's own evidence is refused. The reason is inside.
-    #[error("in `evidence`: {0}")]
+    /// The user's own evidence is refused. The reason is inside. [`Self::field`] tells it apart
+    /// from an error in the query.
+    #[error("{0}")]
     Evidence(Box<QueryError>),
 }
 
@@ -70,6 +71,12 @@ impl QueryError {
             Self::EvidenceRequired { .. } => "EvidenceRequired",
             Self::Evidence(_) => "BadEvidence",
         }
+    }
+
+    /// The field of the condition that is wrong: `query` or `evidence`.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        if matches!(self, Self::Evidence(_)) { "evidence" } else { "query" }
     }
 
     /// Whether our parser does not know the syntax of the query or the evidence. A

@@ -103,7 +103,7 @@ async fn a_refused_query_quotes_the_error_of_the_server() {
     let message = unknown(answer_to(400, body).await, Reason::BadQuery);
     assert_eq!(
         message,
-        "the source refuses the query: invalid parameter \"query\": 1:5: parse error: unexpected end of input"
+        "the source refuses the query: invalid parameter \"query\": 1:5: parse error: unexpected end of input; run the query in Prometheus and correct it"
     );
     // Some proxies pass the error on with a success status.
     unknown(answer_to(200, body).await, Reason::BadQuery);
@@ -114,7 +114,8 @@ async fn a_refused_query_quotes_the_error_of_the_server() {
 async fn the_message_of_an_execution_error_omits_label_sets() {
     let body = r#"{"status":"error","errorType":"execution","error":"found duplicate series for the match group {pod=\"web-7d9-x2\"} on the right hand-side of the operation: [{…}]"}"#;
     let message = unknown(answer_to(422, body).await, Reason::BadQuery);
-    assert_eq!(message, "the source refuses the query: found duplicate series for the match group");
+    let expected = "the source refuses the query: found duplicate series for the match group; run the query in Prometheus and correct it";
+    assert_eq!(message, expected);
     let long: &'static str =
         format!(r#"{{"status":"error","errorType":"execution","error":"{}"}}"#, "ä".repeat(4000)).leak();
     unknown(answer_to(422, long).await, Reason::BadQuery);

@@ -8,7 +8,7 @@ use prunella_core::target::Target;
 
 use super::Task;
 use crate::api_server::{ApiServer, Change, Kind};
-use crate::objects::{ActionObject, Pod, PolicyObject, Workload};
+use crate::objects::{ActionObject, Pod, PolicyObject, Workload, siblings};
 
 /// The copies, and how far each kind's watch has come.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +86,7 @@ impl Caches {
         self.pods
             .values()
             .filter(|pod| policy.selects.contains(&pod.workload) && !pod.terminating)
-            .map(|pod| pod.target(&self.workloads[pod.workload]))
+            .map(|pod| pod.target(&self.workloads[pod.workload], Some(siblings(self.pods.values(), pod.workload))))
             .collect()
     }
 

@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use jiff::SignedDuration;
+use prunella_core::availability;
 use prunella_core::execute::{
     ActionWorld, Effect, LiveField, LiveSubject, LiveTarget, PolicyStanding, TRY_AGAIN as EFFECT_AGAIN,
 };
@@ -89,8 +90,10 @@ impl Process {
             _ => ground.api.stands(action),
         };
         ActionWorld {
-            // The model knows no Ready pods of a workload.
-            too_few_available: None,
+            too_few_available: match state {
+                State::Pending | State::Running if !whole => self.too_few_available(action, ground),
+                _ => None,
+            },
             policy: match policy {
                 Some(policy) if policy.rule.suspended => PolicyStanding::Suspended,
                 Some(_) => PolicyStanding::Enforces,
@@ -118,6 +121,16 @@ impl Process {
             ),
             verdict,
         }
+    }
+
+    /// Whether too few pods would stay Ready, as far as this process sees the pods.
+    fn too_few_available(&self, action: &ActionObject, ground: &Ground<'_>) -> Option<Overlap> {
+        let minimum = action.spec.policy.rule.limits.min_available;
+        let targets = self.caches.targets(&action.spec.policy);
+        let target = targets.iter().find(|target| target.object.uid == action.spec.target.uid)?;
+        let records: Vec<Record> = ground.api.actions.values().map(|other| other.record()).collect();
+        let (disrupted, conflict) = availability::siblings(&action.record(), &records);
+        availability::shortage(minimum, target, &disrupted).map(|_| conflict)
     }
 
     pub(super) fn executor_learns(&mut self, name: &str, request: &Request, answer: &Answer, ground: &mut Ground<'_>) {

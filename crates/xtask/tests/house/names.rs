@@ -20,7 +20,8 @@ fn no_two_types_have_the_same_name() {
             let rest =
                 line.trim_start_matches("pub").trim_start_matches("(crate)").trim_start_matches("(super)").trim_start();
             let Some((keyword, rest)) = rest.split_once(' ') else { continue };
-            if !matches!(keyword, "struct" | "enum" | "trait") && !(keyword == "type" && is_public) {
+            let defines_type = matches!(keyword, "struct" | "enum" | "trait") || (keyword == "type" && is_public);
+            if !defines_type {
                 continue;
             }
             let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();

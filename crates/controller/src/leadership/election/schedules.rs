@@ -147,7 +147,7 @@ impl SimulatedReplica {
             (LeaseRequest::Read, Some(LeaseAnswer::Absent)) => self.election.absent(now),
             (LeaseRequest::Read, _) => self.election.read_failed(now),
             (LeaseRequest::Claim { .. }, Some(LeaseAnswer::Found(record))) => {
-                self.election.claimed(record.clone(), now)
+                self.election.claimed(record.clone(), now);
             }
             (LeaseRequest::Claim { .. }, Some(_)) => self.election.refused(now),
             (LeaseRequest::Claim { record, .. }, None) => self.election.unanswered(record.mark.unwrap(), now),

@@ -91,7 +91,7 @@ pub(crate) const TARGETS: MetricEntry = MetricEntry {
     kind: MetricKind::Gauge,
     help: "Targets of a policy, by state",
     labels: &[NAMESPACE, POLICY, Label { name: "state", values: LabelValues::OneOf(|| STATES.to_vec()) }],
-    meaning: "The same numbers as `status.targets`. A target in state `Exhausted` needs a person: no step helped.",
+    meaning: "The same numbers as `status.targets`. A target in state `Exhausted` needs a person: every step was tried or does not apply.",
     example: r#"prunella_targets{state="Exhausted"} > 0"#,
 };
 pub(crate) const BLOCKED: MetricEntry = MetricEntry {

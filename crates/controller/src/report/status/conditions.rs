@@ -6,15 +6,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use prunella_api::ConditionType::{Blocked, Healing, Healthy, Observed, Ready, Stalled};
 use prunella_api::{HealingPolicyStatus, set_condition};
 use prunella_core::decide::{Counts, Matching, Reach};
+use prunella_core::execute::EXECUTE_WITHIN;
 use prunella_core::ledger::{Record, State};
 use prunella_core::observation::{Answer, UnknownReason};
+use prunella_core::policy::PolicyMode;
 use prunella_core::refusal::{Reason, Refusal};
+use prunella_core::target::NotHealable;
 
 use super::{StatusInputs, by_word};
 use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
 use crate::records::DISRUPTION_BUDGET;
-use crate::report::wording;
+use crate::report::{action_messages, wording};
 
 impl StatusInputs<'_> {
     pub(super) fn conditions(
@@ -61,7 +64,7 @@ impl StatusInputs<'_> {
         }
     }
 
-    /// How often the policy is evaluated, and warnings about settings that are probably not meant.
+    /// How often the policy is evaluated, whether it acts, and warnings about settings that are probably not meant.
     fn evaluating(&self) -> ConditionValue {
         let (reason, held) = match (self.compiled.policy.suspended, &self.hold) {
             (true, _) => ("Suspended", "; no new action starts while spec.suspend is true".to_owned()),
@@ -73,7 +76,11 @@ impl StatusInputs<'_> {
             ),
             (false, None) => ("Evaluating", String::new()),
         };
-        let every = format!("evaluated every {:#}{held}", self.compiled.policy.interval);
+        let recorded = match self.compiled.policy.mode {
+            PolicyMode::DryRun => "; dry run: actions are only recorded",
+            PolicyMode::Enforce => "",
+        };
+        let every = format!("evaluated every {:#}{recorded}{held}", self.compiled.policy.interval);
         let warnings = self.compiled.warnings.iter().map(|warning| format!("; {warning}"));
         ConditionValue::yes(reason, std::iter::once(every).chain(warnings).collect::<String>())
     }
@@ -82,38 +89,41 @@ impl StatusInputs<'_> {
         let not_healthy = self.decision.memory.timers.len();
         let Counts { firing, selected, .. } = self.decision.counts;
         match (&self.observation.breach, not_healthy, firing) {
-            (Answer::Unknown(_), _, _) => ConditionValue::unknown(
-                "NotObserved",
-                "the source gives no reliable answer; see the condition Observed",
-            ),
-            (_, 0, _) if self.is_in_progress() => {
-                ConditionValue::unknown("Verifying", "the newest action is being verified")
+            (Answer::Unknown(_), _, _) => {
+                ConditionValue::unknown("NotObserved", "the source gives no usable answer; see the condition Observed")
             }
+            (_, 0, _) if self.is_in_progress() => ConditionValue::unknown(
+                "Verifying",
+                "an action has started, and it is not known yet whether it helped; see the condition Healing",
+            ),
             // Such a query returns nothing about the targets, also if all of them are unhealthy.
             (_, 0, _) if self.unreached().is_some() => {
                 ConditionValue::unknown("NotObserved", "the query reaches no target; see the condition Observed")
             }
             (_, 0, _) if selected == 0 => ConditionValue::unknown("NoTarget", self.nothing_selected()),
-            (_, 0, _) => {
-                ConditionValue::yes("AllTargetsHealthy", format!("all {selected} selected targets are healthy"))
-            }
+            (_, 0, _) => ConditionValue::yes(
+                "AllTargetsHealthy",
+                format!("no selected target is breached ({selected} selected)"),
+            ),
             (_, _, 0) => ConditionValue::yes(
                 "TargetsPending",
                 format!(
-                    "{not_healthy} of {selected} selected targets breached, but not yet for {:#}",
+                    "{not_healthy} of {selected} selected targets {} breached, but not for {:#} yet; no action is due",
+                    are(not_healthy),
                     self.compiled.policy.breach_for
                 ),
             ),
-            (_, _, _) => {
-                ConditionValue::no("TargetsUnhealthy", format!("{firing} of {selected} selected targets unhealthy"))
-            }
+            (_, _, _) => ConditionValue::no(
+                "TargetsUnhealthy",
+                format!("{firing} of {selected} selected targets {} unhealthy; see status.unhealthy", are(firing)),
+            ),
         }
     }
 
     fn healing(&self) -> ConditionValue {
         match self.ledger.of(&self.compiled.policy.key).find(|record| record.in_flight()) {
             Some(record) => {
-                let message = format!("{} on {}: {}", record.name, record.touches(), progress(record));
+                let message = format!("{} on {}: {}", record.name, record.touches(), self.progress(record));
                 ConditionValue::yes(record.state.as_str(), message)
             }
             None => ConditionValue::no("NoActionInFlight", "no action is in flight"),
@@ -127,10 +137,12 @@ impl StatusInputs<'_> {
             }
             None if self.waiting_for_budget() > 0 => ConditionValue::yes(
                 DISRUPTION_BUDGET,
-                format!(
-                    "actions that wait because a PodDisruptionBudget allows no eviction now: {}",
-                    self.waiting_for_budget()
-                ),
+                match self.waiting_for_budget() {
+                    1 => "1 action waits, because a PodDisruptionBudget allows no eviction now".to_owned(),
+                    count => {
+                        format!("{count} actions wait, because a PodDisruptionBudget allows no eviction now")
+                    }
+                },
             ),
             None => ConditionValue::no("NotBlocked", "no unhealthy target is held back"),
         }
@@ -151,12 +163,18 @@ impl StatusInputs<'_> {
     /// How many series of the answer name a selected target.
     fn answered(&self) -> String {
         let matching = &self.decision.matching;
+        let Matching { returned, matched, .. } = matching;
+        if *returned == 0 {
+            return "the query returned no series".to_owned();
+        }
         let ignored = matching.first_ignored.as_ref().map(|labels| {
-            let count = matching.returned.saturating_sub(matching.matched);
-            format!("; {count} name objects that are gone or not selected, for example {}", wording::shown(labels))
+            let count = returned.saturating_sub(*matched);
+            let (name, objects) =
+                if count == 1 { ("names", "an object that is") } else { ("name", "objects that are") };
+            format!("; {count} {name} {objects} gone or not selected, for example {}", wording::shown(labels))
         });
-        let counts =
-            format!("{} series breached, {} of them name a selected target", matching.returned, matching.matched);
+        let name = if *matched == 1 { "names" } else { "name" };
+        let counts = format!("the query returned {returned} series, and {matched} of them {name} a selected target");
         format!("{counts}{}", ignored.unwrap_or_default())
     }
 
@@ -183,7 +201,7 @@ impl StatusInputs<'_> {
         })
     }
 
-    /// How many targets this guardrail holds back, why, and until when it does so at least.
+    /// How many targets this guardrail holds back, why, and when it ends at the earliest.
     fn why(&self, reason: Reason) -> String {
         let refused: Vec<Refusal> = self
             .decision
@@ -197,8 +215,47 @@ impl StatusInputs<'_> {
             why.push_str(&wording::skipped(self.decision.skipped.values().next()));
         }
         let until = refused.iter().filter_map(|refusal| refusal.until).min();
-        let until = until.map(|until| format!("; until {until:.0}")).unwrap_or_default();
+        let first = if refused.len() == 1 { "" } else { "the first one " };
+        let until = until.map(|until| format!("; {first}not before {until:.0}")).unwrap_or_default();
         format!("{}: {why}{until}", targets(refused.len()))
+    }
+
+    /// The progress of an action, and what it waits for.
+    fn progress(&self, record: &Record) -> String {
+        match (record.state, record.verify_by) {
+            (State::Pending, _) => "about to start".to_owned(),
+            (State::Running, _) => match self.stops(record) {
+                Some(reason) => {
+                    let why = wording::why(&self.compiled.policy, reason, self.hold.as_ref());
+                    format!("running; it waits, at most until {EXECUTE_WITHIN:#} after its start: {why}")
+                }
+                None if record.waiting => action_messages::tries_again(),
+                None => "running".to_owned(),
+            },
+            (State::Settling, _) => "the change is made; waiting until the pods of the workload are ready".to_owned(),
+            (_, Some(by)) => format!("the change is made; checking until {by:.0} whether it helped"),
+            (_, None) => "the change is made; checking whether it helped".to_owned(),
+        }
+    }
+
+    /// What a started action waits for. Other guardrails end it, or concern new actions only.
+    fn stops(&self, record: &Record) -> Option<Reason> {
+        if self.compiled.policy.suspended {
+            return Some(Reason::Suspended);
+        }
+        if self.hold.is_some() {
+            return Some(Reason::Held);
+        }
+        let refused = self.decision.refusals.iter().find(|refused| refused.target == record.target.uid)?;
+        let waits = matches!(
+            refused.refusal.reason,
+            Reason::ObservationUnknown
+                | Reason::NoData
+                | Reason::NotYetFor
+                | Reason::OptedOut
+                | Reason::NotHealable(NotHealable::NodeNotReady)
+        );
+        waits.then_some(refused.refusal.reason)
     }
 }
 
@@ -229,23 +286,13 @@ fn targets(count: usize) -> String {
     if count == 1 { "1 target".to_owned() } else { format!("{count} targets") }
 }
 
-/// The progress of an action, and what it waits for.
-fn progress(record: &Record) -> String {
-    match (record.state, record.verify_by) {
-        (State::Pending, _) => "about to start".to_owned(),
-        (State::Running, _) if record.waiting => {
-            "a PodDisruptionBudget allows no eviction now; trying again".to_owned()
-        }
-        (State::Running, _) => "running".to_owned(),
-        (State::Settling, _) => "executed; waiting until the workload has all its pods ready".to_owned(),
-        (_, Some(by)) => format!("executed; verifying until {by:.0} that it helped"),
-        (_, None) => "executed; verifying that it helped".to_owned(),
-    }
+fn are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 /// How many targets other guardrails than the first hold back, as the end of a sentence.
 pub(super) fn and_others(blocked: &BTreeMap<Reason, usize>) -> String {
     let others = by_word(blocked).into_iter().skip(1);
-    let counts: Vec<String> = others.map(|other| format!("{} {}", other.count, other.reason)).collect();
-    if counts.is_empty() { String::new() } else { format!("; other guardrails: {}", counts.join(", ")) }
+    let counts: Vec<String> = others.map(|other| format!("{} held back by {}", other.count, other.reason)).collect();
+    if counts.is_empty() { String::new() } else { format!("; other targets: {}", counts.join(", ")) }
 }

@@ -50,6 +50,8 @@ impl StatusInputs<'_> {
     /// An unhealthy target without an action in flight.
     fn waiting(&self, target: &Uid, refusal: Option<Refusal>) -> Option<UnhealthyTarget> {
         let timer = self.timer(target)?;
+        // No action is due for a pending target, so no guardrail holds it back.
+        let refusal = refusal.filter(|_| timer.phase == BreachPhase::Firing);
         Some(UnhealthyTarget {
             uid: target.to_string(),
             name: self.name_of(target)?,

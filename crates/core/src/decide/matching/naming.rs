@@ -45,7 +45,7 @@ impl<'a> Naming<'a> {
             return Vec::new();
         }
         let label = |name: &str| labels.get(name).map(String::as_str);
-        let same = |uid: &Uid| carries(labels, uid) != CarriedUid::OtherUid;
+        let same = |uid: &Uid| carries(labels, uid) != CarriedUid::Other;
         let SeriesMatch::Label(name) = &self.policy.series else { return self.all.clone() };
         if let Some(own) = label(name) {
             // The uid of a series with a workload and a pod is the uid of the pod.
@@ -76,20 +76,20 @@ impl<'a> Naming<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CarriedUid {
     /// It is the object's uid.
-    OwnUid,
+    Own,
     /// It is the uid of another object.
-    OtherUid,
+    Other,
     /// There is no such label, or its value is not a Kubernetes uid. An application may use
     /// the label for a user id.
-    NoUid,
+    Absent,
 }
 
 /// Compares the label `uid` of a series with the uid of an object.
 pub(super) fn carries(labels: &Labels, uid: &Uid) -> CarriedUid {
     match labels.get(UID_LABEL) {
-        Some(value) if value == uid.as_str() => CarriedUid::OwnUid,
-        Some(value) if is_uuid(value) => CarriedUid::OtherUid,
-        _ => CarriedUid::NoUid,
+        Some(value) if value == uid.as_str() => CarriedUid::Own,
+        Some(value) if is_uuid(value) => CarriedUid::Other,
+        _ => CarriedUid::Absent,
     }
 }
 

@@ -58,7 +58,7 @@ impl Process {
             return self.has_reserved(look, Some(decision), ground);
         };
         let ActionObject { name: action, spec, .. } = reserved(&look.policy, reservation, ground.now);
-        let write = Write::Create { name: action, spec };
+        let write = Write::Create { name: action, spec: Box::new(spec) };
         let name = look.name();
         self.at_stage(&name, Stage::Reserving { look, decision, at });
         self.send(Task::Judge(name), write, ground);

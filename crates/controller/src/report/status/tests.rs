@@ -1,0 +1,244 @@
+//! A status says what is known, in the words of the records.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::core::Selector;
+use prunella_api::TargetKind;
+use prunella_core::action::{ActionScope, ActionSpec, PodRemoval, Removal};
+use prunella_core::availability::MinAvailable;
+use prunella_core::decide::{BreachPhase, Counts, Matching, Memory, Refused, Timer};
+use prunella_core::execute::OutcomeReason;
+use prunella_core::ledger::{Outcome, Record};
+use prunella_core::observation::Answer;
+use prunella_core::policy::{
+    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, SeriesMatch, StormRule,
+    SubjectCap,
+};
+use prunella_core::refusal::Refusal;
+use prunella_core::target::{NotHealable, Object};
+use prunella_signals::ValueUnit;
+use serde_json::json;
+
+use super::conditions::and_others;
+use super::*;
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// A policy with one pod `web-1`, and what is known about it.
+struct Case {
+    compiled: CompiledPolicy,
+    decision: Decision,
+    ledger: Ledger,
+    hold: Option<Hold>,
+}
+
+impl Case {
+    /// The pod is firing or pending, and this guardrail refuses.
+    fn refused(phase: BreachPhase, reason: Reason) -> Self {
+        let pod = pod();
+        let refusal = Refusal::until(reason, NOW);
+        let memory =
+            Memory { timers: [(pod.uid.clone(), Timer::restored(phase, NOW, 7.0))].into(), ..Memory::default() };
+        let decision = Decision {
+            at: NOW,
+            memory,
+            reservations: Vec::new(),
+            verdicts: Vec::new(),
+            refusals: vec![Refused { target: pod.uid.clone(), refusal, due: phase == BreachPhase::Firing }],
+            skipped: BTreeMap::new(),
+            transitions: Vec::new(),
+            storm: None,
+            waiting: BTreeSet::new(),
+            questions: Vec::new(),
+            matching: Matching::default(),
+            names: [(pod.uid, pod.name)].into(),
+            counts: Counts { selected: 1, ..Counts::default() },
+            next_check: SignedDuration::from_secs(30),
+        };
+        Self { compiled: compiled(), decision, ledger: Ledger::default(), hold: None }
+    }
+
+    /// The policy's newest action is in this state.
+    fn with_action(mut self, state: State, reason: Option<OutcomeReason>) -> Self {
+        self.ledger.records.push(Record {
+            name: "web-1".to_owned(),
+            sequence: 1,
+            policy: self.compiled.policy.key.clone(),
+            digest: String::new(),
+            mode: PolicyMode::Enforce,
+            action: "DeletePod".to_owned(),
+            scope: ActionScope::Replacement,
+            target: pod(),
+            subject: Object::known("Deployment", "web", "deployment"),
+            created: NOW,
+            unhealthy_since: NOW,
+            verify_by: (state == State::Verifying).then_some(NOW),
+            step_name: "evict".to_owned(),
+            step: 1,
+            attempt: 1,
+            state,
+            waiting: false,
+            reason,
+            finished: None,
+        });
+        self
+    }
+
+    fn held(mut self) -> Self {
+        self.hold = Some(Hold { namespace: "shop".to_owned(), why: "a migration".to_owned() });
+        self
+    }
+
+    fn status(&self) -> HealingPolicyStatus {
+        let policy = json!({
+            "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {
+                "condition": {"promql": {"query": "up == 0"}},
+                "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}},
+                "steps": [{"name": "evict", "action": {"deletePod": {}}}],
+            },
+        });
+        let inputs = StatusInputs {
+            policy: &serde_json::from_value(policy).unwrap(),
+            compiled: &self.compiled,
+            observation: &Observation {
+                at: NOW,
+                breach: Answer::Answered(Vec::new()),
+                evidence: None,
+                history: None,
+                freshness: BTreeMap::new(),
+            },
+            decision: &self.decision,
+            ledger: &self.ledger,
+            hold: self.hold.clone(),
+        };
+        inputs.status(None, &inputs.blocked(), &Time(NOW))
+    }
+
+    fn message(&self, kind: &str) -> String {
+        let conditions = self.status().conditions;
+        conditions.into_iter().find(|one| one.type_ == kind).map(|one| one.message).unwrap_or_default()
+    }
+}
+
+fn pod() -> Object {
+    Object::known("Pod", "web-1", "pod")
+}
+
+fn compiled() -> CompiledPolicy {
+    let minutes = SignedDuration::from_mins;
+    let policy = Policy {
+        key: PolicyKey { namespace: "shop".to_owned(), name: "web".to_owned() },
+        mode: PolicyMode::Enforce,
+        interval: SignedDuration::from_secs(30),
+        breach_for: minutes(1),
+        clear_for: minutes(1),
+        on_no_data: NoDataRule::Hold,
+        series: SeriesMatch::Label("pod".to_owned()),
+        namespace_label: "namespace".to_owned(),
+        pinned: true,
+        min_age: minutes(1),
+        signal_window: minutes(1),
+        longest_gap: minutes(1),
+        suspended: false,
+        reset_at: None,
+        digest: "digest".to_owned(),
+        steps: vec![LadderStep {
+            name: "evict".to_owned(),
+            action: ActionSpec::DeletePod(PodRemoval { removal: Removal::Evict, grace: None }),
+            attempts: 1,
+            verify_within: minutes(2),
+        }],
+        limits: PolicyLimits {
+            cooldown: minutes(5),
+            max_actions: 3,
+            window: minutes(60),
+            max_concurrent: 1,
+            ladder_reset: minutes(60),
+            subject_cap: SubjectCap { count: 5, window: minutes(60) },
+            min_available: MinAvailable::Percent(75),
+            max_unhealthy: MaxUnhealthy::Percent(50),
+            on_storm: StormRule::Probe,
+            storm_cooldown: minutes(5),
+        },
+    };
+    CompiledPolicy {
+        policy,
+        selector: Selector::default(),
+        kind: TargetKind::Pod,
+        system_critical: false,
+        query: "up == 0".to_owned(),
+        unit: ValueUnit::Plain,
+        warnings: Vec::new(),
+    }
+}
+
+#[test]
+fn the_newest_action_says_how_and_why_it_ended() {
+    let case = || Case::refused(BreachPhase::Firing, Reason::Cooldown);
+    let running = case().with_action(State::Running, None).status().last_action.unwrap();
+    assert_eq!((running.outcome, running.outcome_reason, running.message), (None, None, None));
+
+    let failed = State::Finished(Outcome::Failed);
+    let ended = case().with_action(failed, Some(OutcomeReason::NotReady)).status().last_action.unwrap();
+    assert_eq!((ended.outcome.as_deref(), ended.outcome_reason.as_deref()), (Some("Failed"), Some("NotReady")));
+    let message = "Failed: the new pods were not ready at the end of verify.within";
+    assert_eq!(ended.message.as_deref(), Some(message));
+}
+
+#[test]
+fn a_guardrail_holds_back_a_firing_target_and_not_a_pending_one() {
+    for (phase, by) in [(BreachPhase::Firing, Some("OptedOut")), (BreachPhase::Pending, None)] {
+        let unhealthy = Case::refused(phase, Reason::OptedOut).status().unhealthy.pop().unwrap();
+        assert_eq!(unhealthy.blocked_by.as_deref(), by, "{phase:?}");
+        assert_eq!(unhealthy.blocked_until.is_some(), by.is_some(), "{phase:?}");
+    }
+}
+
+#[test]
+fn a_running_action_says_what_it_waits_for() {
+    let running = |reason| Case::refused(BreachPhase::Firing, reason).with_action(State::Running, None);
+    let mut suspended = running(Reason::Suspended);
+    suspended.compiled.policy.suspended = true;
+    let waits = "it waits, at most until 10m after its start";
+    for (case, parts) in [
+        (running(Reason::TargetBusy), vec!["Pod/web-1: running"]),
+        (running(Reason::TargetBusy).held(), vec![waits, "prunella.dev/hold on namespace shop", "a migration"]),
+        (suspended, vec![waits, "spec.suspend is true"]),
+        (running(Reason::OptedOut), vec![waits, "prunella.dev/heal"]),
+        (running(Reason::NotHealable(NotHealable::NodeNotReady)), vec![waits, "its node is not ready"]),
+        (
+            Case::refused(BreachPhase::Firing, Reason::TargetBusy).with_action(State::Verifying, None),
+            vec!["checking until 1970-01-01T00:00:00Z whether it helped"],
+        ),
+    ] {
+        let message = case.message("Healing");
+        assert!(parts.iter().all(|part| message.contains(part)), "expected {parts:?}: {message}");
+        assert_eq!(message.contains(waits), parts.contains(&waits), "{message}");
+    }
+}
+
+#[test]
+fn the_policy_says_that_it_is_a_dry_run() {
+    let mut case = Case::refused(BreachPhase::Firing, Reason::AlreadyRecorded).held();
+    let note = "dry run: actions are only recorded";
+    assert!(!case.message("Ready").contains(note));
+    case.compiled.policy.mode = PolicyMode::DryRun;
+    let message = case.message("Ready");
+    assert!(message.contains(note) && message.contains("prunella.dev/hold"), "{message}");
+}
+
+#[test]
+fn reasons_with_the_same_word_are_counted_together() {
+    let blocked = BTreeMap::from([
+        (Reason::NotHealable(NotHealable::NoController), 2),
+        (Reason::NotHealable(NotHealable::NodeNotReady), 1),
+        (Reason::Cooldown, 4),
+    ]);
+    let words: Vec<(String, i32)> = by_word(&blocked).into_iter().map(|one| (one.reason, one.count)).collect();
+    assert_eq!(words, [("NotHealable".to_owned(), 3), ("Cooldown".to_owned(), 4)]);
+    assert_eq!(and_others(&blocked), "; other targets: 4 held back by Cooldown");
+    assert_eq!(and_others(&BTreeMap::from([(Reason::Cooldown, 4)])), "");
+}
