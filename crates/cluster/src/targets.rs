@@ -169,19 +169,19 @@ impl Targets {
     /// selector does not match: an action on one of those would touch pods that the policy does
     /// not select. One pass, because a namespace may have thousands of pods.
     fn owners(&self, namespace: &str, selector: Option<&Selector>) -> Owners {
-        let living = self.pods.select(namespace, |pod| (!pod.is_terminating()).then(|| Arc::clone(pod)));
+        let pods = self.pods.select(namespace, |pod| Some(Arc::clone(pod)));
         let (mut unselected, mut siblings) = (BTreeSet::new(), HashMap::<Uid, Siblings>::new());
-        for pod in &living {
+        for pod in &pods {
             let Some(Object { uid: owner, .. }) = self.top_controller(namespace, pod) else { continue };
-            if selector.is_some_and(|selector| !selector.matches(pod.labels())) {
+            if !pod.is_terminating() && selector.is_some_and(|selector| !selector.matches(pod.labels())) {
                 unselected.insert(owner.clone());
             }
             if pod.is_finished() {
                 continue;
             }
             let siblings = siblings.entry(owner).or_default();
-            siblings.living += 1;
-            if pod.is_ready() {
+            siblings.unfinished.insert(pod.uid().clone());
+            if pod.is_ready() && !pod.is_terminating() {
                 siblings.ready.insert(pod.uid().clone());
             }
         }

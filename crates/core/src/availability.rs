@@ -34,13 +34,24 @@ impl MinAvailable {
     }
 }
 
-/// Too few pods would stay Ready.
+/// Fewer pods would stay Ready than must.
+///
+/// It does not say how many would: that number changes at each evaluation of a large
+/// workload, and each change would be a write of the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shortage {
-    /// How many pods would stay Ready.
-    pub remaining: usize,
-    /// How many must stay Ready.
+    /// How many pods must stay Ready.
     pub required: usize,
+    /// How many pods the workload should have.
+    pub wanted: usize,
+}
+
+impl Shortage {
+    /// Whether no Ready pod may be removed even if all pods are Ready.
+    #[must_use]
+    pub fn is_permanent(self) -> bool {
+        self.required >= self.wanted
+    }
 }
 
 /// The pods of one subject, whatever their labels.
@@ -48,8 +59,8 @@ pub struct Shortage {
 pub struct Siblings {
     /// The Ready pods that are not being deleted.
     pub ready: BTreeSet<Uid>,
-    /// How many pods there are, without those that are being deleted or have finished.
-    pub living: usize,
+    /// All pods that have not finished, also those that are being deleted.
+    pub unfinished: BTreeSet<Uid>,
 }
 
 /// Whether too few pods would stay Ready if the target were removed besides the pods in
@@ -57,19 +68,24 @@ pub struct Siblings {
 ///
 /// A target that is not Ready may always be removed. A workload with one replica is exempt,
 /// because no floor could be kept. For an owner of an unknown kind, the wanted number of
-/// replicas is the number of its living pods.
+/// replicas is the number of its pods. The pods that are being removed count too: their
+/// replacements may come late or never, and the floor must not sink with each removal.
 #[must_use]
 pub fn shortage(minimum: MinAvailable, target: &Target, disrupted: &BTreeSet<&Uid>) -> Option<Shortage> {
     let siblings = target.siblings.as_deref()?;
     let replicas = target.workload.as_ref().and_then(|workload| workload.replicas);
-    let wanted = replicas.and_then(|replicas| usize::try_from(replicas).ok()).unwrap_or(siblings.living);
+    let known = || {
+        let gone = disrupted.iter().filter(|uid| !siblings.unfinished.contains(**uid)).count();
+        siblings.unfinished.len().saturating_add(gone)
+    };
+    let wanted = replicas.and_then(|replicas| usize::try_from(replicas).ok()).unwrap_or_else(known);
     if wanted <= 1 || !siblings.ready.contains(&target.object.uid) {
         return None;
     }
-    let stays = |uid: &&Uid| **uid != target.object.uid && !disrupted.contains(*uid);
-    let remaining = siblings.ready.iter().filter(stays).count();
+    let others = disrupted.iter().filter(|uid| **uid != &target.object.uid && siblings.ready.contains(**uid)).count();
+    let remaining = siblings.ready.len().saturating_sub(1).saturating_sub(others);
     let required = minimum.of(wanted);
-    (remaining < required).then_some(Shortage { remaining, required })
+    (remaining < required).then_some(Shortage { required, wanted })
 }
 
 /// The pods that actions in flight, of any policy, remove from the target's workload.

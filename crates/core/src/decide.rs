@@ -34,7 +34,7 @@ use crate::policy::Policy;
 use crate::refusal::{Reason, Refusal};
 use crate::target::{Object, Target, Uid};
 
-pub use matching::{Matching, POD_LABEL, Sight, UID_LABEL};
+pub use matching::{Matching, POD_LABEL, Sight, carried_uid};
 pub use storm::{Storm, StormChange};
 pub use timers::{BreachPhase, Timer};
 pub use verify::Verification;

@@ -236,9 +236,7 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
         // A write that was sent may still arrive. So the outcomes below are `Inconclusive`, and
         // the budget stays spent. A node may become ready again, so the action waits for it as
         // it does for a disruption budget.
-        LiveTarget::NotHealable(NotHealable::NodeNotReady) => {
-            return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN));
-        }
+        LiveTarget::NotHealable(NotHealable::NodeNotReady) => return wait(facts, now),
         LiveTarget::NotHealable(_) => return finish(Outcome::Inconclusive, OutcomeReason::NotHealable),
         LiveTarget::NotSelected => return finish(Outcome::Inconclusive, OutcomeReason::NotSelected),
         LiveTarget::OptedOut | LiveTarget::Present => {}
@@ -257,7 +255,7 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
         Overlap::Ahead if time_since_start(facts, now) >= WRITE_ARRIVES_WITHIN => {
             return finish(Outcome::Inconclusive, OutcomeReason::TargetBusy);
         }
-        Overlap::Ahead | Overlap::Beside => return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN)),
+        Overlap::Ahead | Overlap::Beside => return wait(facts, now),
         Overlap::None => {}
     }
     if let Some(conflict) = world.too_few_available {
@@ -266,36 +264,49 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
     // Checked before each try: a disruption budget may allow an eviction minutes after the
     // pod has recovered or its owner has opted out.
     if world.policy == PolicyStanding::Suspended || world.target == LiveTarget::OptedOut || !world.firing {
-        return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN));
+        return wait(facts, now);
     }
-    unless_too_late(facts, now, Instruction::Do(effect_of(facts)))
+    if time_since_start(facts, now) < EXECUTE_WITHIN {
+        return Instruction::Do(effect_of(facts));
+    }
+    // Only here is the disruption budget what is in the way.
+    if facts.blocked_by_budget {
+        return finish(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget);
+    }
+    finish(Outcome::Failed, OutcomeReason::NotExecuted)
 }
 
 /// Too few pods of the workload would stay Ready.
 ///
-/// Two leaders may each have started to remove another pod of it. Then the later action gives
+/// Two actions may each have started to remove another pod of it. Then the later action gives
 /// up and the earlier one waits, as for the same target. If nobody else removes a pod, a pod
 /// may become Ready again, so the action waits as it does for a disruption budget.
 fn wait_for_availability(facts: &Facts, conflict: Overlap, now: Timestamp) -> Instruction {
     let waited = time_since_start(facts, now);
     let gives_up = conflict == Overlap::Ahead && waited >= WRITE_ARRIVES_WITHIN;
-    // The newest try was refused, so it had no effect, and its budget is given back.
-    if facts.blocked_by_budget || (waited < EXECUTE_WITHIN && !gives_up) {
-        return unless_too_late(facts, now, Instruction::Wait(CHECK_AGAIN));
+    if waited < EXECUTE_WITHIN && !gives_up {
+        return Instruction::Wait(pause(facts, now));
     }
-    // It could not be tried, so it is no attempt.
-    finish(Outcome::Inconclusive, OutcomeReason::TooFewAvailable)
+    // It could not be tried to the end, so it is no attempt.
+    let outcome = if facts.blocked_by_budget { Outcome::Expired } else { Outcome::Inconclusive };
+    finish(outcome, OutcomeReason::TooFewAvailable)
 }
 
-/// The instruction, or the end of the action if it has tried for [`EXECUTE_WITHIN`].
-fn unless_too_late(facts: &Facts, now: Timestamp, instruction: Instruction) -> Instruction {
+/// Something other than a disruption budget is in the way of an action that has started.
+fn wait(facts: &Facts, now: Timestamp) -> Instruction {
     if time_since_start(facts, now) < EXECUTE_WITHIN {
-        instruction
-    } else if facts.blocked_by_budget {
-        finish(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget)
-    } else {
-        finish(Outcome::Failed, OutcomeReason::NotExecuted)
+        return Instruction::Wait(pause(facts, now));
     }
+    // The newest try was refused by a disruption budget, so the action had no effect. But it
+    // ended for another reason, so it is no attempt: a hold must not make the ladder climb.
+    let outcome = if facts.blocked_by_budget { Outcome::Expired } else { Outcome::Failed };
+    finish(outcome, OutcomeReason::NotExecuted)
+}
+
+/// How long to wait before the next check of a started action. What lasts is checked rarely,
+/// because each check costs several requests.
+fn pause(facts: &Facts, now: Timestamp) -> SignedDuration {
+    if time_since_start(facts, now) < WRITE_ARRIVES_WITHIN { CHECK_AGAIN } else { TRY_AGAIN }
 }
 
 fn time_since_start(facts: &Facts, now: Timestamp) -> SignedDuration {

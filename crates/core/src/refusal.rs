@@ -77,7 +77,7 @@ impl Reason {
         Self::MaxActions,
         Self::TooManyRecords,
         Self::MaxConcurrent,
-        Self::TooFewAvailable(Shortage { remaining: 0, required: 1 }),
+        Self::TooFewAvailable(Shortage { required: 1, wanted: 2 }),
         Self::Storm,
         Self::Stale,
     ];

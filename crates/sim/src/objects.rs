@@ -80,9 +80,9 @@ impl Pod {
 /// The pods of one workload, by its place in the list.
 pub(crate) fn siblings<'a>(pods: impl Iterator<Item = &'a Rc<Pod>>, workload: usize) -> Arc<Siblings> {
     let mut siblings = Siblings::default();
-    for pod in pods.filter(|pod| pod.workload == workload && !pod.terminating) {
-        siblings.living += 1;
-        if pod.ready {
+    for pod in pods.filter(|pod| pod.workload == workload) {
+        siblings.unfinished.insert(pod.object.uid.clone());
+        if pod.ready && !pod.terminating {
             siblings.ready.insert(pod.object.uid.clone());
         }
     }

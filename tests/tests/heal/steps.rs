@@ -52,7 +52,7 @@ async fn steps_without_a_name_or_with_the_same_name_are_refused() -> Result<()> 
                 ["spec.steps[1]: Duplicate value", quoted.as_str()],
                 ["duplicate entries for key", quoted.as_str()],
             ),
-            (&unnamed, ["spec.steps[0].name", "Required value"], [".spec.steps", r#"omits key field "name""#]),
+            (&unnamed, ["spec.steps[0].name", "Required value"], [".spec.steps", r#"omits all key fields ["name"]"#]),
         ] {
             let mut policy = room.policy(POLICY, &room.gauge_over(5));
             policy["spec"]["steps"] = steps.clone();

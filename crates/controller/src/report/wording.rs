@@ -1,7 +1,7 @@
 //! The sentences of the guardrails, the same in conditions, Events and log lines.
 
 use prunella_core::availability::Shortage;
-use prunella_core::decide::{POD_LABEL, Reach, Skipped, UID_LABEL};
+use prunella_core::decide::{POD_LABEL, Reach, Skipped, carried_uid};
 use prunella_core::ledger::{BACK_OFF_LONGEST, RECORDS_AT_LEAST};
 use prunella_core::observation::Labels;
 use prunella_core::policy::{Policy, SeriesMatch, StormRule};
@@ -36,7 +36,7 @@ pub(super) fn why(policy: &Policy, reason: Reason, hold: Option<&Hold>) -> Strin
             "the target, its owner or its namespace opts out with the annotation prunella.dev/heal".to_owned()
         }
         Reason::Exhausted => format!(
-            "every step was tried on this target and the pods it replaced, or does not apply; find the cause. Prunella acts again after the target has been clear for {:#}, after you change the condition, the target or the steps, or after you set the annotation prunella.dev/reset on the policy to the current time",
+            "every step was tried on this target and the pods it replaced, or does not apply; find the cause. Prunella acts again when the target has been clear for {:#}, when you change the condition, the target or the steps, or when you set the annotation prunella.dev/reset on the policy to the current time",
             limits.ladder_reset
         ),
         Reason::Stale => {
@@ -58,7 +58,7 @@ pub(super) fn why(policy: &Policy, reason: Reason, hold: Option<&Hold>) -> Strin
         Reason::NotHealable(why) => {
             format!("Prunella must not act on the target: {} ({})", why.as_str(), not_healable(why))
         }
-        Reason::TargetBusy => "an action of this or another policy on the target or its owner has not ended yet, or it is not known yet whether the action that created the pod helped".to_owned(),
+        Reason::TargetBusy => "an action of this or another policy on the target or its owner is in flight, or the action that created the pod is not verified yet".to_owned(),
         Reason::AlreadyRecorded => {
             "mode is DryRun, and the action for this episode is already recorded as a HealingAction; set mode: Enforce to let such actions run".to_owned()
         }
@@ -85,9 +85,12 @@ pub(super) fn why(policy: &Policy, reason: Reason, hold: Option<&Hold>) -> Strin
         Reason::MaxConcurrent => {
             format!("the policy already has {} in flight (limits.maxConcurrent)", actions(limits.max_concurrent))
         }
-        Reason::TooFewAvailable(Shortage { remaining, required }) => format!(
-            "removing the target would leave {remaining} Ready pod{} in its workload, and limits.minAvailable requires {required}; pods that other actions are removing do not count as Ready",
-            if remaining == 1 { "" } else { "s" }
+        Reason::TooFewAvailable(shortage) if shortage.is_permanent() => format!(
+            "limits.minAvailable requires {} Ready pods of {}, so no Ready pod of the workload may ever be removed; lower it",
+            shortage.required, shortage.wanted
+        ),
+        Reason::TooFewAvailable(Shortage { required, wanted }) => format!(
+            "without the target, fewer than {required} of the workload's {wanted} pods would be Ready (limits.minAvailable); pods that other actions are removing do not count as Ready"
         ),
         Reason::Storm => format!(
             "there is a storm: more targets are breached than limits.maxUnhealthy allows, or were within the last {:#}; {} (see status.storm)",
@@ -177,7 +180,7 @@ fn fix(policy: &Policy, labels: &Labels) -> String {
             None => format!(
                 "it has no label {label}: keep that label in the query, set target.match.label, or set target.match.global if one series is about all targets"
             ),
-            Some(name) => match labels.get(UID_LABEL) {
+            Some(name) => match carried_uid(labels) {
                 None => format!("no selected object is named {name}: check target.selector"),
                 Some(uid) => format!(
                     "no selected object is named {name} with the uid {uid}: that object is gone, or target.selector does not select it"

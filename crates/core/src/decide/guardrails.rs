@@ -2,7 +2,7 @@
 //! first guardrail in this order that refuses:
 //!
 //! suspended → held → unknown → no data → too young → not yet `for` → opted out → not
-//! healable → (dry run: already recorded) → busy → exhausted → cooldown → back-off →
+//! healable → busy → exhausted → (dry run: already recorded) → cooldown → back-off →
 //! subject cap → window → records per minute → concurrency → availability → storm → freshness
 //!
 //! A refusal concerns one target. The other targets are still decided.

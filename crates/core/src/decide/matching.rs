@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Inputs;
 use jiff::Timestamp;
 use naming::{CarriedUid, Naming};
-pub use naming::{POD_LABEL, UID_LABEL};
+pub use naming::{POD_LABEL, carried_uid};
 
 use crate::observation::{Answer, History, Labels, Series};
 use crate::policy::NoDataRule;

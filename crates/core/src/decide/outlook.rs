@@ -150,7 +150,9 @@ pub(super) fn held_back(
         }
         let reasons = reported.entry(target.clone()).or_default();
         let is_new = reasons.iter().all(|reported| reported.as_str() != refusal.reason.as_str());
-        reasons.insert(refusal.reason);
+        if is_new {
+            reasons.insert(refusal.reason);
+        }
         let object = inputs.targets.iter().map(|one| &one.object).find(|object| object.uid == *target);
         if let Some(object) = object.filter(|_| is_new && refusal.reason != Reason::Exhausted) {
             let change = Change::HeldBack(*refusal);

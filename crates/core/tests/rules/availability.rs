@@ -1,9 +1,10 @@
 //! The availability floor: over all policies, enough pods of a workload stay Ready.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::support::*;
-use prunella_core::availability::{MinAvailable, Shortage, Siblings, siblings};
+use prunella_core::availability::{MinAvailable, Shortage, Siblings, shortage, siblings};
 use prunella_core::decide::Change;
 use prunella_core::execute::{OutcomeReason, next_instruction};
 use prunella_core::ledger::{Outcome, Overlap, Record, State};
@@ -14,7 +15,8 @@ use prunella_core::target::{Target, TargetWorkload, Uid};
 /// Pods of one workload; those in `ready` are Ready.
 fn pods(names: &[&str], ready: &[&str]) -> Vec<Target> {
     let uid = |name: &&str| Uid::from(format!("uid-{name}"));
-    let siblings = Arc::new(Siblings { ready: ready.iter().map(uid).collect(), living: names.len() });
+    let siblings =
+        Arc::new(Siblings { ready: ready.iter().map(uid).collect(), unfinished: names.iter().map(uid).collect() });
     let workload = TargetWorkload {
         replicas: i32::try_from(names.len()).ok(),
         rolls_out: true,
@@ -60,7 +62,7 @@ fn the_last_ready_pod_stays() {
     let mut world = world(&["a", "b", "c"], &["a"]);
     let decision = world.evaluate_from_to(0, 60, &breached(&["a"]));
     assert_eq!(refused(&decision), [("a", "TooFewAvailable")].into());
-    let shortage = Shortage { remaining: 0, required: 2 };
+    let shortage = Shortage { required: 2, wanted: 3 };
     assert_eq!(decision.refusals[0].refusal.reason, Reason::TooFewAvailable(shortage));
 }
 
@@ -198,8 +200,12 @@ fn the_floor_waits_while_nobody_else_removes_a_pod() {
     assert!(matches!(running(false, 300), Instruction::Wait(_)), "a pod may become Ready again");
     let ended = |outcome, reason| Instruction::Record(Transition::Finish { outcome, reason });
     assert_eq!(running(false, 700), ended(Outcome::Inconclusive, OutcomeReason::TooFewAvailable));
-    // Every try was refused: the budget is given back.
-    assert_eq!(running(true, 700), ended(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget));
+    // Every try was refused, so its budget is given back. But it is no attempt.
+    assert_eq!(running(true, 700), ended(Outcome::Expired, OutcomeReason::TooFewAvailable));
+    // Of two that wait for a disruption budget, the later one gives up, or both wait in vain.
+    let later = ActionWorld { too_few_available: Some(Overlap::Ahead), ..world() };
+    let blocked = Facts { blocked_by_budget: true, ..facts(State::Running) };
+    assert_eq!(next_instruction(&blocked, later, second(30)), ended(Outcome::Expired, OutcomeReason::TooFewAvailable));
 }
 
 #[test]
@@ -210,4 +216,26 @@ fn an_owner_of_an_unknown_kind_keeps_a_share_of_its_living_pods() {
     }
     let decision = world.evaluate_from_to(0, 60, &breached(&["a"]));
     assert_eq!(refused(&decision), [("a", "TooFewAvailable")].into());
+}
+
+#[test]
+fn the_floor_of_an_unknown_owner_does_not_sink_while_its_pods_are_removed() {
+    // Its operator creates a replacement only when the old pod is gone: two pods are left of
+    // three, and one of them is being deleted.
+    let mut targets = pods(&["b", "c"], &["b", "c"]);
+    let uid = |name: &str| Uid::from(format!("uid-{name}"));
+    for target in &mut targets {
+        target.workload = None;
+        let siblings =
+            Siblings { ready: [uid("b"), uid("c")].into(), unfinished: [uid("a"), uid("b"), uid("c")].into() };
+        target.siblings = Some(Arc::new(siblings));
+    }
+    let expected = Some(Shortage { required: 2, wanted: 3 });
+    assert_eq!(shortage(MinAvailable::Percent(75), &targets[0], &BTreeSet::new()), expected);
+    // Its removal is known from an action only, because the pod is already gone.
+    for target in &mut targets {
+        target.siblings = Some(Arc::new(Siblings { ready: [uid("c")].into(), unfinished: [uid("c")].into() }));
+    }
+    let (a, b) = (uid("a"), uid("b"));
+    assert_eq!(shortage(MinAvailable::Percent(75), &targets[1], &[&a, &b].into()), expected);
 }

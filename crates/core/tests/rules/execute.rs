@@ -112,6 +112,10 @@ fn the_conditions_of_the_first_try_are_checked_before_each_try() {
     ] {
         assert!(waits(&next_instruction(&facts(State::Running), doubt, second(10))), "{doubt:?}");
         check(State::Running, doubt, 600, &ends(Outcome::Failed, OutcomeReason::NotExecuted));
+        // A disruption budget refused it first. What stopped it afterwards is no attempt.
+        let blocked = Facts { blocked_by_budget: true, ..facts(State::Running) };
+        let ended = next_instruction(&blocked, doubt, second(600));
+        assert_eq!(ended, ends(Outcome::Expired, OutcomeReason::NotExecuted), "{doubt:?}");
     }
 }
 

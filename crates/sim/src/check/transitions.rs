@@ -21,7 +21,7 @@ impl Check {
     ) {
         let (from, to) = (before.state(), after.state());
         let name = &after.name;
-        self.require(is_legal(from, to, after), now, "the transition table", || format!("{name}: {from:?} → {to:?}"));
+        self.require(is_legal(before, after), now, "the transition table", || format!("{name}: {from:?} → {to:?}"));
         match (from, to) {
             (State::Pending, State::Running) => {
                 self.check_alone(now, after, api);
@@ -76,8 +76,8 @@ pub(super) fn is_twin(action: &ActionObject, other: &ActionObject) -> bool {
     action.created == other.created && action.policy() != other.policy()
 }
 
-fn is_legal(from: State, to: State, after: &ActionObject) -> bool {
-    match (from, to) {
+fn is_legal(before: &ActionObject, after: &ActionObject) -> bool {
+    match (before.state(), after.state()) {
         (State::Pending | State::Running, State::Running)
         | (State::Running, State::Settling)
         | (State::Settling, State::Verifying)
@@ -88,7 +88,12 @@ fn is_legal(from: State, to: State, after: &ActionObject) -> bool {
         | (State::Verifying, State::Finished(Outcome::Succeeded)) => true,
         (State::Pending, State::Finished(outcome)) => outcome.without_effect(),
         (State::Running, State::Finished(Outcome::Expired)) => {
-            after.status.outcome.is_some_and(|(_, reason)| reason == OutcomeReason::BlockedByDisruptionBudget)
+            // The newest try was refused by a disruption budget.
+            before.status.blocked
+                && after.status.outcome.is_some_and(|(_, reason)| {
+                    use OutcomeReason::{BlockedByDisruptionBudget, NotExecuted, TooFewAvailable};
+                    matches!(reason, BlockedByDisruptionBudget | NotExecuted | TooFewAvailable)
+                })
         }
         _ => false,
     }

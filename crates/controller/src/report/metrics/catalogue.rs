@@ -103,7 +103,7 @@ pub(crate) const BLOCKED: MetricEntry = MetricEntry {
         POLICY,
         Label { name: "reason", values: LabelValues::OneOf(|| Reason::ALL.map(Reason::as_str).to_vec()) },
     ],
-    meaning: "The same numbers as `status.blocked`. A guardrail that holds back no target has no series.",
+    meaning: "The same numbers as `status.blocked`, without `DisruptionBudget`. A guardrail that holds back no target has no series.",
     example: r#"prunella_blocked_targets{reason="MaxActions"} > 0"#,
 };
 pub(crate) const RESERVATIONS: MetricEntry = MetricEntry {

@@ -207,7 +207,7 @@ impl StatusInputs<'_> {
             .decision
             .refusals
             .iter()
-            .filter(|refused| refused.due && refused.refusal.reason == reason)
+            .filter(|refused| refused.due && refused.refusal.reason.as_str() == reason.as_str())
             .map(|refused| refused.refusal)
             .collect();
         let mut why = wording::why(&self.compiled.policy, reason, self.hold.as_ref());
@@ -228,6 +228,13 @@ impl StatusInputs<'_> {
                 Some(reason) => {
                     let why = wording::why(&self.compiled.policy, reason, self.hold.as_ref());
                     format!("running; it waits, at most until {EXECUTE_WITHIN:#} after its start: {why}")
+                }
+                None if self.decision.waiting.contains(&record.target.uid) => {
+                    "running; it waits for limits.maxConcurrent, a storm or a rollout, or the policy has changed"
+                        .to_owned()
+                }
+                None if record.waiting && !self.decision.memory.timers.contains_key(&record.target.uid) => {
+                    "running; it waits: the target is not breached now".to_owned()
                 }
                 None if record.waiting => action_messages::tries_again(),
                 None => "running".to_owned(),

@@ -7,7 +7,7 @@ use crate::policy::{Policy, SeriesMatch};
 use crate::target::{Target, Uid};
 
 /// The label with an object's uid, as kube-state-metrics writes it.
-pub const UID_LABEL: &str = "uid";
+const UID_LABEL: &str = "uid";
 /// With this label, a series of a pod also names the workload of the pod.
 pub const POD_LABEL: &str = "pod";
 
@@ -91,6 +91,13 @@ pub(super) fn carries(labels: &Labels, uid: &Uid) -> CarriedUid {
         Some(value) if is_uuid(value) => CarriedUid::Other,
         _ => CarriedUid::Absent,
     }
+}
+
+/// The Kubernetes uid in the label `uid` of a series. `None`: there is no such label, or an
+/// application uses it for something else.
+#[must_use]
+pub fn carried_uid(labels: &Labels) -> Option<&str> {
+    labels.get(UID_LABEL).map(String::as_str).filter(|value| is_uuid(value))
 }
 
 /// Whether the text has the form of a uid of the API server: 8-4-4-4-12 hexadecimal
