@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inputs;
 use jiff::Timestamp;
-use naming::{CarriedUid, Naming};
+use naming::Naming;
 pub use naming::{POD_LABEL, carried_uid};
 
 use crate::observation::{Answer, History, Labels, Series};
@@ -77,7 +77,7 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
         matching.matched = matching.matched.saturating_add(1);
         for target in named {
             let uid = &target.object.uid;
-            if naming::carries(&one.labels, uid) == CarriedUid::Own {
+            if naming.is_own(&one.labels, target) {
                 matching.own.insert(uid.clone());
             }
             matching
@@ -168,8 +168,7 @@ fn evidence_for(inputs: Inputs<'_>) -> Proof {
             let mut uids = BTreeMap::new();
             for one in series.iter().filter(|one| !one.value.is_nan()) {
                 for target in naming.named_by(&one.labels) {
-                    *uids.entry(target.object.uid.clone()).or_default() |=
-                        naming::carries(&one.labels, &target.object.uid) == CarriedUid::Own;
+                    *uids.entry(target.object.uid.clone()).or_default() |= naming.is_own(&one.labels, target);
                 }
             }
             Proof::For(uids)

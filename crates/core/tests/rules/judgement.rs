@@ -2,13 +2,14 @@
 //! targets, guardrails, dry runs.
 
 use crate::support::*;
+use prunella_core::action::{ActionSpec, Restart};
 use prunella_core::decide::{Change, Question, Reach};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, Labels, Series};
 use prunella_core::policy::{MaxUnhealthy, PolicyMode, SeriesMatch, SubjectCap};
 use prunella_core::refusal::Reason;
-use prunella_core::target::{NotHealable, Object, OptOut, TargetWorkload};
+use prunella_core::target::{NotHealable, Object, OptOut, Target, TargetWorkload};
 
 fn labelled(labels: &[(&str, &str)]) -> Answer {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Labels>();
@@ -202,6 +203,40 @@ fn a_series_with_the_uid_belongs_to_the_replacement() {
     world.policy.breach_for = seconds(0);
     let own = labelled(&[("pod", "web-1"), ("uid", "uid-web-1")]);
     assert_eq!(reserved(&world.evaluate(10, &own)), ["web-1"]);
+}
+
+#[test]
+fn a_new_workload_is_judged_at_once_by_series_of_its_own_pods() {
+    const POD: &str = "3f2b1c00-0000-4000-8000-000000000001";
+    let of_pod: &[_] = &[("pod", "web-1")];
+    let with_uid: &[_] = &[("pod", "web-1"), ("uid", POD)];
+    let by_name: &[_] = &[("deployment", "web"), ("statefulset", "web")];
+    for (kind, series, expected) in [
+        ("Deployment", of_pod, 1),
+        ("Deployment", by_name, 0),
+        // The pod of an earlier StatefulSet had the same name.
+        ("StatefulSet", of_pod, 0),
+        ("StatefulSet", with_uid, 1),
+    ] {
+        let mut target = Target { stable_name: true, ..pod("web", 0) };
+        target.object = Object::known(kind, "web", "uid-web");
+        target.subject = target.object.clone();
+        target.pods = vec![Object::known("Pod", "web-1", POD)];
+        target.workload = Some(TargetWorkload {
+            replicas: Some(3),
+            rolls_out: true,
+            all_selected: true,
+            autoscaler: None,
+            rollout_progress: None,
+        });
+        let mut world = World::new(vec![target]);
+        world.policy.series = SeriesMatch::Label(kind.to_lowercase());
+        world.policy.steps[0].action = ActionSpec::RolloutRestart(Restart);
+        world.policy.signal_window = seconds(345);
+        world.policy.breach_for = seconds(0);
+        let decision = world.evaluate(40, &labelled(series));
+        assert_eq!(reserved(&decision).len(), expected, "{kind} {series:?}: {:?}", decision.refusals);
+    }
 }
 
 #[test]

@@ -57,6 +57,20 @@ impl<'a> Naming<'a> {
         owner.filter(|(_, uid)| same(uid)).map(|(target, _)| *target).into_iter().collect()
     }
 
+    /// Whether a series that names `target` cannot be about an earlier object of the same
+    /// name: it has the uid of the target, or it names a pod that the target has now. Only a
+    /// `StatefulSet` gives a pod the name of an earlier one, so there the pod's uid decides.
+    pub(super) fn is_own(&self, labels: &Labels, target: &Target) -> bool {
+        if carries(labels, &target.object.uid) == CarriedUid::Own {
+            return true;
+        }
+        let SeriesMatch::Label(name) = &self.policy.series else { return false };
+        let pod = labels.get(POD_LABEL).filter(|_| !labels.contains_key(name));
+        let Some((owner, uid)) = pod.and_then(|pod| self.by_pod.get(pod.as_str())) else { return false };
+        owner.object.uid == target.object.uid
+            && (target.object.kind != "StatefulSet" || carries(labels, uid) == CarriedUid::Own)
+    }
+
     /// Whether the namespace of a series is unknown.
     pub(super) fn is_unplaced(&self, labels: &Labels) -> bool {
         matches!(self.origin(labels), SeriesOrigin::Unknown)
