@@ -2,11 +2,11 @@
 //! `HealingAction`, and what it knows of running actions is handed over as verdicts.
 //!
 //! ```text
-//! compile → adopt → observe → decide → report → reserve → hand over → write status → collect
+//! compile → restore → observe → decide → report → reserve → hand over → write status → collect
 //! ```
 //!
 //! Nearly all passes find no unhealthy target and write nothing. Stages that run seldom are
-//! boxed, because a pass is moved about as a whole before it runs.
+//! boxed, so that a pass stays small in memory.
 
 mod claims;
 mod collect;

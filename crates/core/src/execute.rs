@@ -279,8 +279,8 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
 /// Too few pods of the workload would stay Ready.
 ///
 /// Two actions may each have started to remove another pod of it. Then the later action gives
-/// up and the earlier one waits, as for the same target. If nobody else removes a pod, a pod
-/// may become Ready again, so the action waits as it does for a disruption budget.
+/// up and the earlier one waits, as for the same target. Otherwise the action waits, as it does
+/// for a disruption budget: another pod may become Ready.
 fn wait_for_availability(facts: &Facts, conflict: Overlap, now: Timestamp) -> Instruction {
     let waited = time_since_start(facts, now);
     let gives_up = conflict == Overlap::Ahead && waited >= WRITE_ARRIVES_WITHIN;

@@ -308,7 +308,7 @@ impl Drop for Workshop<'_> {
 impl<'a> Workshop<'a> {
     fn open(cache: &Path, cgroups: &'a Cgroups) -> Result<Self> {
         let workshop = Self { folder: cache.join(".building"), cgroups };
-        // What a killed build left; nobody else is here, we hold the lock.
+        // A killed build may have left the folder. The lock shows that no other build runs.
         let _ = fs::remove_dir_all(&workshop.folder);
         let sources = MODULE.into_iter().chain(FAMILIES.iter().filter_map(|family| family.source));
         for (file, text) in sources {

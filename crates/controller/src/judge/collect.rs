@@ -1,4 +1,4 @@
-//! Stage 6: deletes old records. A record that counts towards a limit is kept, and so is the
+//! Deletes old records. A record that counts towards a limit is kept, and so is the
 //! newest record, because the next one gets its number from it. Needs the client for writes. A
 //! deletion that fails is tried again after the next evaluation.
 

@@ -1,4 +1,4 @@
-//! Stage 1: the policy as written → a policy that can be evaluated. Every default is filled
+//! The policy as written → a policy that can be evaluated. Every default is filled
 //! in, and every rule that the API server cannot check is checked. Needs no client.
 
 use jiff::{SignedDuration, Timestamp};

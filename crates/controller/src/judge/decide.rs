@@ -1,4 +1,4 @@
-//! Stage 3: the decision. If it needs more data, the source is asked, and the decision is made again
+//! The decision. If it needs more data, the source is asked, and the decision is made again
 //! from the same memory.
 
 use jiff::SignedDuration;

@@ -1,4 +1,4 @@
-//! Stage 4: records the actions that the decision wants, before anything else happens. Needs the
+//! Records the actions that the decision wants, before anything else happens. Needs the
 //! client for writes.
 
 use jiff::SignedDuration;

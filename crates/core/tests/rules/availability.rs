@@ -209,7 +209,7 @@ fn the_floor_waits_while_nobody_else_removes_a_pod() {
 }
 
 #[test]
-fn an_owner_of_an_unknown_kind_keeps_a_share_of_its_living_pods() {
+fn an_owner_of_an_unknown_kind_keeps_a_share_of_its_pods() {
     let mut world = world(&["a", "b", "c"], &["a"]);
     for target in &mut world.targets {
         target.workload = None;
@@ -238,4 +238,19 @@ fn the_floor_of_an_unknown_owner_does_not_sink_while_its_pods_are_removed() {
     }
     let (a, b) = (uid("a"), uid("b"));
     assert_eq!(shortage(MinAvailable::Percent(75), &targets[1], &[&a, &b].into()), expected);
+}
+
+#[test]
+fn a_floor_that_can_never_be_met_is_told_from_one_that_passes() {
+    let refusal = |minimum| {
+        let mut world = world(&["a", "b", "c"], &["a", "b"]);
+        world.policy.limits.min_available = minimum;
+        world.evaluate_from_to(0, 60, &breached(&["a"])).refusals[0].refusal.reason
+    };
+    let shortage = |minimum| match refusal(minimum) {
+        Reason::TooFewAvailable(shortage) => shortage,
+        other => panic!("{other:?}"),
+    };
+    assert!(shortage(MinAvailable::Percent(100)).is_permanent());
+    assert!(!shortage(MinAvailable::Percent(75)).is_permanent());
 }

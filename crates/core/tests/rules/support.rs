@@ -1,5 +1,6 @@
 //! A small cluster for tests of decisions: a policy, pods of one Deployment, a ledger, and a
 //! loop that evaluates once per interval, as the judge does.
+// No test file uses all of it, and a test may panic.
 #![allow(
     dead_code,
     unreachable_pub,

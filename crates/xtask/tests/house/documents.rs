@@ -9,11 +9,35 @@ use super::{files, packages, repository};
 
 /// People read the README in three minutes. Details belong in docs/.
 const README_LINES_AT_MOST: usize = 200;
+/// The files beside the rooms' folders.
+const ROOMS: [&str; 4] = ["observe.rs", "judge.rs", "act.rs", "report.rs"];
 
 #[test]
 fn the_readme_is_short() {
     let lines = fs::read_to_string(repository().join("README.md")).unwrap().lines().count();
     assert!(lines <= README_LINES_AT_MOST, "README.md has {lines} lines: move details to docs/");
+}
+
+/// Both ways: a file that was moved or added is missing in the tables, and a row without its
+/// file is wrong.
+#[test]
+fn the_architecture_names_the_files_of_the_controller_as_they_are() {
+    let text = fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
+    let is_rust = |name: &str| Path::new(name).extension().is_some_and(|extension| extension == "rs");
+    let start = text.find("### Inside the controller").unwrap();
+    let (_, tables) = text.split_at(start);
+    let tables = tables.split("\n## ").next().unwrap();
+    let named: BTreeSet<&str> = tables.split('`').filter(|word| is_rust(word)).collect();
+    let source = repository().join("crates/controller/src");
+    let in_room = |room: &str| {
+        let folder = fs::read_dir(source.join(room)).unwrap();
+        folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| is_rust(name))
+    };
+    let files: BTreeSet<String> = ["", "observe", "judge", "act", "report"].into_iter().flat_map(in_room).collect();
+    // The folder of a room says what these are.
+    let files: BTreeSet<&str> = files.iter().map(String::as_str).filter(|name| !ROOMS.contains(name)).collect();
+    let named: BTreeSet<&str> = named.into_iter().filter(|name| !ROOMS.contains(name)).collect();
+    assert_eq!(named, files, "left: ARCHITECTURE.md, right: crates/controller/src");
 }
 
 #[test]
