@@ -1,11 +1,12 @@
 //! Tests that break the cluster. Each has the cluster alone, and always repairs it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
-use prunella_e2e::{DEPLOYMENT, NAMESPACE, PATIENCE, Room, alone, eventually, steadily, uid_of};
+use kube::api::ListParams;
+use prunella_e2e::{DEPLOYMENT, NAMESPACE, PATIENCE, Room, alone, eventually, restarts, steadily, uid_of};
 use testbed::{Fault, Testbed};
 
 const POLICY: &str = "gauge";
@@ -83,6 +84,39 @@ async fn without_the_controller_nothing_is_healed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
+async fn a_leader_that_cannot_renew_its_lease_stands_again_without_a_restart() -> Result<()> {
+    alone("lease", async |room| {
+        let pods = room.deploy(1).await?;
+        let unhealthy = pods.first().context("no pod")?;
+        room.apply(&room.policy(POLICY, &room.gauge_over(5))).await?;
+        room.until_evaluated(POLICY).await?;
+        let before = controller_pods(room).await?;
+
+        let testbed = room.ground.testbed;
+        testbed.fault("kube-apiserver", Fault::Pause).await?;
+        let leads = format!(r#"sum(prunella_leader{{namespace="{NAMESPACE}"}})"#);
+        // Prometheus scrapes the controller without the API server.
+        let stopped = eventually(PATIENCE, "the leader to stop", async || {
+            let now = room.ground.ask(&leads).await?.first().map(|series| series.value);
+            ensure!(now.is_some_and(|leaders| leaders < 1.0), "{leads} is {now:?}");
+            Ok(())
+        })
+        .await;
+        repaired(stopped, testbed.fault("kube-apiserver", Fault::Resume).await)?;
+
+        let resumed = Instant::now();
+        room.simulate(unhealthy, "gauge?value=10").await?;
+        let action = room.until_outcome(POLICY, 1, "Succeeded").await?;
+        ensure!(action.spec.target.uid == uid_of(unhealthy), "{:?}", action.spec.target);
+        eprintln!("healed {:.1?} after the API server's return", resumed.elapsed());
+        ensure!(controller_pods(room).await? == before, "the controller was restarted");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
 async fn a_killed_node_is_not_ready_until_it_is_started() -> Result<()> {
     alone("node", async |room| {
         until_node(room, "True").await?;
@@ -93,6 +127,12 @@ async fn a_killed_node_is_not_ready_until_it_is_started() -> Result<()> {
         until_node(room, "True").await
     })
     .await
+}
+
+/// The controller's pods, each with the number of its restarts.
+async fn controller_pods(room: &Room<'_>) -> Result<Vec<(String, i32)>> {
+    let pods: Api<Pod> = Api::namespaced(room.ground.client.clone(), NAMESPACE);
+    Ok(pods.list(&ListParams::default()).await?.iter().map(|pod| (uid_of(pod), restarts(pod))).collect())
 }
 
 /// The result of the test, and of the repair.

@@ -5,6 +5,7 @@ use kube::client::ClientBuilder;
 use kube::{Client, Config};
 
 use crate::clock::{Clock, Observing};
+use crate::watch_log::WatchLog;
 
 /// Two clients of the API server.
 #[derive(Clone)]
@@ -13,6 +14,8 @@ pub(crate) struct Clients {
     pub(crate) reads: Client,
     /// For writes. It never retries: after a lost answer, the first write may have happened.
     pub(crate) writes: Client,
+    /// When the watches of `reads` were last answered.
+    pub(crate) watches: WatchLog,
 }
 
 impl Clients {
@@ -21,14 +24,17 @@ impl Clients {
     /// # Errors
     /// When the configuration cannot be used.
     pub(crate) fn new(config: Config, clock: &Clock) -> Result<Self> {
-        let client = |config| -> kube::Result<Client> {
-            Ok(ClientBuilder::try_from(config)?.with_layer(&Observing(clock.clone())).build())
-        };
         let mut never_twice = config.clone();
         never_twice.default_retry = false;
+        let watches = WatchLog::default();
+        let reads = ClientBuilder::try_from(config)
+            .map(|builder| builder.with_layer(&Observing(clock.clone())).with_layer(&watches).build());
+        let writes =
+            ClientBuilder::try_from(never_twice).map(|builder| builder.with_layer(&Observing(clock.clone())).build());
         Ok(Self {
-            reads: client(config).context("cannot make a client for reads")?,
-            writes: client(never_twice).context("cannot make a client for writes")?,
+            reads: reads.context("cannot make a client for reads")?,
+            writes: writes.context("cannot make a client for writes")?,
+            watches,
         })
     }
 }

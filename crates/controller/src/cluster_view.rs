@@ -1,6 +1,7 @@
 //! The objects that policies select, from the caches, and the namespaces that hold healing back.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use kube::core::Selector;
@@ -10,25 +11,36 @@ use prunella_core::target::{NotHealable, Object, Target, Uid};
 
 use crate::authority::Authority;
 use crate::compiled::CompiledPolicy;
+use crate::watch_log::WatchLog;
 
 /// The objects that policies select, and the namespaces that hold healing back.
 pub(crate) struct ClusterView {
     targets: Targets,
     authority: Arc<Authority>,
+    watches: WatchLog,
 }
 
-/// A namespace that holds healing back, and why.
+/// What holds all healing in a namespace back.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Hold {
-    /// The namespace with the annotation.
-    pub(crate) namespace: String,
-    /// The value of the annotation.
-    pub(crate) why: String,
+pub(crate) enum Hold {
+    /// The annotation on a namespace.
+    Annotation {
+        /// The namespace with the annotation.
+        namespace: String,
+        /// The value of the annotation.
+        why: String,
+    },
+    /// The watch of a resource has had no answer for [`SILENT_AFTER`](crate::watch_log::SILENT_AFTER),
+    /// so its objects may have changed unseen.
+    SilentWatch {
+        /// For example `pods`.
+        resource: String,
+    },
 }
 
 impl ClusterView {
-    pub(crate) fn new(targets: Targets, authority: Arc<Authority>) -> Self {
-        Self { targets, authority }
+    pub(crate) fn new(targets: Targets, authority: Arc<Authority>, watches: WatchLog) -> Self {
+        Self { targets, authority, watches }
     }
 
     /// Keeps the caches up to date for as long as it is polled.
@@ -89,9 +101,14 @@ impl ClusterView {
         self.hold(namespace).is_some()
     }
 
-    /// Which namespace holds healing back there, and why.
+    /// What holds healing back in a namespace.
     pub(crate) fn hold(&self, namespace: &str) -> Option<Hold> {
         let mut namespaces = [namespace, &self.authority.namespace].into_iter();
-        namespaces.find_map(|holding| Some(Hold { namespace: holding.to_owned(), why: self.targets.hold(holding)? }))
+        let annotation = namespaces.find_map(|holding| {
+            let why = self.targets.hold(holding)?;
+            Some(Hold::Annotation { namespace: holding.to_owned(), why })
+        });
+        let silent = || self.watches.silent(Instant::now()).map(|resource| Hold::SilentWatch { resource });
+        annotation.or_else(silent)
     }
 }

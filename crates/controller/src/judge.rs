@@ -16,6 +16,7 @@ mod memory;
 mod reserve;
 mod restore;
 mod rules_digest;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -49,6 +50,7 @@ pub(crate) use claims::Claims;
 use decide::{unsigned, without_reservations};
 pub(crate) use memory::PolicyMemories;
 use memory::{Plan, PolicyMemory};
+pub(crate) use turns::EvaluationTurns;
 
 /// A policy as the watch delivers it: an object that does not parse stops no other.
 pub(crate) type GuardedPolicy = DeserializeGuard<HealingPolicy>;
@@ -135,9 +137,10 @@ async fn evaluate(
         Err(error) => return stalled(policy, key, memory, &error, judge).await,
     };
     memory.adopt(policy, &plan.compiled.policy.digest);
+    let until = Instant::now() + plan.subscription.deadline();
     let seen = observe(&plan, memory, judge).await;
     let (observation, decision) =
-        decide::decide(&plan, &memory.decision, seen.observation, seen.is_of_now, judge).await;
+        decide::decide(&plan, &memory.decision, seen.observation, seen.is_of_now, until, judge).await;
     let hold = judge.view.hold(&key.namespace);
     policy_events::transitions(policy, &plan.compiled, &decision, hold.as_ref(), &judge.reporter);
 

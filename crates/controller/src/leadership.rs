@@ -7,9 +7,11 @@
 //!   before another replica can start to act.
 //! - Every write of the Lease is a compare-and-set. If the answer is lost, the Lease is read again.
 //!   The write never counts as done or as not done without that.
-//! - A replica that loses the leadership stops at once, and its process exits. The new process
-//!   reads everything again. Continuing as a standby would be a second start-up path, used so
-//!   seldom that its bugs would not be found.
+//! - A replica that loses the leadership stops at once. When all its passes have finished, its
+//!   process builds all its parts anew and stands for election again: the same path as after a
+//!   start, because a second one would be used so seldom that its bugs would not be found. It
+//!   does not exit for that, because the kubelet restarts a container that often exits only after
+//!   minutes, and nobody would heal meanwhile.
 //! - On shutdown, the replica finishes its work first, and then releases the Lease.
 //!
 //! The election keeps replicas from doing the same work. It does not guarantee that an action runs
@@ -26,10 +28,11 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-pub(crate) use campaign::{Campaign, LeadershipLost, identity};
+pub(crate) use campaign::{Candidate, identity};
+pub(crate) use election::LossReason;
 pub(crate) use timing::Timing;
 
-/// Whether this process leads. Any task may check this at any time.
+/// Whether this process leads in one term. Any task may check this at any time.
 #[derive(Debug)]
 pub(crate) struct Leadership {
     state: watch::Sender<LeadershipState>,
@@ -44,7 +47,7 @@ enum LeadershipState {
     Standby,
     /// This process leads, and may act until then.
     Leading { until: Instant },
-    /// This process has lost or released the leadership. It never leads again.
+    /// This process has lost or released the leadership. It never leads in this term again.
     Over,
 }
 

@@ -18,6 +18,7 @@ mod records;
 mod report;
 mod run;
 mod wakers;
+mod watch_log;
 mod writes;
 
 use std::process::ExitCode;

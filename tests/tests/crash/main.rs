@@ -9,6 +9,7 @@
 mod drill;
 mod flow;
 mod lane;
+mod silent_watch;
 mod twins;
 
 use anyhow::{Result, ensure};
@@ -16,6 +17,7 @@ use drill::{drill, proxy};
 use flow::{Trouble, Write};
 use lane::Lane;
 use prunella_e2e::{PATIENCE, Place, Room, alone, eventually, in_its_place};
+use silent_watch::silent_watch;
 use twins::twins;
 
 /// As many lanes as two slow cores can heal at the same time.
@@ -80,6 +82,12 @@ async fn whatever_the_response_it_acts_once() -> Result<()> {
 #[ignore = "needs root"]
 async fn two_without_a_lease_act_as_one() -> Result<()> {
     alone("twins", async |room| in_its_place(room, async |place| twins(room, place).await).await).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_silent_watch_stops_new_actions() -> Result<()> {
+    alone("silent-watch", async |room| in_its_place(room, async |place| silent_watch(room, place).await).await).await
 }
 
 async fn in_turns(room: &Room<'_>, place: &Place<'_>, what: &str, troubles: &[Trouble], at_once: usize) -> Result<()> {

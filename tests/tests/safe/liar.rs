@@ -28,6 +28,7 @@ const LIES: [(&str, Lie, &str); 11] = [
     // A complete answer without evidence.
     ("nan", Lie::NotANumber, "Answered"),
 ];
+const POLICY: &str = "gauge";
 const INTERVAL: Duration = Duration::from_secs(2);
 /// For this many evaluations nothing must be done.
 const EVALUATIONS: u8 = 4;
@@ -131,4 +132,24 @@ async fn until_unhealthy(
 async fn no_actions(room: &Room<'_>, policy: &str) -> Result<()> {
     ensure!(room.actions(policy).await?.is_empty(), "an action was reserved");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_slow_source_does_not_keep_many_unhealthy_pods_from_being_healed() -> Result<()> {
+    in_room("slow-source", async |room| {
+        let source = Source::new(room, "slow").await?;
+        let pods = room.deploy(8).await?;
+        // Four selectors: before an action each must have a sample of the target.
+        let query = [5, 4, 3, 2].map(|limit| room.gauge_over(limit)).join(" and ");
+        let mut policy = room.policy(POLICY, &query);
+        policy["spec"]["interval"] = json!("5s");
+        source.ask_by(&mut policy);
+        room.apply(&policy).await?;
+        room.until_evaluated(POLICY).await?;
+        source.answer_with(Lie::Slow);
+        try_join_all(pods.iter().map(|pod| room.simulate(pod, "gauge?value=10"))).await?;
+        room.until_outcome(POLICY, 1, "Succeeded").await.map(drop)
+    })
+    .await
 }

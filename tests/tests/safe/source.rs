@@ -21,11 +21,16 @@ use tokio_rustls::TlsAcceptor;
 const TEN_MEGABYTES: usize = 10 << 20;
 const POLL: Duration = Duration::from_millis(20);
 
+/// How long a slow answer takes.
+const SLOW: Duration = Duration::from_millis(350);
+
 /// How an answer is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lie {
     /// Not at all.
     Honest,
+    /// The answers are true, and each takes a while.
+    Slow,
     /// There is no answer.
     Hang,
     /// The kernel accepts the connection, and nothing reads from it.
@@ -227,6 +232,10 @@ async fn converse(mut connection: impl AsyncRead + AsyncWrite + Unpin, shared: &
         Lie::Status(status) => (status, "text/plain", b"no".to_vec()),
         Lie::NoInstant if path.ends_with("/query") && !query.contains('[') => {
             (200, "application/json", answer("vector", &json!([])))
+        }
+        Lie::Slow => {
+            tokio::time::sleep(SLOW).await;
+            forward(shared, &path, body, Lie::Honest).await?
         }
         Lie::Honest | Lie::NotANumber | Lie::Warning | Lie::NoInstant => forward(shared, &path, body, lie).await?,
     };

@@ -160,8 +160,11 @@ async fn read(
     };
     let conflicts_read =
         async { if before_effect { conflicts(action, namespace, actor).await } else { Ok(Conflicts::default()) } };
+    // Right before the effect. Until then the caches are enough, and four requests less for each
+    // action matter when many targets fail at once.
+    let effect_follows = facts.state == State::Running;
     let stop_read = async {
-        if before_effect {
+        if effect_follows {
             stop_switches(reads, namespace, &actor.authority.namespace, &target, &subject).await
         } else {
             Ok(StopSwitches::default())

@@ -1,6 +1,8 @@
 //! The decision. If it needs more data, the source is asked, and the decision is made again
 //! from the same memory.
 
+use std::time::Instant;
+
 use jiff::SignedDuration;
 use prunella_core::decide::{Decision, Inputs, Memory};
 use prunella_core::observation::Observation;
@@ -9,16 +11,17 @@ use super::Judge;
 use super::memory::Plan;
 
 /// How often a decision may ask for more: evidence, then history, then freshness. What is
-/// open after that stays refused until the next evaluation.
+/// open after that, or after the deadline, stays refused until the next evaluation.
 const ROUNDS: usize = 3;
 
-/// Decides, and asks what the decision needs. `is_of_now`: the observation was asked for in
-/// this pass.
+/// Decides, and asks what the decision needs, until `until`. `is_of_now`: the observation was
+/// asked for in this pass.
 pub(super) async fn decide(
     plan: &Plan,
     memory: &Memory,
     observation: Observation,
     is_of_now: bool,
+    until: Instant,
     judge: &Judge,
 ) -> (Observation, Decision) {
     let first = decide_once(plan, memory, &observation, judge);
@@ -26,7 +29,7 @@ pub(super) async fn decide(
         return (observation, first);
     }
     // Boxed: most evaluations end above, and a pass is moved about as a whole.
-    Box::pin(ask_more(plan, memory, is_of_now.then_some((observation, first)), judge)).await
+    Box::pin(ask_more(plan, memory, is_of_now.then_some((observation, first)), until, judge)).await
 }
 
 /// Asks what a decision needs. All answers must be of the same instant: unless `known` is of
@@ -35,6 +38,7 @@ async fn ask_more(
     plan: &Plan,
     memory: &Memory,
     known: Option<(Observation, Decision)>,
+    until: Instant,
     judge: &Judge,
 ) -> (Observation, Decision) {
     let (mut observation, mut decision) = if let Some(known) = known {
@@ -48,9 +52,8 @@ async fn ask_more(
         if decision.questions.is_empty() {
             break;
         }
-        for question in std::mem::take(&mut decision.questions) {
-            plan.subscription.answer(question, &mut observation, &judge.observer).await;
-        }
+        let questions = std::mem::take(&mut decision.questions);
+        plan.subscription.answer(questions, &mut observation, until, &judge.observer).await;
         decision = decide_once(plan, memory, &observation, judge);
     }
     (observation, decision)

@@ -1,6 +1,8 @@
 //! Runs the leader election: sends one request at a time, each with a deadline, and publishes the
-//! state of this process after each.
+//! state of this process after each. A process stands again after it has lost the leadership. Each
+//! time is a term of its own.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use prunella_core::time::after;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::election::{Election, ElectionStep, LossReason};
+use super::election::{Election, ElectionStep, LossReason, UNANSWERED_AT_MOST};
 use super::timing::Timing;
 use super::{Leadership, LeadershipState, lease};
 use crate::clock::Clock;
@@ -23,9 +25,8 @@ use crate::clock::Clock;
 /// The name of the Lease.
 const NAME: &str = "prunella";
 
-/// This replica in the election.
-pub(crate) struct Campaign {
-    leadership: Arc<Leadership>,
+/// This process in the election, over all its terms.
+pub(crate) struct Candidate {
     clock: Clock,
     /// 1 while this process leads.
     leads: Gauge,
@@ -34,19 +35,20 @@ pub(crate) struct Campaign {
     me: String,
     timing: Timing,
     started: Instant,
-    election: Election,
-    /// The Lease as last seen: the next claim replaces it.
-    last: Option<Lease>,
-    /// The time in the newest claim.
-    mark: Timestamp,
+    /// The times in the newest claims: as many as may still be in the Lease, or take effect late.
+    marks: VecDeque<Timestamp>,
     /// The leader that was logged last.
     logged: Option<String>,
 }
 
-/// The leadership is lost: this process must exit.
-#[derive(Debug, thiserror::Error)]
-#[error("lost the leadership")]
-pub(crate) struct LeadershipLost(#[from] LossReason);
+/// One term: from the first read of the Lease until the leadership is lost or released.
+struct Term<'a> {
+    candidate: &'a mut Candidate,
+    leadership: Arc<Leadership>,
+    election: Election,
+    /// The Lease as last seen: the next claim replaces it.
+    last: Option<Lease>,
+}
 
 /// The result of a request.
 enum LeaseResponse {
@@ -65,43 +67,53 @@ pub(crate) fn identity(pod: &str) -> String {
     format!("{pod}_{:016x}", RandomState::new().build_hasher().finish())
 }
 
-impl Campaign {
+impl Candidate {
     /// A candidate with the identity `me`, for the Lease that `api` reaches through a client
     /// that never retries.
-    pub(crate) fn new(
-        leadership: Arc<Leadership>,
-        clock: Clock,
-        api: Api<Lease>,
-        leads: Gauge,
-        me: String,
-        timing: Timing,
-    ) -> Self {
-        Self {
-            leadership,
-            clock,
-            api,
-            leads,
-            election: Election::new(me.clone(), timing),
-            me,
-            timing,
-            started: Instant::now(),
-            last: None,
-            mark: Timestamp::MIN,
-            logged: None,
-        }
+    pub(crate) fn new(clock: Clock, api: Api<Lease>, leads: Gauge, me: String, timing: Timing) -> Self {
+        let started = Instant::now();
+        Self { clock, leads, api, me, timing, started, marks: VecDeque::new(), logged: None }
     }
 
     /// Takes part in the election. After winning it, renews the Lease until `resign` becomes true, and
-    /// then releases the Lease.
+    /// then releases the Lease. The state is published in `leadership`, which serves for one term.
+    /// This process must have stopped to act on its earlier terms.
     ///
     /// # Errors
     /// When the leadership is lost. This process may not act any more from before that on.
-    pub(crate) async fn run(mut self, mut resign: watch::Receiver<bool>) -> Result<(), LeadershipLost> {
+    pub(crate) async fn stand(
+        &mut self,
+        leadership: Arc<Leadership>,
+        resign: watch::Receiver<bool>,
+    ) -> Result<(), LossReason> {
         info!(identity = self.me, namespace = self.api.namespace(), "taking part in the leader election");
+        let election = Election::new(self.me.clone(), self.timing, self.marks.iter().copied().collect());
+        Term { candidate: self, leadership, election, last: None }.run(resign).await
+    }
+
+    /// The time for the next claim. It distinguishes the claims, so it is never the same twice.
+    fn next_mark(&mut self) -> Timestamp {
+        let newest = self.marks.back().copied().unwrap_or(Timestamp::MIN);
+        let mark = lease::micros(self.clock.now()).max(after(newest, SignedDuration::from_micros(1)));
+        // The newest claim that is in effect, and those without an answer.
+        if self.marks.len() > UNANSWERED_AT_MOST {
+            self.marks.pop_front();
+        }
+        self.marks.push_back(mark);
+        mark
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+impl Term<'_> {
+    async fn run(mut self, mut resign: watch::Receiver<bool>) -> Result<(), LossReason> {
         loop {
-            match self.election.step(self.started.elapsed()) {
+            match self.election.step(self.candidate.elapsed()) {
                 ElectionStep::Wait(until) => {
-                    let wake = tokio::time::sleep_until((self.started + until).into());
+                    let wake = tokio::time::sleep_until((self.candidate.started + until).into());
                     tokio::select! {
                         () = wake => {}
                         // An error means that the sender is gone, which is the end too.
@@ -110,7 +122,7 @@ impl Campaign {
                 }
                 ElectionStep::Read => self.read().await,
                 ElectionStep::Claim(base) => self.claim(base.is_some()).await,
-                ElectionStep::Stop(loss) => return Err(loss.into()),
+                ElectionStep::Stop(loss) => return Err(loss),
             }
             self.publish();
         }
@@ -119,11 +131,11 @@ impl Campaign {
     }
 
     async fn read(&mut self) {
-        let response = self.send(self.api.get(NAME)).await;
-        let now = self.started.elapsed();
+        let response = self.send(self.candidate.api.get(NAME)).await;
+        let now = self.candidate.elapsed();
         match response {
             LeaseResponse::Lease(found) => {
-                self.election.found(lease::record(&found, self.timing.lease()), now);
+                self.election.found(lease::record(&found, self.candidate.timing.lease()), now);
                 self.last = Some(*found);
             }
             LeaseResponse::Absent => {
@@ -142,27 +154,26 @@ impl Campaign {
     }
 
     async fn claim(&mut self, replaces: bool) {
-        // Never the same time twice: it distinguishes the claims.
-        self.mark = lease::micros(self.clock.now()).max(after(self.mark, SignedDuration::from_micros(1)));
+        let mark = self.candidate.next_mark();
         let before = self.last.as_ref().filter(|_| replaces);
-        let claim = lease::claimed(before, NAME, &self.me, self.timing.lease(), self.mark);
+        let claim = lease::claimed(before, NAME, &self.candidate.me, self.candidate.timing.lease(), mark);
         let parameters = PostParams::default();
         let response = if replaces {
-            self.send(self.api.replace(NAME, &parameters, &claim)).await
+            self.send(self.candidate.api.replace(NAME, &parameters, &claim)).await
         } else {
-            self.send(self.api.create(&parameters, &claim)).await
+            self.send(self.candidate.api.create(&parameters, &claim)).await
         };
-        let now = self.started.elapsed();
+        let now = self.candidate.elapsed();
         match response {
             LeaseResponse::Lease(held) => {
-                self.election.claimed(lease::record(&held, self.timing.lease()), now);
+                self.election.claimed(lease::record(&held, self.candidate.timing.lease()), now);
                 self.last = Some(*held);
             }
             LeaseResponse::Absent => {
                 if replaces {
                     warn!("the Lease was deleted");
                 } else {
-                    let namespace = self.api.namespace();
+                    let namespace = self.candidate.api.namespace();
                     warn!(namespace, "the namespace does not exist: create it, or set --namespace to another one");
                 }
                 self.election.refused(now);
@@ -173,7 +184,7 @@ impl Campaign {
             }
             LeaseResponse::Unclear(error) => {
                 warn!(%error, "the result of the write of the Lease is unknown, reading it again");
-                self.election.unanswered(self.mark, now);
+                self.election.unanswered(mark, now);
             }
         }
     }
@@ -187,8 +198,8 @@ impl Campaign {
         // Twice, because a renewal without an answer may have changed the Lease.
         for _ in 0..2 {
             let Some(held) = &self.last else { return };
-            let released = lease::released(held, self.clock.now());
-            match self.send(self.api.replace(NAME, &PostParams::default(), &released)).await {
+            let released = lease::released(held, self.candidate.clock.now());
+            match self.send(self.candidate.api.replace(NAME, &PostParams::default(), &released)).await {
                 LeaseResponse::Lease(_) => {
                     info!("released the Lease");
                     return;
@@ -198,7 +209,7 @@ impl Campaign {
                 LeaseResponse::Absent => return,
             }
             self.read().await;
-            if self.election.holder() != self.me {
+            if self.election.holder() != self.candidate.me {
                 return;
             }
         }
@@ -218,25 +229,25 @@ impl Campaign {
 
     /// How long a request may take: at most until the leadership ends.
     fn deadline(&self) -> Duration {
-        let left = self.election.leads_until().map(|end| end.saturating_sub(self.started.elapsed()));
-        left.map_or(self.timing.request(), |left| left.min(self.timing.request()))
+        let left = self.election.leads_until().map(|end| end.saturating_sub(self.candidate.elapsed()));
+        left.map_or(self.candidate.timing.request(), |left| left.min(self.candidate.timing.request()))
     }
 
     /// Publishes that this process may not act any more.
     fn publish_end(&self) {
         self.leadership.set(LeadershipState::Over);
-        self.leads.set(0);
+        self.candidate.leads.set(0);
     }
 
     /// Publishes whether this process leads, and logs when the leader changes.
     fn publish(&mut self) {
         let leads = self.election.leads_until();
         if let Some(until) = leads {
-            self.leadership.set(LeadershipState::Leading { until: self.started + until });
-            self.leads.set(1);
+            self.leadership.set(LeadershipState::Leading { until: self.candidate.started + until });
+            self.candidate.leads.set(1);
         }
-        let leader = if leads.is_some() { &self.me } else { self.election.holder() };
-        if self.logged.as_deref() == Some(leader) {
+        let leader = if leads.is_some() { &self.candidate.me } else { self.election.holder() };
+        if self.candidate.logged.as_deref() == Some(leader) {
             return;
         }
         if leads.is_some() {
@@ -244,11 +255,11 @@ impl Campaign {
         } else if !leader.is_empty() {
             info!(leader, "another replica leads");
         }
-        self.logged = Some(leader.to_owned());
+        self.candidate.logged = Some(leader.to_owned());
     }
 }
 
-impl Drop for Campaign {
+impl Drop for Term<'_> {
     /// Also after a panic: without an election this process does not lead.
     fn drop(&mut self) {
         self.publish_end();

@@ -12,6 +12,10 @@
 //! An absent Lease may be claimed at once, because otherwise no replica could ever start. But a
 //! candidate that saw it held before it was deleted waits as if it still existed.
 //!
+//! A candidate that held the Lease in an earlier term, and has stopped, need not wait for itself: it
+//! may replace a Lease that still holds one of its own claims. Everybody else sees that as a change,
+//! and waits from then on.
+//!
 //! If the answer to a claim is lost, the claim counts when a read finds its mark in the Lease, and
 //! from when that claim was sent. It is not enough that the Lease names this process as its holder:
 //! somebody may have edited the Lease since an earlier claim.
@@ -25,7 +29,7 @@ use super::timing::Timing;
 
 /// The most claims without an answer that are remembered. A forgotten claim does not count as a
 /// renewal, which only costs time.
-const UNANSWERED_AT_MOST: usize = 16;
+pub(super) const UNANSWERED_AT_MOST: usize = 16;
 
 /// The part of a Lease that an election reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub(super) struct Election {
     /// The claims without an answer that may have taken effect since the Lease was last read, and when
     /// each was sent.
     unanswered: VecDeque<(Timestamp, Duration)>,
+    /// The marks of this process's claims in earlier terms, which are over.
+    earlier: Vec<Timestamp>,
     /// When the next step is due.
     due: Duration,
     /// Whether the next step is a read.
@@ -99,8 +105,9 @@ enum LeaseSeen {
 }
 
 impl Election {
-    /// A candidate. Its name must be unique.
-    pub(super) fn new(me: String, timing: Timing) -> Self {
+    /// A candidate. Its name must be unique. `earlier`: the marks of the claims that this process
+    /// made in earlier terms. It must have stopped to act on all of them.
+    pub(super) fn new(me: String, timing: Timing, earlier: Vec<Timestamp>) -> Self {
         Self {
             me,
             timing,
@@ -108,6 +115,7 @@ impl Election {
             renewed: None,
             sent: None,
             unanswered: VecDeque::new(),
+            earlier,
             due: Duration::ZERO,
             must_read: true,
             loss: None,
@@ -242,9 +250,17 @@ impl Election {
         match &self.seen {
             LeaseSeen::Nothing => None,
             LeaseSeen::Absent { since, respected } => Some(since.saturating_add(*respected)),
-            LeaseSeen::Present { record, since } if record.holder.is_empty() => Some(*since),
+            LeaseSeen::Present { record, since } if record.holder.is_empty() || self.is_from_earlier(record) => {
+                Some(*since)
+            }
             LeaseSeen::Present { record, since } => Some(since.saturating_add(record.duration)),
         }
+    }
+
+    /// Whether the Lease holds a claim of this process from an earlier term. The name alone is not
+    /// enough: somebody may have written it there while another replica leads.
+    fn is_from_earlier(&self, record: &LeaseRecord) -> bool {
+        record.holder == self.me && record.mark.is_some_and(|mark| self.earlier.contains(&mark))
     }
 }
 

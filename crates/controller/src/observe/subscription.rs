@@ -7,10 +7,13 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::decide::Question;
 use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Unknown, UnknownReason};
+use prunella_core::target::Uid;
 use prunella_signals::{Prometheus, Query};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
 use super::Observer;
@@ -20,8 +23,10 @@ use crate::report::metrics::ResultLabels;
 
 /// The message when reading an answer panicked.
 const NOT_READ: &str = "the answer could not be read: this is a bug, please report it with the log lines above";
-/// The longest time that one query may take.
+/// The longest time that all requests of one evaluation may take.
 const LONGEST: Duration = Duration::from_secs(10);
+/// How many requests of one evaluation are in flight at once.
+const REQUESTS_AT_ONCE: usize = 8;
 
 /// The newest request of all policies with the same query.
 pub(super) type NewestAnswer = SharedAnswer<(SourceIdentity, Arc<str>)>;
@@ -74,42 +79,65 @@ impl Subscription {
         Observation { at, breach, evidence: None, history: None, freshness: BTreeMap::new() }
     }
 
-    /// Answers one question of the judgement.
-    pub(crate) async fn answer(&self, question: Question, observation: &mut Observation, observer: &Observer) {
-        match question {
-            Question::Evidence => observation.evidence = Some(self.ask(self.query.evidence(), observer).await),
-            Question::History { since } => {
-                observation.history = Some(self.history(since, observation.at, observer).await);
+    /// Answers the questions of the judgement, all of them at once, and adds the answers to
+    /// `observation`. What is not answered by `until` stays unknown.
+    pub(crate) async fn answer(
+        &self,
+        questions: Vec<Question>,
+        observation: &mut Observation,
+        until: Instant,
+        observer: &Observer,
+    ) {
+        let requests = Requests { permits: Semaphore::new(REQUESTS_AT_ONCE), until };
+        let at = observation.at;
+        let answers = questions.into_iter().map(|question| self.reply(question, at, &requests, observer));
+        for reply in join_all(answers).await {
+            match reply {
+                Reply::Evidence(answer) => observation.evidence = Some(answer),
+                Reply::History(history) => observation.history = Some(history),
+                Reply::Freshness(target, freshness) => drop(observation.freshness.insert(target, freshness)),
             }
+        }
+    }
+
+    async fn reply(&self, question: Question, at: Timestamp, requests: &Requests, observer: &Observer) -> Reply {
+        match question {
+            Question::Evidence => Reply::Evidence(self.ask(self.query.evidence(), requests, observer).await),
+            Question::History { since } => Reply::History(self.history(since, at, requests, observer).await),
             Question::Freshness { target, pins } => {
-                let fresh = self.freshness(&pins, observer).await;
-                observation.freshness.insert(target.uid, fresh);
+                Reply::Freshness(target.uid, self.freshness(&pins, requests, observer).await)
             }
         }
     }
 
     /// Asks which targets were breached during a time without evaluations.
-    async fn history(&self, since: Timestamp, until: Timestamp, observer: &Observer) -> History {
+    async fn history(&self, since: Timestamp, until: Timestamp, requests: &Requests, observer: &Observer) -> History {
+        let Some((_permit, deadline)) = requests.start().await else { return History::Unknown(out_of_time()) };
         match observer.sources.get(&self.source) {
             Ok(source) => {
                 let step = Duration::try_from(self.interval).unwrap_or(LONGEST);
-                source.history(self.query.text(), since, until, step, self.deadline()).await
+                source.history(self.query.text(), since, until, step, deadline).await
             }
             Err(message) => History::Unknown(Unknown { reason: UnknownReason::SourceNotReady, message }),
         }
     }
 
     /// Asks whether each selector that the breach needs has a sample now.
-    async fn freshness(&self, pins: &Labels, observer: &Observer) -> Freshness {
+    async fn freshness(&self, pins: &Labels, requests: &Requests, observer: &Observer) -> Freshness {
         let pins: Vec<_> = pins.iter().map(|(label, value)| (label.as_str(), value.as_str())).collect();
-        for leaf in self.query.leaves() {
-            match self.ask(&leaf.instant_query(&pins), observer).await {
+        let leaves = self.query.leaves();
+        let queries: Vec<String> = leaves.iter().map(|leaf| leaf.instant_query(&pins)).collect();
+        let answers = join_all(queries.iter().map(|query| self.ask(query, requests, observer))).await;
+        // One leaf without a sample is enough, whatever the others say.
+        let mut freshness = Freshness::Fresh;
+        for answer in answers {
+            match answer {
                 Answer::Answered(series) if series.is_empty() => return Freshness::Stale,
                 Answer::Answered(_) => {}
-                Answer::Unknown(_) => return Freshness::Unknown,
+                Answer::Unknown(_) => freshness = Freshness::Unknown,
             }
         }
-        Freshness::Fresh
+        freshness
     }
 
     /// Asks how old the samples are, if that is due, and moves the evaluation to a time of the
@@ -126,20 +154,50 @@ impl Subscription {
         }
     }
 
-    async fn ask(&self, query: &str, observer: &Observer) -> Answer {
+    async fn ask(&self, query: &str, requests: &Requests, observer: &Observer) -> Answer {
+        let Some((_permit, deadline)) = requests.start().await else { return Answer::Unknown(out_of_time()) };
         let started = Instant::now();
         let answer = match observer.sources.get(&self.source) {
-            Ok(source) => source.instant(query, self.deadline()).await,
+            Ok(source) => source.instant(query, deadline).await,
             Err(message) => Answer::unknown(UnknownReason::SourceNotReady, message),
         };
         count(&answer, Some(started), observer);
         answer
     }
 
-    /// A query must end within the interval: then the next one is due.
-    fn deadline(&self) -> Duration {
+    /// How long all requests of one evaluation may take together: at most the interval, because
+    /// then the next evaluation is due.
+    pub(crate) fn deadline(&self) -> Duration {
         Duration::try_from(self.interval).unwrap_or(LONGEST).min(LONGEST)
     }
+}
+
+/// An answer to a question of the judgement.
+enum Reply {
+    Evidence(Answer),
+    History(History),
+    Freshness(Uid, Freshness),
+}
+
+/// The requests of one evaluation: few at the same time, and one deadline for all of them.
+struct Requests {
+    permits: Semaphore,
+    until: Instant,
+}
+
+impl Requests {
+    /// Waits until one more request may be sent. Returns how long it may take, and the permit,
+    /// which is to be kept until the answer. `None`: the time of the evaluation is over.
+    async fn start(&self) -> Option<(SemaphorePermit<'_>, Duration)> {
+        let permit = tokio::time::timeout_at(self.until.into(), self.permits.acquire()).await.ok()?.ok()?;
+        let left = self.until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some((permit, left))
+    }
+}
+
+fn out_of_time() -> Unknown {
+    let message = "the requests of one evaluation took longer than the interval, or than 10s";
+    Unknown { reason: UnknownReason::Timeout, message: message.to_owned() }
 }
 
 /// Asks for all policies with the same query.
@@ -155,4 +213,20 @@ fn count(answer: &Answer, asked: Option<Instant>, observer: &Observer) {
         observer.metrics.evaluation_seconds.observe(asked.elapsed().as_secs_f64());
     }
     observer.metrics.evaluations.get_or_create_owned(&ResultLabels { result: answer.as_str() }).inc();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_requests_of_an_evaluation_share_one_deadline_and_few_are_in_flight_at_once() {
+        let soon = Duration::from_millis(50);
+        let requests = Requests { permits: Semaphore::new(2), until: Instant::now() + soon };
+        let (one, two) = (requests.start().await.unwrap(), requests.start().await.unwrap());
+        assert!(one.1 <= soon && two.1 <= soon, "no request may last longer than the evaluation");
+        assert!(requests.start().await.is_none(), "the third waits until the evaluation is over");
+        drop((one, two));
+        assert!(requests.start().await.is_none(), "nothing is sent after the end");
+    }
 }

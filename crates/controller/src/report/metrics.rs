@@ -162,6 +162,11 @@ impl Metrics {
         self.errors.get_or_create_owned(&ControllerLabels { controller }).inc();
     }
 
+    /// Removes the gauges of all policies: this process does not evaluate them any more.
+    pub(crate) fn forget_all(&self) {
+        self.gauges.forget_all();
+    }
+
     /// Removes the gauges of a policy that is gone.
     pub(crate) fn forget(&self, policy: &PolicyKey) {
         self.gauges.forget(policy);
@@ -287,8 +292,14 @@ mod tests {
     fn a_policy_that_is_gone_leaves_no_gauge() {
         let metrics = full();
         metrics.forget(&PolicyKey { namespace: "shop".into(), name: "web".into() });
-        let text = metrics.render().unwrap();
-        let left: Vec<_> = text.lines().filter(|line| line.contains("targets{")).collect();
-        assert!(left.is_empty(), "{left:?}");
+        let left = |metrics: &Metrics| metrics.render().unwrap().matches("targets{").count();
+        assert_eq!(left(&metrics), 0);
+    }
+
+    #[test]
+    fn a_process_that_does_not_lead_any_more_shows_no_policy() {
+        let metrics = full();
+        metrics.forget_all();
+        assert_eq!(metrics.render().unwrap().matches("targets{").count(), 0);
     }
 }

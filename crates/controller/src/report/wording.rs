@@ -10,6 +10,7 @@ use prunella_core::target::NotHealable;
 
 use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
+use crate::watch_log::SILENT_AFTER;
 
 /// What holds a target back, and when it ends at the earliest if that is known.
 pub(super) fn refusal(compiled: &CompiledPolicy, refusal: Refusal, hold: Option<&Hold>) -> String {
@@ -17,21 +18,33 @@ pub(super) fn refusal(compiled: &CompiledPolicy, refusal: Refusal, hold: Option<
     format!("{}{until}", why(&compiled.policy, refusal.reason, hold))
 }
 
+/// What holds all healing back, and what to do about it.
+fn held(hold: Option<&Hold>) -> String {
+    match hold {
+        Some(Hold::Annotation { namespace, why }) => {
+            format!(
+                "the annotation prunella.dev/hold on namespace {namespace} stops new actions: {why:?}; remove it to continue"
+            )
+        }
+        Some(Hold::SilentWatch { resource }) => silent_watch(resource),
+        None => "the annotation prunella.dev/hold on a namespace stops new actions; remove it to continue".to_owned(),
+    }
+}
+
+/// Why nothing starts while a watch is silent.
+pub(super) fn silent_watch(resource: &str) -> String {
+    format!(
+        "the API server has not answered the watch of {resource} for {} minutes, so what is known of them may be old; see the controller's log for the error",
+        SILENT_AFTER.as_secs() / 60
+    )
+}
+
 /// What holds a target back.
 pub(super) fn why(policy: &Policy, reason: Reason, hold: Option<&Hold>) -> String {
     let limits = &policy.limits;
     match reason {
         Reason::Suspended => "the policy is suspended (spec.suspend is true)".to_owned(),
-        Reason::Held => match hold {
-            Some(Hold { namespace, why }) => {
-                format!(
-                    "the annotation prunella.dev/hold on namespace {namespace} stops new actions: {why:?}; remove it to continue"
-                )
-            }
-            None => {
-                "the annotation prunella.dev/hold on a namespace stops new actions; remove it to continue".to_owned()
-            }
-        },
+        Reason::Held => held(hold),
         Reason::OptedOut => {
             "the target, its owner or its namespace opts out with the annotation prunella.dev/heal".to_owned()
         }

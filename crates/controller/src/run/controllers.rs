@@ -1,16 +1,17 @@
 //! The three controllers: sources, policies and actions.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, TryStreamExt};
-use kube::Api;
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy};
 use prunella_cluster::cache::{UNKNOWN_KIND, is_unknown_kind, watch_config};
 use prunella_core::policy::PolicyKey;
@@ -18,10 +19,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use super::{Parts, stopped};
+use super::stopped;
+use super::term::Parts;
 use crate::act::{self, Actor};
 use crate::isolation::isolated;
-use crate::judge::{self, Judge};
+use crate::judge::{self, EvaluationTurns, Judge};
 use crate::observe::sources::{self, SourceContext};
 use crate::report::metrics::Metrics;
 
@@ -58,20 +60,40 @@ pub(super) async fn run_policies(
     concurrency: u16,
     stop: watch::Receiver<bool>,
 ) {
-    let evaluations = concurrency.saturating_mul(EVALUATIONS_PER_ACTION);
+    let turns = Arc::new(EvaluationTurns::new(concurrency.saturating_mul(EVALUATIONS_PER_ACTION).into()));
+    let ends = stop.clone();
     let results = watched(Api::<judge::GuardedPolicy>::all(parts.clients.reads.clone()))
-        .with_config(controller::Config::default().concurrency(evaluations))
+        // Zero: no limit. The turns are the limit.
+        .with_config(controller::Config::default().concurrency(0))
         .reconcile_on(self::woken(woken))
         .graceful_shutdown_on(stopped(stop))
         .run(
-            |object, judge: Arc<Judge>| {
-                isolated("policy", Arc::clone(&judge.reporter.metrics), judge::reconcile(object, judge))
+            move |object, judge: Arc<Judge>| {
+                let (turns, ends) = (Arc::clone(&turns), ends.clone());
+                isolated("policy", Arc::clone(&judge.reporter.metrics), in_turn(object, judge, turns, ends))
             },
             |_, never, _| match *never {},
             Arc::clone(&parts.judge),
         );
     let forget = |namespace, name| parts.judge.forget(&PolicyKey { namespace, name });
     drain("policy", results, &parts.metrics, forget).await;
+}
+
+/// Evaluates a policy when it is its turn. Passes that wait are not part of a shutdown.
+async fn in_turn(
+    policy: Arc<judge::GuardedPolicy>,
+    judge: Arc<Judge>,
+    turns: Arc<EvaluationTurns>,
+    stop: watch::Receiver<bool>,
+) -> Result<Requeue, Infallible> {
+    let namespace = policy.namespace().unwrap_or_default();
+    let turn = tokio::select! {
+        turn = turns.take(&namespace) => turn,
+        () = stopped(stop) => None,
+    };
+    let Some(_turn) = turn else { return Ok(Requeue::await_change()) };
+    // Boxed, so that thousands of waiting passes stay small.
+    Box::pin(judge::reconcile(policy, judge)).await
 }
 
 pub(super) async fn run_actions(

@@ -101,6 +101,8 @@ struct SimulatedReplica {
     /// The index of the request that it waits for, and its deadline.
     waits: Option<(usize, Duration)>,
     mark: i64,
+    /// The marks of all its claims, in all its terms.
+    marks: Vec<Timestamp>,
     paused_until: Duration,
     resigned: bool,
 }
@@ -108,7 +110,8 @@ struct SimulatedReplica {
 impl SimulatedReplica {
     fn new(name: usize, restarts: u32, timing: Timing, random: &mut RandomNumbers) -> Self {
         Self {
-            election: Election::new(format!("{name}-{restarts}"), timing),
+            election: Election::new(format!("{name}-{restarts}"), timing, Vec::new()),
+            marks: Vec::new(),
             origin: Duration::from_secs(random.below(1_000_000).into()),
             ppm: i64::from(random.below(1001)) - 500,
             restarts,
@@ -132,12 +135,20 @@ impl SimulatedReplica {
     /// The time of a wall clock that is set at random. Never the same twice in one replica.
     fn stamp(&mut self, random: &mut RandomNumbers) -> Timestamp {
         self.mark = (self.mark + 1).max(i64::from(random.below(1 << 20)));
-        Timestamp::from_microsecond(self.mark).unwrap()
+        let mark = Timestamp::from_microsecond(self.mark).unwrap();
+        self.marks.push(mark);
+        mark
     }
 
     fn record(&mut self, timing: Timing, random: &mut RandomNumbers) -> LeaseRecord {
         let mark = Some(self.stamp(random));
         LeaseRecord { holder: self.election.me.clone(), duration: timing.lease(), version: String::new(), mark }
+    }
+
+    /// Stands for election again after it has lost the leadership.
+    fn stand_again(&mut self, timing: Timing) {
+        self.until = None;
+        self.election = Election::new(self.election.me.clone(), timing, self.marks.clone());
     }
 
     fn receive(&mut self, request: &LeaseRequest, answer: Option<&LeaseAnswer>, now: Duration) {
@@ -263,7 +274,7 @@ impl ElectionSimulation {
                 self.send(who, LeaseRequest::Claim { base, record }, now);
             }
             ElectionStep::Wait(until) => assert!(until > clock, "a wait must end in the future"),
-            ElectionStep::Stop(_) => self.restart(who),
+            ElectionStep::Stop(_) => replica.stand_again(self.timing),
         }
     }
 

@@ -27,7 +27,7 @@ fn marked(record: LeaseRecord, number: i64) -> LeaseRecord {
 }
 
 fn candidate() -> Election {
-    Election::new("me".to_owned(), timing())
+    Election::new("me".to_owned(), timing(), Vec::new())
 }
 
 fn claim(base: &str) -> ElectionStep {
@@ -98,6 +98,22 @@ fn a_released_lease_is_taken_at_once() {
     election.found(held_by("other", "1"), secs(0));
     election.found(held_by("", "2"), secs(2));
     assert_eq!(election.step(secs(2)), claim("2"));
+}
+
+#[test]
+fn a_process_that_stands_again_does_not_wait_for_its_own_earlier_claim() {
+    let again = || Election::new("me".to_owned(), timing(), vec![mark(1), mark(2)]);
+    let mut election = again();
+    assert_eq!(election.step(secs(100)), ElectionStep::Read);
+    election.found(marked(held_by("me", "7"), 2), secs(100));
+    assert_eq!(election.leads_until(), None, "an earlier claim is no leadership");
+    assert_eq!(election.step(secs(100)), claim("7"));
+    // Its name with another mark was written by somebody else, and another replica may lead.
+    for strange in [marked(held_by("me", "8"), 3), marked(held_by("other", "8"), 2)] {
+        let mut election = again();
+        election.found(strange, secs(100));
+        assert_eq!(election.step(secs(102)), ElectionStep::Read);
+    }
 }
 
 #[test]

@@ -34,6 +34,10 @@ impl PolicyGauges {
         }
     }
 
+    pub(super) fn forget_all(&self) {
+        self.all().clear();
+    }
+
     pub(super) fn forget(&self, policy: &PolicyKey) {
         self.all().remove(policy);
     }

@@ -68,7 +68,10 @@ impl StatusInputs<'_> {
     fn evaluating(&self) -> ConditionValue {
         let (reason, held) = match (self.compiled.policy.suspended, &self.hold) {
             (true, _) => ("Suspended", "; no new action starts while spec.suspend is true".to_owned()),
-            (false, Some(Hold { namespace, why })) => (
+            (false, Some(Hold::SilentWatch { resource })) => {
+                ("Held", format!("; no new action starts: {}", wording::silent_watch(resource)))
+            }
+            (false, Some(Hold::Annotation { namespace, why })) => (
                 "Held",
                 format!(
                     "; no new action starts while namespace {namespace} has the annotation prunella.dev/hold: {why:?}"

@@ -86,7 +86,7 @@ impl Case {
     }
 
     fn held(mut self) -> Self {
-        self.hold = Some(Hold { namespace: "shop".to_owned(), why: "a migration".to_owned() });
+        self.hold = Some(Hold::Annotation { namespace: "shop".to_owned(), why: "a migration".to_owned() });
         self
     }
 
@@ -217,6 +217,17 @@ fn a_running_action_says_what_it_waits_for() {
         let message = case.message("Healing");
         assert!(parts.iter().all(|part| message.contains(part)), "expected {parts:?}: {message}");
         assert_eq!(message.contains(waits), parts.contains(&waits), "{message}");
+    }
+}
+
+#[test]
+fn a_silent_watch_holds_and_is_named() {
+    let mut case = Case::refused(BreachPhase::Firing, Reason::Held);
+    case.hold = Some(Hold::SilentWatch { resource: "pods".to_owned() });
+    let silent = "the API server has not answered the watch of pods for 2 minutes";
+    for condition in ["Ready", "Blocked"] {
+        let message = case.message(condition);
+        assert!(message.contains(silent) && !message.contains("prunella.dev/hold"), "{condition}: {message}");
     }
 }
 
