@@ -10,9 +10,14 @@ use kube::KubeSchema;
 use kube::core::Rule;
 use serde::{Deserialize, Serialize};
 
-pub use delete_pod::{DeletePod, Disruption};
+pub use delete_pod::{DeletePod, Disruption, ProtectedPods};
 pub use rollout_restart::RolloutRestart;
-pub use scale::{AutoscalerRule, RecordedScale, Scale};
+pub use scale::{AutoscalerRule, RecordedScale, Scale, VolumeLossRule};
+
+/// Whether a value is the default of its type, which is not written out.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 /// What a step does.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -81,6 +81,9 @@ pub struct HealingActionSpec {
     pub skipped: Vec<SkippedStep>,
     /// How long the target may take to become clear after its replacement is ready: the policy's value or its default.
     pub verify_within: Duration,
+    /// How long pods may take to become Ready after the action. Absent for policies that do not set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_within: Option<Duration>,
     /// What was observed that led to the decision.
     pub evidence: ActionEvidence,
     /// The action does not start after this time: two intervals after it was reserved, at

@@ -16,7 +16,8 @@ mod policy;
 mod source;
 
 pub use action::{
-    AutoscalerRule, DeletePod, Disruption, RecordedAction, RecordedScale, RolloutRestart, Scale, StepAction,
+    AutoscalerRule, DeletePod, Disruption, ProtectedPods, RecordedAction, RecordedScale, RolloutRestart, Scale,
+    StepAction, VolumeLossRule,
 };
 pub use condition::{ConditionType, set_condition};
 pub use duration::{Duration, DurationError};

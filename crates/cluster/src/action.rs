@@ -93,6 +93,8 @@ pub(crate) struct ActionProgress {
     pub(crate) field: LiveField,
     /// The version of the object that the action writes.
     pub(crate) version: Option<String>,
+    /// The field manager, other than Prunella, that wrote it last.
+    pub(crate) changed_by: Option<String>,
 }
 
 /// The behaviour of an action in the cluster.

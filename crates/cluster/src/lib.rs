@@ -3,11 +3,16 @@
 //!
 //! - [`action`]: the kinds of actions: record format and request.
 //! - [`cache`]: reduced copies of watched objects. A whole pod takes fifty times the memory.
+//! - `managers`: which field manager has written a field.
+//! - `owner`: what the owner of a pod does with it.
 //! - `pod`: a reduced pod. Pods of a workload share equal values (`pool`).
+//! - `trouble`: why a pod is not Ready.
 //! - `workloads`: reduced workloads and autoscalers.
+//! - `restartable`: whether a restart of a workload would happen, as far as the workload tells.
 //! - [`rollout`]: whether a workload is in a rollout, and when that last made progress.
 //! - [`targets`]: selector → targets, from the caches.
 //! - [`marks`]: the annotations that stop healing.
+//! - `startup`: how long startup probes let a pod take to start.
 //! - [`stop`]: holds and opt-outs, read right before an effect.
 //! - [`live`]: one target and its workload, read from the API server.
 //! - [`perform`]: executes one effect with one request.
@@ -15,13 +20,18 @@
 pub mod action;
 pub mod cache;
 pub mod live;
+mod managers;
 pub mod marks;
+mod owner;
 pub mod perform;
 mod pod;
 mod pool;
+mod restartable;
 pub mod rollout;
+mod startup;
 pub mod stop;
 pub mod targets;
+mod trouble;
 mod workloads;
 
 /// Why a request to the API server gave no usable result.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use futures::future::join;
-use jiff::SignedDuration;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use kube::core::{NamespaceResourceScope, Selector, SelectorExt};
@@ -17,29 +17,43 @@ use prunella_core::target::{NotHealable, Object, Uid};
 use serde::de::DeserializeOwned;
 
 use crate::action::{ActionProgress, AutoscalerMinimum, in_cluster};
-use crate::pod::not_healable;
+use crate::managers::{REPLICAS, TEMPLATE, changed_by};
+use crate::owner::{controller_of, not_healable, protected_by};
 use crate::{ClusterError, REQUEST_DEADLINE, within};
 
 /// The target or workload of an action at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiveObject {
     labels: BTreeMap<String, String>,
-    is_terminating: bool,
+    terminating_until: Option<Timestamp>,
     not_healable: Option<NotHealable>,
+    protected_by: Option<&'static str>,
 }
 
 impl LiveObject {
     /// The facts that every kind has.
     fn of(object: &impl ResourceExt) -> Self {
-        let is_terminating = object.meta().deletion_timestamp.is_some();
-        Self { labels: object.labels().clone(), is_terminating, not_healable: None }
+        let terminating_until = object.meta().deletion_timestamp.as_ref().map(|time| time.0);
+        Self { labels: object.labels().clone(), terminating_until, not_healable: None, protected_by: None }
+    }
+
+    /// When it must have ended, by the API server's clock. `None`: it is not being deleted.
+    #[must_use]
+    pub fn terminating_until(&self) -> Option<Timestamp> {
+        self.terminating_until
+    }
+
+    /// Whether its owner asks not to evict it.
+    #[must_use]
+    pub fn is_protected(&self) -> bool {
+        self.protected_by.is_some()
     }
 
     /// Its state as a target of a policy with the selector `chosen_by`. `None`: without a check
     /// of the selector.
     #[must_use]
     pub fn standing(&self, chosen_by: Option<&Selector>) -> LiveTarget {
-        if self.is_terminating {
+        if self.terminating_until.is_some() {
             LiveTarget::Terminating
         } else if chosen_by.is_some_and(|selector| !selector.matches(&self.labels)) {
             LiveTarget::NotSelected
@@ -54,13 +68,17 @@ impl LiveObject {
 /// # Errors
 /// When the API server gives no answer.
 pub async fn target(client: &Client, namespace: &str, target: &Object) -> Result<Option<LiveObject>, ClusterError> {
-    match target.kind.as_str() {
+    match target.native_kind() {
         "Deployment" => metadata::<Deployment>(client, namespace, target).await,
         "StatefulSet" => metadata::<StatefulSet>(client, namespace, target).await,
         "DaemonSet" => metadata::<DaemonSet>(client, namespace, target).await,
         _ => {
             let pod = get::<Pod>(client, namespace, target).await?;
-            Ok(pod.map(|pod| LiveObject { not_healable: not_healable(&pod), ..LiveObject::of(&pod) }))
+            Ok(pod.map(|pod| LiveObject {
+                not_healable: not_healable(&pod),
+                protected_by: protected_by(&pod),
+                ..LiveObject::of(&pod)
+            }))
         }
     }
 }
@@ -86,17 +104,33 @@ pub struct LiveWorkload {
     pub missing: usize,
     /// The value that the action changes.
     pub field: LiveField,
-    /// The time without progress after which its own controller gives up.
-    pub progress_deadline: Option<SignedDuration>,
+    /// How many replicas its spec asks for. `None`: Prunella does not read its kind.
+    pub wanted: Option<usize>,
     /// The resource version of the object that the action changes.
     pub version: Option<String>,
+    /// The field manager, other than Prunella, that wrote that value last.
+    pub changed_by: Option<String>,
+    /// The object that controls it and may undo a change of it.
+    pub controller: Option<Object>,
+    /// Whether it exists and is scaled to zero.
+    pub scaled_to_zero: bool,
 }
 
 impl LiveWorkload {
     /// A workload of which only the state is known.
     #[must_use]
     pub fn of_no_concern(subject: LiveSubject) -> Self {
-        Self { found: None, subject, missing: 0, field: LiveField::None, progress_deadline: None, version: None }
+        Self {
+            found: None,
+            subject,
+            missing: 0,
+            wanted: None,
+            field: LiveField::None,
+            version: None,
+            changed_by: None,
+            controller: None,
+            scaled_to_zero: false,
+        }
     }
 }
 
@@ -121,19 +155,29 @@ pub async fn workload(
     let (reading, minimum) = join(read(client, namespace, subject), minimum).await;
     let Some(reading) = reading? else { return Ok(LiveWorkload::of_no_concern(LiveSubject::Gone)) };
     if reading.wanted < 1 {
-        return Ok(LiveWorkload { found: reading.found, ..LiveWorkload::of_no_concern(LiveSubject::Gone) });
+        let gone = LiveWorkload::of_no_concern(LiveSubject::Gone);
+        return Ok(LiveWorkload { found: reading.found, scaled_to_zero: true, ..gone });
     }
     // After the check of the workload: if it is gone, an error about its autoscaler does not
     // matter.
-    let ActionProgress { restored, field, version } = action.progress(&reading, minimum?, mark);
+    let ActionProgress { restored, field, version, changed_by } = action.progress(&reading, minimum?, mark);
     Ok(LiveWorkload {
         subject: if restored { LiveSubject::Restored } else { LiveSubject::NotRestored },
-        missing: usize::try_from(reading.wanted.saturating_sub(reading.ready)).unwrap_or(0),
+        // How many pods an owner of another kind wants is not known: one replacement is enough.
+        missing: reading.found.as_ref().map_or(0, |_| count(reading.wanted.saturating_sub(reading.ready))),
+        wanted: reading.found.as_ref().map(|_| count(reading.wanted)),
         field,
-        progress_deadline: reading.progress_deadline,
         version,
+        changed_by,
+        controller: reading.controller,
+        scaled_to_zero: false,
         found: reading.found,
     })
+}
+
+/// A number of pods. A negative one means none.
+fn count(number: i32) -> usize {
+    usize::try_from(number).unwrap_or(0)
 }
 
 /// The facts that Prunella reads from a workload of any kind.
@@ -148,27 +192,31 @@ pub(crate) struct WorkloadReading {
     pub(crate) is_rolled_out: bool,
     /// The uid of the action that restarted it last.
     pub(crate) mark: Option<String>,
-    pub(crate) progress_deadline: Option<SignedDuration>,
     pub(crate) version: Option<String>,
+    /// The field managers, other than Prunella, that wrote last.
+    pub(crate) template_by: Option<String>,
+    pub(crate) replicas_by: Option<String>,
+    controller: Option<Object>,
 }
 
 async fn read(client: &Client, namespace: &str, subject: &Object) -> Result<Option<WorkloadReading>, ClusterError> {
-    Ok(match subject.kind.as_str() {
+    Ok(match subject.native_kind() {
         "Deployment" => get(client, namespace, subject).await?.as_ref().map(deployment),
         "StatefulSet" => get(client, namespace, subject).await?.as_ref().map(stateful_set),
         "DaemonSet" => get(client, namespace, subject).await?.as_ref().map(daemon_set),
         "ReplicaSet" => get(client, namespace, subject).await?.as_ref().map(replica_set),
-        // An unknown kind counts as complete. Only its pods show whether it is, and the
-        // verification checks those.
+        // Nothing is known of another kind. Only its pods show whether it has replaced one.
         _ => Some(WorkloadReading {
             found: None,
             wanted: 1,
-            ready: 1,
+            ready: 0,
             is_observed: true,
             is_rolled_out: true,
             mark: None,
-            progress_deadline: None,
             version: None,
+            template_by: None,
+            replicas_by: None,
+            controller: None,
         }),
     })
 }
@@ -201,8 +249,10 @@ fn deployment(object: &Deployment) -> WorkloadReading {
         is_observed,
         is_rolled_out,
         mark: mark(&spec.template),
-        progress_deadline: spec.progress_deadline_seconds.map(|seconds| SignedDuration::from_secs(seconds.into())),
         version: object.metadata.resource_version.clone(),
+        template_by: changed_by(&object.metadata, &TEMPLATE),
+        replicas_by: changed_by(&object.metadata, &REPLICAS),
+        controller: controller_of(object.metadata.owner_references.as_deref()),
     }
 }
 
@@ -222,8 +272,10 @@ fn stateful_set(object: &StatefulSet) -> WorkloadReading {
         is_observed,
         is_rolled_out,
         mark: mark(&spec.template),
-        progress_deadline: None,
         version: object.metadata.resource_version.clone(),
+        template_by: changed_by(&object.metadata, &TEMPLATE),
+        replicas_by: changed_by(&object.metadata, &REPLICAS),
+        controller: controller_of(object.metadata.owner_references.as_deref()),
     }
 }
 
@@ -242,8 +294,10 @@ fn daemon_set(object: &DaemonSet) -> WorkloadReading {
         is_observed,
         is_rolled_out,
         mark: template.and_then(mark),
-        progress_deadline: None,
         version: object.metadata.resource_version.clone(),
+        template_by: changed_by(&object.metadata, &TEMPLATE),
+        replicas_by: changed_by(&object.metadata, &REPLICAS),
+        controller: controller_of(object.metadata.owner_references.as_deref()),
     }
 }
 
@@ -258,8 +312,10 @@ fn replica_set(object: &ReplicaSet) -> WorkloadReading {
         // It never replaces its pods when its template changes.
         is_rolled_out: false,
         mark: None,
-        progress_deadline: None,
         version: object.metadata.resource_version.clone(),
+        template_by: changed_by(&object.metadata, &TEMPLATE),
+        replicas_by: changed_by(&object.metadata, &REPLICAS),
+        controller: controller_of(object.metadata.owner_references.as_deref()),
     }
 }
 
@@ -327,7 +383,6 @@ mod tests {
             deployment,
         );
         assert_eq!((seen.wanted, seen.ready, seen.mark.as_deref()), (3, 3, Some("uid-action")));
-        assert_eq!(seen.progress_deadline, Some(SignedDuration::from_mins(15)));
     }
 
     #[test]

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid};
+use prunella_core::time::after;
 
 use crate::marks::opt_out;
+use crate::owner::{controller_of, is_stable_name, not_healable, protected_by};
 use crate::pool::Pool;
-
-/// The kubelet writes this annotation on the mirror of a static pod.
-const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+use crate::startup::startup_budget;
+use crate::trouble::trouble;
 
 /// The stored part of a watched pod. Pods of a workload share equal values.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,13 +24,20 @@ pub(crate) struct SlimPod {
     created: Timestamp,
     /// `None`: it is ready.
     unready_since: Option<Timestamp>,
-    terminating: bool,
+    /// When it must have ended. `None`: it is not being deleted.
+    terminating_until: Option<Timestamp>,
     controller: Option<Arc<Object>>,
     node: Option<Arc<str>>,
     opted_out: Option<OptOut>,
     not_healable: Option<NotHealable>,
     system_critical: bool,
+    /// Whether its replacement will have the same name.
+    stable_name: bool,
+    protected_by: Option<&'static str>,
     grace: Option<SignedDuration>,
+    startup: Option<SignedDuration>,
+    /// Why it is not Ready.
+    trouble: Option<Box<str>>,
 }
 
 /// The role of a pod in its workload after an action has removed another pod.
@@ -38,6 +45,8 @@ pub(crate) struct SlimPod {
 pub(crate) enum RemovalRole {
     /// It was created after the removal, and is ready.
     Replacement,
+    /// It was created before the removal, and is ready.
+    ReadyBefore,
     /// It was created before the removal, and has not been ready since before the removal.
     UnreadyBefore,
     /// Anything else.
@@ -46,6 +55,9 @@ pub(crate) enum RemovalRole {
 
 /// The priority classes of pods that the cluster depends on.
 const SYSTEM_CRITICAL: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
+
+/// How long after its grace period a pod that is being deleted hangs.
+const HANGS_AFTER: SignedDuration = SignedDuration::from_mins(1);
 
 /// Reduces pods.
 #[derive(Debug, Default)]
@@ -76,16 +88,20 @@ impl Slimmer {
             labels: self.labels.of(pod.labels()),
             created,
             unready_since,
-            terminating: meta.deletion_timestamp.is_some(),
+            terminating_until: meta.deletion_timestamp.as_ref().map(|time| time.0),
             node: node.map(|node| self.nodes.of(node)),
             opted_out: opt_out(pod),
             not_healable: not_healable(pod),
+            stable_name: is_stable_name(pod, controller.as_ref()),
+            protected_by: protected_by(pod),
             controller: controller.map(|controller| self.controllers.of(&controller)),
             grace: pod
                 .spec
                 .as_ref()
                 .and_then(|spec| spec.termination_grace_period_seconds)
                 .map(SignedDuration::from_secs),
+            trouble: unready_since.and_then(|_| trouble(pod)).map(Into::into),
+            startup: pod.spec.as_ref().and_then(startup_budget),
             system_critical: is_system_critical(pod.spec.as_ref()),
         }))
     }
@@ -110,12 +126,14 @@ impl SlimPod {
     /// The role of this pod after the pod `target` was removed. `removed` is the creation time
     /// of the action, by the API server's clock.
     pub(crate) fn role_after_removal(&self, target: &Uid, removed: Timestamp) -> RemovalRole {
-        let counts = !self.terminating && self.not_healable != Some(NotHealable::Completed);
+        let counts = !self.is_terminating() && self.not_healable != Some(NotHealable::Completed);
         let ready = self.unready_since.is_none();
         if !counts || self.uid == *target {
             RemovalRole::Other
         } else if self.created >= removed {
             if ready { RemovalRole::Replacement } else { RemovalRole::Other }
+        } else if ready {
+            RemovalRole::ReadyBefore
         } else if self.unready_since.is_some_and(|since| since < removed) {
             RemovalRole::UnreadyBefore
         } else {
@@ -140,7 +158,23 @@ impl SlimPod {
 
     /// Whether the pod is being deleted.
     pub(crate) fn is_terminating(&self) -> bool {
-        self.terminating
+        self.terminating_until.is_some()
+    }
+
+    /// Whether it is being deleted and may still end by itself. A pod that is there a minute after
+    /// its grace period hangs: a finalizer, a volume or its node holds it.
+    pub(crate) fn ends_soon(&self, now: Timestamp) -> bool {
+        self.terminating_until.is_some_and(|until| now < after(until, HANGS_AFTER))
+    }
+
+    /// Why a pod that was created at `since` or later is not Ready.
+    pub(crate) fn trouble_since(&self, since: Timestamp) -> Option<&str> {
+        self.trouble.as_deref().filter(|_| self.created >= since && !self.is_terminating())
+    }
+
+    /// How long its startup probes let it take to start.
+    pub(crate) fn startup(&self) -> Option<SignedDuration> {
+        self.startup
     }
 
     /// The pod's direct controller, for example a `ReplicaSet`.
@@ -155,40 +189,21 @@ impl SlimPod {
 
     /// The pod as a target. `top` is its top controller.
     pub(crate) fn target(&self, top: Option<Object>) -> Target {
-        let stable_name = matches!(&self.controller, Some(controller) if controller.kind == "StatefulSet");
         Target {
             subject: top.unwrap_or_else(|| self.object()),
             object: self.object(),
             created: self.created,
             ready: self.unready_since.is_none(),
-            terminating: self.terminating,
-            stable_name,
+            terminating: self.is_terminating(),
+            stable_name: self.stable_name,
+            protected_by: self.protected_by,
             opted_out: self.opted_out,
             not_healable: self.not_healable,
             pods: Vec::new(),
             grace: self.grace,
+            startup: self.startup,
             workload: None,
             siblings: None,
-        }
-    }
-}
-
-/// Why Prunella must not act on a pod.
-pub(crate) fn not_healable(pod: &Pod) -> Option<NotHealable> {
-    let annotations = pod.metadata.annotations.as_ref();
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    if annotations.is_some_and(|all| all.contains_key(MIRROR_ANNOTATION)) {
-        Some(NotHealable::StaticPod)
-    } else if pod.metadata.deletion_timestamp.is_some() {
-        Some(NotHealable::Terminating)
-    } else if matches!(phase, Some("Succeeded" | "Failed")) {
-        Some(NotHealable::Completed)
-    } else {
-        let controller = controller_of(pod.metadata.owner_references.as_deref());
-        match controller.as_ref().map(|controller| controller.kind.as_str()) {
-            None => Some(NotHealable::NoController),
-            Some("Job") => Some(NotHealable::OwnedByJob),
-            Some(_) => None,
         }
     }
 }
@@ -197,16 +212,6 @@ pub(crate) fn not_healable(pod: &Pod) -> Option<NotHealable> {
 pub(crate) fn is_system_critical(spec: Option<&PodSpec>) -> bool {
     let class = spec.and_then(|spec| spec.priority_class_name.as_deref());
     class.is_some_and(|class| SYSTEM_CRITICAL.contains(&class))
-}
-
-/// The owner that is the controller of the object.
-pub(crate) fn controller_of(owners: Option<&[OwnerReference]>) -> Option<Object> {
-    owners.unwrap_or_default().iter().find(|owner| owner.controller == Some(true)).map(|owner| Object {
-        api_version: owner.api_version.clone(),
-        kind: owner.kind.clone(),
-        name: owner.name.clone(),
-        uid: owner.uid.clone().into(),
-    })
 }
 
 #[cfg(test)]
@@ -235,7 +240,7 @@ mod tests {
             (RemovalRole::Replacement, pod("a", then, "True", after, "Running", None)),
             (RemovalRole::Other, pod("a", then, "False", then, "Pending", None)),
             (RemovalRole::Other, pod("a", after, "True", after, "Running", Some(after))),
-            (RemovalRole::Other, pod("a", before, "True", before, "Running", None)),
+            (RemovalRole::ReadyBefore, pod("a", before, "True", before, "Running", None)),
             (RemovalRole::UnreadyBefore, pod("a", before, "False", before, "Running", None)),
             // Not ready since the removal: the removal may have overloaded it.
             (RemovalRole::Other, pod("a", before, "False", then, "Running", None)),
@@ -245,6 +250,26 @@ mod tests {
             (RemovalRole::Other, pod("target", before, "False", before, "Running", None)),
         ] {
             assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn a_pod_that_hangs_in_terminating_is_seen() {
+        let (now, minute) = ("2026-01-01T12:00:00Z", SignedDuration::from_mins(1));
+        let now: Timestamp = now.parse().unwrap();
+        let pod = |until: Option<Timestamp>| {
+            let until = until.map(|until| until.to_string());
+            let pod = json!({"metadata": {"name": "web", "uid": "a", "creationTimestamp": "2026-01-01T11:00:00Z", "deletionTimestamp": until}});
+            Slimmer::default().slim(&serde_json::from_value(pod).unwrap()).unwrap()
+        };
+        for (until, ends_soon, is_terminating) in [
+            (None, false, false),
+            (Some(now + minute), true, true),
+            (Some(now - minute + SignedDuration::from_secs(1)), true, true),
+            (Some(now - minute), false, true),
+        ] {
+            let pod = pod(until);
+            assert_eq!((pod.ends_soon(now), pod.is_terminating()), (ends_soon, is_terminating), "{until:?}");
         }
     }
 }

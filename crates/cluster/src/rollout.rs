@@ -86,10 +86,18 @@ impl Rollouts {
 }
 
 pub(crate) fn of_deployment(object: &Deployment) -> Option<Rollout> {
+    // While it is paused, no rollout is under way.
+    if object.spec.as_ref().is_some_and(|spec| spec.paused == Some(true)) {
+        return None;
+    }
     let generation = object.metadata.generation.unwrap_or_default();
     let status = object.status.as_ref()?;
     let progressing = status.conditions.iter().flatten().find(|one| one.type_ == "Progressing");
-    let complete = progressing.is_some_and(|one| one.reason.as_deref() == Some(COMPLETE));
+    // Without a progress deadline the condition is never written. Whether the pods are available is
+    // not asked then: an eviction after the rollout is not a rollout.
+    let wanted = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let all_new = status.updated_replicas.unwrap_or_default() >= wanted && status.replicas == status.updated_replicas;
+    let complete = progressing.map_or(all_new, |one| one.reason.as_deref() == Some(COMPLETE));
     let seen = status.observed_generation.unwrap_or_default() >= generation;
     (!seen || !complete).then_some(Rollout {
         generation,
@@ -101,7 +109,16 @@ pub(crate) fn of_deployment(object: &Deployment) -> Option<Rollout> {
 pub(crate) fn of_stateful_set(object: &StatefulSet) -> Option<Rollout> {
     let generation = object.metadata.generation.unwrap_or_default();
     let status = object.status.as_ref()?;
-    let complete = status.update_revision == status.current_revision;
+    let spec = object.spec.as_ref();
+    let strategy = spec.and_then(|spec| spec.update_strategy.as_ref());
+    if is_on_delete(strategy.and_then(|strategy| strategy.type_.as_deref())) {
+        return None;
+    }
+    // Pods below the partition keep their template.
+    let partition = strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).unwrap_or(0);
+    let wanted = spec.and_then(|spec| spec.replicas).unwrap_or(1).saturating_sub(partition);
+    let is_partly_complete = partition > 0 && status.updated_replicas.unwrap_or_default() >= wanted;
+    let complete = status.update_revision == status.current_revision || is_partly_complete;
     let seen = status.observed_generation.unwrap_or_default() >= generation;
     (!seen || !complete).then_some(Rollout {
         generation,
@@ -110,7 +127,16 @@ pub(crate) fn of_stateful_set(object: &StatefulSet) -> Option<Rollout> {
     })
 }
 
+/// Whether pods are replaced only when somebody deletes them. Then no rollout is ever under way.
+fn is_on_delete(strategy: Option<&str>) -> bool {
+    strategy == Some("OnDelete")
+}
+
 pub(crate) fn of_daemon_set(object: &DaemonSet) -> Option<Rollout> {
+    let strategy = object.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref());
+    if is_on_delete(strategy.and_then(|strategy| strategy.type_.as_deref())) {
+        return None;
+    }
     let generation = object.metadata.generation.unwrap_or_default();
     let status = object.status.as_ref()?;
     let updated = status.updated_number_scheduled.unwrap_or_default();
@@ -170,6 +196,20 @@ mod tests {
     }
 
     #[test]
+    fn a_healthy_deployment_without_a_progress_deadline_is_in_no_rollout() {
+        for (replicas, updated, available, expected) in
+            [(3, 3, 3, false), (3, 3, 2, false), (4, 3, 3, true), (3, 1, 3, true)]
+        {
+            let object = json!({
+                "metadata": {"generation": 3}, "spec": {"replicas": 3, "selector": {}, "template": {}},
+                "status": {"observedGeneration": 3, "replicas": replicas, "updatedReplicas": updated, "availableReplicas": available},
+            });
+            let rollout = of_deployment(&serde_json::from_value(object).unwrap());
+            assert_eq!(rollout.is_some(), expected, "{replicas} {updated} {available}");
+        }
+    }
+
+    #[test]
     fn a_stateful_set_and_a_daemon_set_are_in_a_rollout_until_all_pods_are_new() {
         let set = |update: &str| {
             let status =
@@ -183,5 +223,36 @@ mod tests {
             of_daemon_set(&serde_json::from_value(json!({"metadata": {"generation": 1}, "status": status})).unwrap())
         };
         assert_eq!((daemons(2).is_some(), daemons(1).is_some()), (false, true));
+    }
+
+    #[test]
+    fn what_is_paused_partitioned_or_replaced_on_delete_is_in_no_rollout() {
+        let deployment = |paused: bool| {
+            let object = json!({
+                "metadata": {"generation": 4}, "spec": {"replicas": 3, "paused": paused, "selector": {}, "template": {}},
+                "status": {"observedGeneration": 4, "replicas": 4, "updatedReplicas": 1},
+            });
+            of_deployment(&serde_json::from_value(object).unwrap()).is_some()
+        };
+        assert_eq!((deployment(true), deployment(false)), (false, true));
+        let set = |strategy: serde_json::Value, updated: i32| {
+            let object = json!({
+                "metadata": {"generation": 4},
+                "spec": {"replicas": 3, "updateStrategy": strategy, "selector": {}, "template": {}, "serviceName": "db"},
+                "status": {"observedGeneration": 4, "replicas": 3, "updatedReplicas": updated, "currentRevision": "a",
+                    "updateRevision": "b"},
+            });
+            of_stateful_set(&serde_json::from_value(object).unwrap()).is_some()
+        };
+        assert!(!set(json!({"type": "OnDelete"}), 0));
+        let partition = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
+        assert_eq!((set(partition.clone(), 1), set(partition, 2)), (true, false));
+        let daemons = json!({
+            "metadata": {"generation": 4},
+            "spec": {"updateStrategy": {"type": "OnDelete"}, "selector": {}, "template": {}},
+            "status": {"observedGeneration": 4, "currentNumberScheduled": 2, "desiredNumberScheduled": 2,
+                "numberMisscheduled": 0, "numberReady": 2, "updatedNumberScheduled": 0},
+        });
+        assert!(of_daemon_set(&serde_json::from_value(daemons).unwrap()).is_none());
     }
 }

@@ -59,7 +59,7 @@ async fn marks_of_namespace(client: &Client, name: &str) -> Result<Option<Namesp
 }
 
 async fn opt_out_of(client: &Client, namespace: &str, object: &Object) -> Result<Option<OptOut>, ClusterError> {
-    match object.kind.as_str() {
+    match object.native_kind() {
         "Pod" => read::<Pod>(client, namespace, object).await,
         "Deployment" => read::<Deployment>(client, namespace, object).await,
         "StatefulSet" => read::<StatefulSet>(client, namespace, object).await,

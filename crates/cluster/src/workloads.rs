@@ -5,23 +5,29 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::PodSpec;
 use kube::core::{NamespaceResourceScope, Selector, SelectorExt};
 use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
+use prunella_core::action::Inapplicable;
+use prunella_core::readiness::ReadyTimes;
 use prunella_core::target::{Autoscaler, NotHealable, Object, OptOut, Target, TargetWorkload};
 use serde::de::DeserializeOwned;
 
 use crate::cache::{Cache, watch_config};
+use crate::managers::scaled_by;
 use crate::marks::opt_out;
-use crate::pod::{controller_of, is_system_critical};
+use crate::owner::controller_of;
+use crate::pod::is_system_critical;
+use crate::restartable::{self, NodeLimit};
 use crate::rollout::{self, Rollout, Rollouts};
+use crate::startup::startup_budget;
 
-/// With this update strategy a pod is replaced only after somebody deletes it.
-const ON_DELETE: &str = "OnDelete";
+/// The value of a retention policy that deletes volumes.
+const DELETE: &str = "Delete";
 /// The API group of the workloads that can be scaled and restarted.
 const APPS: &str = "apps/";
 
@@ -43,7 +49,12 @@ struct SlimWorkload {
     created: Timestamp,
     ready: bool,
     replicas: Option<i32>,
-    rolls_out: bool,
+    restart_held: Option<Inapplicable>,
+    node_limit: NodeLimit,
+    scaled_by: Option<String>,
+    deletes_volumes: bool,
+    has_readiness_probe: bool,
+    ready_times: ReadyTimes,
     opted_out: Option<OptOut>,
     /// `Terminating` or `SystemCritical`.
     not_healable: Option<NotHealable>,
@@ -115,14 +126,26 @@ impl Workloads {
         now: Timestamp,
     ) -> (Option<TargetWorkload>, Option<OptOut>) {
         let Some(slim) = self.slim(namespace, workload) else { return (None, None) };
-        let known = (slim.object.uid == workload.uid).then(|| TargetWorkload {
+        if slim.object.uid != workload.uid {
+            return (None, None);
+        }
+        let known = TargetWorkload {
             replicas: slim.replicas,
-            rolls_out: slim.rolls_out,
+            restart_held: slim.restart_held,
             all_selected,
             autoscaler: self.autoscaler_of(namespace, workload),
+            scaled_by: slim.scaled_by.clone(),
+            deletes_volumes: slim.deletes_volumes,
+            has_readiness_probe: slim.has_readiness_probe,
             rollout_progress: self.rollouts.progress(&workload.uid, now),
-        });
-        (known, slim.opted_out)
+            ready_times: slim.ready_times,
+        };
+        (Some(known), slim.opted_out)
+    }
+
+    /// What the nodes decide about a restart of the workload.
+    pub(crate) fn node_limit(&self, namespace: &str, workload: &Object) -> NodeLimit {
+        self.slim(namespace, workload).map_or(NodeLimit::None, |slim| slim.node_limit)
     }
 
     /// The autoscaler that owns the number of replicas of a workload.
@@ -155,10 +178,12 @@ impl Workloads {
             terminating: slim.not_healable == Some(NotHealable::Terminating),
             // A recreated workload has the same name.
             stable_name: true,
+            protected_by: None,
             opted_out: slim.opted_out,
             not_healable: slim.not_healable.filter(|why| *why != NotHealable::SystemCritical || !system_critical),
             pods: Vec::new(),
             grace: None,
+            startup: None,
             siblings: None,
             object: slim.object.clone(),
         };
@@ -166,7 +191,7 @@ impl Workloads {
     }
 
     fn slim(&self, namespace: &str, workload: &Object) -> Option<Arc<SlimWorkload>> {
-        self.of_kind(&workload.kind)?.get(namespace, &workload.name)
+        self.of_kind(workload.native_kind())?.get(namespace, &workload.name)
     }
 
     fn of_kind(&self, kind: &str) -> Option<&Cache<Arc<SlimWorkload>>> {
@@ -193,26 +218,35 @@ fn deployment(object: &Deployment) -> Option<SlimWorkload> {
     // An absent number means 1.
     let replicas = spec.replicas.unwrap_or(1);
     let ready = object.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) >= replicas;
-    slim("Deployment", object, Some(replicas), ready, spec.paused != Some(true), spec.template.spec.as_ref())
+    let slim = slim("Deployment", object, Some(replicas), ready, spec.template.spec.as_ref())?;
+    let (restart_held, node_limit) = restartable::deployment(spec, replicas);
+    let progress_deadline = spec.progress_deadline_seconds.map(|seconds| SignedDuration::from_secs(seconds.into()));
+    let ready_times = ReadyTimes { progress_deadline, ..slim.ready_times };
+    Some(SlimWorkload { restart_held, node_limit, ready_times, ..slim })
 }
 
 fn stateful_set(object: &StatefulSet) -> Option<SlimWorkload> {
     let spec = object.spec.as_ref()?;
-    let strategy = spec.update_strategy.as_ref();
-    let on_delete = strategy.and_then(|strategy| strategy.type_.as_deref()) == Some(ON_DELETE);
-    let partition = strategy.and_then(|strategy| strategy.rolling_update.as_ref()?.partition).unwrap_or(0);
     let replicas = spec.replicas.unwrap_or(1);
     let ready = object.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0) >= replicas;
-    slim("StatefulSet", object, Some(replicas), ready, !on_delete && partition == 0, spec.template.spec.as_ref())
+    let slim = slim("StatefulSet", object, Some(replicas), ready, spec.template.spec.as_ref())?;
+    let retention = spec.persistent_volume_claim_retention_policy.as_ref();
+    let deletes = retention.and_then(|retention| retention.when_scaled.as_deref()) == Some(DELETE);
+    let has_claims = spec.volume_claim_templates.as_ref().is_some_and(|claims| !claims.is_empty());
+    Some(SlimWorkload {
+        restart_held: restartable::stateful_set(spec, ready),
+        deletes_volumes: deletes && has_claims,
+        ..slim
+    })
 }
 
 fn daemon_set(object: &DaemonSet) -> Option<SlimWorkload> {
-    let strategy = object.spec.as_ref()?.update_strategy.as_ref();
-    let on_delete = strategy.and_then(|strategy| strategy.type_.as_deref()) == Some(ON_DELETE);
+    let spec = object.spec.as_ref()?;
     let ready = object.status.as_ref().is_some_and(|status| status.number_ready >= status.desired_number_scheduled);
-    let template = object.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let replicas = object.status.as_ref().map(|status| status.desired_number_scheduled);
-    slim("DaemonSet", object, replicas, ready, !on_delete, template)
+    let slim = slim("DaemonSet", object, replicas, ready, spec.template.spec.as_ref())?;
+    let (restart_held, node_limit) = restartable::daemon_set(spec, replicas.unwrap_or(0));
+    Some(SlimWorkload { restart_held, node_limit, ..slim })
 }
 
 fn slim(
@@ -220,7 +254,6 @@ fn slim(
     object: &impl ResourceExt,
     replicas: Option<i32>,
     ready: bool,
-    rolls_out: bool,
     template: Option<&PodSpec>,
 ) -> Option<SlimWorkload> {
     Some(SlimWorkload {
@@ -229,7 +262,13 @@ fn slim(
         created: object.creation_timestamp()?.0,
         ready,
         replicas,
-        rolls_out,
+        restart_held: None,
+        node_limit: NodeLimit::None,
+        scaled_by: scaled_by(object.meta()),
+        deletes_volumes: false,
+        has_readiness_probe: template
+            .is_some_and(|pod| pod.containers.iter().all(|container| container.readiness_probe.is_some())),
+        ready_times: ReadyTimes { startup: template.and_then(startup_budget), progress_deadline: None },
         opted_out: opt_out(object),
         not_healable: if object.meta().deletion_timestamp.is_some() {
             Some(NotHealable::Terminating)
@@ -275,24 +314,36 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_applies_only_if_a_template_change_replaces_all_pods() {
-        let rolls_out = |slim: Option<SlimWorkload>| slim.unwrap().rolls_out;
-        let on_delete = json!({"updateStrategy": {"type": "OnDelete"}});
-        let partition =
-            |at: i32| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": at}}});
-        for (change, expected) in
-            [(json!({}), true), (json!({"paused": false}), true), (json!({"paused": true}), false)]
-        {
-            assert_eq!(rolls_out(deployment(&read(&workload(change.clone())))), expected, "{change}");
+    fn scaling_down_deletes_volumes_only_if_the_set_has_some_and_says_so() {
+        let set = |when: &str, claims: usize| {
+            let claims = vec![json!({"metadata": {"name": "data"}}); claims];
+            let change =
+                json!({"persistentVolumeClaimRetentionPolicy": {"whenScaled": when}, "volumeClaimTemplates": claims});
+            stateful_set(&read(&workload(change))).unwrap().deletes_volumes
+        };
+        assert_eq!([set("Delete", 1), set("Delete", 0), set("Retain", 1)], [true, false, false]);
+    }
+
+    #[test]
+    fn a_workload_says_whether_its_pods_have_readiness_probes() {
+        let probe = json!({"name": "app", "readinessProbe": {}});
+        let none = json!({"name": "proxy"});
+        for (containers, expected) in [(json!([probe]), true), (json!([none]), false), (json!([probe, none]), false)] {
+            let change = json!({"template": {"spec": {"containers": containers}}});
+            assert_eq!(deployment(&read(&workload(change))).unwrap().has_readiness_probe, expected, "{containers}");
         }
-        for (change, expected) in
-            [(json!({}), true), (partition(0), true), (partition(1), false), (on_delete.clone(), false)]
-        {
-            assert_eq!(rolls_out(stateful_set(&read(&workload(change.clone())))), expected, "{change}");
-        }
-        for (change, expected) in [(json!({}), true), (on_delete, false)] {
-            assert_eq!(rolls_out(daemon_set(&read(&workload(change.clone())))), expected, "{change}");
-        }
+    }
+
+    #[test]
+    fn the_time_to_become_ready_is_read_from_the_workload() {
+        let container = json!({"name": "app", "startupProbe": {"periodSeconds": 10, "failureThreshold": 60}});
+        let change = json!({"progressDeadlineSeconds": 900, "template": {"spec": {"containers": [container]}}});
+        let of = |slim: Option<SlimWorkload>| slim.unwrap().ready_times;
+        let minutes = |minutes| Some(SignedDuration::from_mins(minutes));
+        let deployment = of(deployment(&read(&workload(change.clone()))));
+        assert_eq!((deployment.startup, deployment.progress_deadline), (minutes(10), minutes(15)));
+        let set = of(stateful_set(&read(&workload(change))));
+        assert_eq!((set.startup, set.progress_deadline), (minutes(10), None));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Requeue;
 use prunella_api::HealingAction;
 use prunella_cluster::ClusterError;
+use prunella_core::execute::ends_slowly;
 use prunella_core::ledger::State;
 use prunella_core::{Instruction, next_instruction};
 use tracing::{debug, error, warn};
@@ -104,20 +105,28 @@ enum Next {
 /// Follows one instruction: at most one write.
 async fn follow(seen: &HealingAction, actor: &Actor) -> Result<Next, ActError> {
     // The watch may lag behind, so the record is read live as well.
-    let Some(Survey { action, facts, world, version }) = survey::survey(seen, actor).await? else {
+    let Some(Survey { action, facts, world, version, findings }) = survey::survey(seen, actor).await? else {
         return Ok(Next::Requeue(Requeue::await_change()));
     };
     let Some(world) = world else {
         let released = transition::release(&action, actor).await.map_err(ActError::Write)?;
         return Ok(Next::Requeue(if released { Requeue::await_change() } else { Requeue::requeue(TRY_AGAIN) }));
     };
-    let instruction = next_instruction(&facts, world, actor.authority.now());
+    let now = actor.authority.now();
+    let instruction = next_instruction(&facts, world, now);
     if let (Instruction::Do(_) | Instruction::Record(_), Err(why)) = (&instruction, actor.authority.may_act()) {
         debug!(action = action.name_any(), why, "nothing is written");
         return Ok(Next::Requeue(Requeue::requeue(TRY_AGAIN)));
     }
     let requeue = match instruction {
-        Instruction::Wait(time) => Requeue::requeue(time.try_into().unwrap_or(TRY_AGAIN)),
+        Instruction::Wait(time) => {
+            if let Some(until) = world.terminating_until.filter(|until| {
+                facts.state == State::Settling && ends_slowly(*until, now) && actor.authority.may_act().is_ok()
+            }) {
+                transition::ends_slowly(&action, until, actor).await.map_err(ActError::Write)?;
+            }
+            Requeue::requeue(time.try_into().unwrap_or(TRY_AGAIN))
+        }
         Instruction::Do(_)
             if let Some(left) = actor.retry_delays.left(&action.uid().unwrap_or_default(), Instant::now()) =>
         {
@@ -127,7 +136,8 @@ async fn follow(seen: &HealingAction, actor: &Actor) -> Result<Next, ActError> {
             effect::execute(&action, &effect, version.as_deref(), actor).await.map_err(ActError::Write)?
         }
         Instruction::Record(transition) => {
-            let written = transition::transition(&action, &facts, transition, actor).await.map_err(ActError::Write)?;
+            let written =
+                transition::transition(&action, &facts, transition, findings, actor).await.map_err(ActError::Write)?;
             return Ok(match written {
                 Some(written) => Next::Again(Box::new(written)),
                 // The record has changed: the next pass reads it.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::core::Selector;
 use prunella_api::TargetKind;
 use prunella_cluster::targets::{Replaced, Targets};
-use prunella_core::target::{NotHealable, Object, Target, Uid};
+use prunella_core::target::{NotHealable, Object, Target, TargetWorkload, Uid};
 
 use crate::authority::Authority;
 use crate::compiled::CompiledPolicy;
@@ -94,6 +94,16 @@ impl ClusterView {
     /// What a workload has in place of a pod that was removed from it.
     pub(crate) fn replaced(&self, namespace: &str, subject: &Uid, target: &Uid, removed: Timestamp) -> Replaced {
         self.targets.replaced(namespace, subject, target, removed)
+    }
+
+    /// A pod of the workload that was created at `since` or later and is not Ready, and the cause.
+    pub(crate) fn unready_since(&self, namespace: &str, subject: &Uid, since: Timestamp) -> Option<(Object, String)> {
+        self.targets.unready_since(namespace, subject, since)
+    }
+
+    /// The facts about a workload. `None`: it is not known, or Prunella cannot change its kind.
+    pub(crate) fn workload(&self, namespace: &str, workload: &Object) -> Option<TargetWorkload> {
+        self.targets.workload(namespace, workload, self.authority.now())
     }
 
     /// Whether healing is held back in a namespace, or everywhere.

@@ -15,7 +15,7 @@ use prunella_cluster::action::{ActionError, from_record, object};
 use prunella_cluster::cache::{Cache, watch_config};
 use prunella_core::action::ActionScope;
 use prunella_core::availability::MinAvailable;
-use prunella_core::execute::{Facts, OutcomeReason};
+use prunella_core::execute::{EffectRefusal, Facts, OutcomeReason};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
 use prunella_core::policy::{PolicyKey, PolicyMode};
 use prunella_core::target::Object;
@@ -25,6 +25,14 @@ use crate::wakers::PolicyWaker;
 
 /// `status.blockedBy` while a `PodDisruptionBudget` allows no eviction.
 pub(crate) const DISRUPTION_BUDGET: &str = "DisruptionBudget";
+/// `status.blockedBy` when more than one `PodDisruptionBudget` selects the pod.
+pub(crate) const SEVERAL_BUDGETS: &str = "SeveralDisruptionBudgets";
+/// `status.blockedBy` while the API server has too many requests.
+pub(crate) const THROTTLED: &str = "Throttled";
+/// `status.blockedBy` when an admission webhook or policy has denied the request.
+pub(crate) const DENIED: &str = "Denied";
+/// `status.blockedBy` while a removed pod takes long to end.
+pub(crate) const TERMINATING: &str = "Terminating";
 /// `status.blockedBy` when the controller lacks the right.
 pub(crate) const FORBIDDEN: &str = "Forbidden";
 
@@ -157,7 +165,7 @@ pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
         step: u32::try_from(spec.step_number).unwrap_or(1),
         attempt: u32::try_from(spec.attempt).unwrap_or(1),
         state: state(action)?,
-        waiting: is_blocked_by(action, DISRUPTION_BUDGET),
+        waiting: [DISRUPTION_BUDGET, TERMINATING].iter().any(|by| is_blocked_by(action, by)),
         reason: action.status.as_ref().and_then(|status| status.outcome_reason.as_deref()).and_then(reason),
         finished: stamp(action, |status| status.finished_at.as_ref()),
     })
@@ -207,12 +215,24 @@ pub(crate) fn facts(action: &HealingAction) -> Result<Facts, RecordError> {
         action: from_record(&action.spec.action)?,
         start_by: action.spec.start_by.0,
         began: stamp(action, |status| status.started_at.as_ref()),
-        blocked_by_budget: is_blocked_by(action, DISRUPTION_BUDGET),
-        forbidden: is_blocked_by(action, FORBIDDEN),
+        refused: refused(action),
         settle_by: stamp(action, |status| status.settle_by.as_ref()),
         verify_by: stamp(action, |status| status.verify_by.as_ref()),
         verify_within: action.spec.verify_within.get()?,
+        ready_within: action.spec.ready_within.as_ref().map(prunella_api::Duration::get).transpose()?,
     })
+}
+
+/// Why the API server refused the newest try.
+fn refused(action: &HealingAction) -> Option<EffectRefusal> {
+    match action.status.as_ref()?.blocked_by.as_deref()? {
+        DISRUPTION_BUDGET => Some(EffectRefusal::DisruptionBudget),
+        SEVERAL_BUDGETS => Some(EffectRefusal::SeveralDisruptionBudgets),
+        THROTTLED => Some(EffectRefusal::Throttled),
+        FORBIDDEN => Some(EffectRefusal::Forbidden),
+        DENIED => Some(EffectRefusal::Denied),
+        _ => None,
+    }
 }
 
 fn is_blocked_by(action: &HealingAction, reason: &str) -> bool {

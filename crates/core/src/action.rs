@@ -16,10 +16,11 @@ mod scale;
 use jiff::SignedDuration;
 
 use crate::execute::{ActionWorld, Effect, EffectState};
+use crate::readiness::ReadyTimes;
 use crate::target::{Object, Target, Uid};
 
 pub use applicability::Inapplicable;
-pub use delete_pod::{PodRemoval, Removal};
+pub use delete_pod::{PodRemoval, ProtectedPod, Removal};
 pub use rollout_restart::Restart;
 pub use scale::{ReplicaChange, ScaleSpec, Towards};
 
@@ -84,10 +85,14 @@ pub trait Behaviour {
     /// What it touches, and which pods show whether it helped.
     fn scope(&self) -> ActionScope;
 
-    /// How long the replacement may take to become ready after the action was executed.
-    /// `progress_deadline` is the time without progress after which the workload's own
-    /// controller gives up.
-    fn settle_within(&self, progress_deadline: Option<SignedDuration>) -> SignedDuration;
+    /// How long pods may take to become Ready at least, whatever their owner allows: the time to
+    /// schedule them and to pull their images.
+    fn ready_at_least(&self) -> SignedDuration;
+
+    /// How long the target may take to end before its replacement can start.
+    fn ends_within(&self) -> SignedDuration {
+        SignedDuration::ZERO
+    }
 
     /// The write that executes the action whose record has the uid `mark`.
     fn effect(&self, mark: &Uid) -> Effect;
@@ -172,19 +177,25 @@ impl Action {
         self.behaviour().scope()
     }
 
-    /// How long the replacement may take to become ready; see [`Behaviour::settle_within`].
+    /// Whether it must not touch a pod whose owner asks not to evict it.
     #[must_use]
-    pub fn settle_within(&self, progress_deadline: Option<SignedDuration>) -> SignedDuration {
-        self.behaviour().settle_within(progress_deadline)
+    pub fn keeps_protected_pods(&self) -> bool {
+        matches!(self, Self::DeletePod(PodRemoval { protected: ProtectedPod::Skip, .. }))
+    }
+
+    /// How long pods may take to become Ready. `asked` is what the policy asks for.
+    #[must_use]
+    pub fn ready_within(&self, times: ReadyTimes, asked: Option<SignedDuration>) -> SignedDuration {
+        times.ready_within(self.behaviour().ready_at_least(), asked)
+    }
+
+    /// How long it may take from its effect until the workload has its Ready pods again.
+    #[must_use]
+    pub fn settle_within(&self, times: ReadyTimes, asked: Option<SignedDuration>) -> SignedDuration {
+        self.behaviour().ends_within().checked_add(self.ready_within(times, asked)).unwrap_or(SignedDuration::MAX)
     }
 }
 
 /// Time to schedule, pull and start several pods one after the other. Kubernetes uses the
 /// same default for a rollout without progress.
 const WORKLOAD_READY_WITHIN: SignedDuration = SignedDuration::from_mins(10);
-
-/// How long a workload that is changed as a whole may take: its own controller's limit
-/// without progress, but at least [`WORKLOAD_READY_WITHIN`].
-fn workload_settle_within(progress_deadline: Option<SignedDuration>) -> SignedDuration {
-    progress_deadline.unwrap_or(WORKLOAD_READY_WITHIN).max(WORKLOAD_READY_WITHIN)
-}

@@ -126,6 +126,8 @@ pub struct Decision {
     pub matching: Matching,
     /// The names of the targets that are pending or firing.
     pub names: BTreeMap<Uid, String>,
+    /// The owners of the targets that must not be acted on, if a target has one.
+    pub owners: BTreeMap<Uid, Object>,
     /// How many targets are in which state.
     pub counts: Counts,
     /// The time from `at` to the next evaluation. More than zero, at most the interval.
@@ -197,11 +199,13 @@ pub struct Skipped {
     pub action: &'static str,
     /// Why it does not apply.
     pub why: Inapplicable,
+    /// The same in a sentence, with what to do.
+    pub detail: String,
 }
 
 impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "step {} ({}): {}", self.step_name, self.action, self.why)
+        write!(f, "step {} ({}): {} ({})", self.step_name, self.action, self.why, self.detail)
     }
 }
 
@@ -297,6 +301,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
         questions: outlook::questions(inputs, &sights, &matching, unproven),
         counts: outlook::counts(inputs, &memory),
         names: outlook::names(inputs, &memory),
+        owners: outlook::owners(inputs, &refusals),
         waiting: guardrails::waiting(inputs, memory.storm, &reservations),
         storm: storm_change,
         next_check: outlook::next_check(inputs, &memory, &refusals),

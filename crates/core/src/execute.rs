@@ -12,6 +12,8 @@
 //! only before `Running`.
 
 mod reason;
+mod refusal;
+mod settling;
 mod world;
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,6 +25,9 @@ use crate::target::{NotHealable, Object, Uid};
 use crate::time::{after, elapsed};
 
 pub use reason::OutcomeReason;
+pub use refusal::EffectRefusal;
+pub use settling::ends_slowly;
+use settling::{is_late, settle_by};
 pub use world::{ActionWorld, EffectState, LiveField, LiveSubject, LiveTarget, PolicyStanding};
 
 /// How long an action tries to execute its effect.
@@ -58,16 +63,16 @@ pub struct Facts {
     pub start_by: Timestamp,
     /// When it became `Running`. `None`: it has not started.
     pub began: Option<Timestamp>,
-    /// Whether a disruption budget refused the newest try.
-    pub blocked_by_budget: bool,
-    /// Whether the API server answered the newest try with `Forbidden`.
-    pub forbidden: bool,
+    /// Why the API server refused the newest try. `None`: it did not, or the result is not known.
+    pub refused: Option<EffectRefusal>,
     /// The deadline for settling. `None` before `Settling`.
     pub settle_by: Option<Timestamp>,
     /// The deadline of the verification. `None` before `Verifying`.
     pub verify_by: Option<Timestamp>,
     /// How long the verification may take.
     pub verify_within: SignedDuration,
+    /// How long a replacement may take to become Ready, if the policy asks for it.
+    pub ready_within: Option<SignedDuration>,
 }
 
 /// The next instruction: at most one write.
@@ -215,18 +220,26 @@ fn from_pending(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
 /// write.
 fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instruction {
     match effect_state(facts, &world) {
+        // It was denied and not sent again, so somebody else has removed the pod.
+        EffectState::InPlace if facts.refused == Some(EffectRefusal::Denied) => {
+            return finish(Outcome::Inconclusive, OutcomeReason::Denied);
+        }
         EffectState::InPlace => {
-            let settle_by = after(now, facts.action.settle_within(world.progress_deadline));
-            return Instruction::Record(Transition::Executed { settle_by });
+            return Instruction::Record(Transition::Executed { settle_by: settle_by(facts, &world, now) });
         }
         EffectState::Foreign => return finish(Outcome::Inconclusive, OutcomeReason::ChangedByOthers),
         EffectState::Gone => return finish(Outcome::Inconclusive, OutcomeReason::TargetGone),
         EffectState::Absent => {}
     }
-    // Nobody grants a permission while an action waits for it. The outcome is `Failed`, which
-    // counts as an attempt: otherwise the same action would be repeated without end.
-    if facts.forbidden {
-        return finish(Outcome::Failed, OutcomeReason::Forbidden);
+    match facts.refused {
+        // Nobody grants a permission while an action waits for it. The outcome is `Failed`, which
+        // counts as an attempt: otherwise the same action would be repeated without end.
+        Some(EffectRefusal::Forbidden) => return finish(Outcome::Failed, OutcomeReason::Forbidden),
+        // Nobody deletes a disruption budget within minutes, either.
+        Some(EffectRefusal::SeveralDisruptionBudgets) => {
+            return finish(Outcome::Expired, OutcomeReason::SeveralDisruptionBudgets);
+        }
+        _ => {}
     }
     match world.target {
         // The workload was not changed yet, and the reason to change it is gone.
@@ -245,6 +258,9 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
         PolicyStanding::Gone => return finish(Outcome::Inconclusive, OutcomeReason::PolicyGone),
         PolicyStanding::DryRun => return finish(Outcome::Inconclusive, OutcomeReason::ModeChanged),
         PolicyStanding::Suspended | PolicyStanding::Enforces => {}
+    }
+    if facts.refused == Some(EffectRefusal::Denied) {
+        return wait_after_denial(facts, now);
     }
     // Two leaders may each have started an action before they saw the other one. The leader
     // whose start was recorded last sees both. The later action gives up. The earlier one
@@ -269,11 +285,26 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
     if time_since_start(facts, now) < EXECUTE_WITHIN {
         return Instruction::Do(effect_of(facts));
     }
-    // Only here is the disruption budget what is in the way.
-    if facts.blocked_by_budget {
-        return finish(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget);
+    // Only here is the refusal what is in the way.
+    match facts.refused {
+        Some(EffectRefusal::DisruptionBudget) => finish(Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget),
+        _ => finish(ends_without_effect(facts, Outcome::Failed), OutcomeReason::NotExecuted),
     }
-    finish(Outcome::Failed, OutcomeReason::NotExecuted)
+}
+
+/// A webhook that denies an eviction may tell the owner of the pod to replace it, and the owner does
+/// so minutes later. Whether it does is waited for. A workload is changed by nobody else.
+fn wait_after_denial(facts: &Facts, now: Timestamp) -> Instruction {
+    if facts.action.scope().is_workload() || time_since_start(facts, now) >= EXECUTE_WITHIN {
+        return finish(Outcome::Failed, OutcomeReason::Denied);
+    }
+    Instruction::Wait(pause(facts, now))
+}
+
+/// The outcome of a started action that ends before its effect is in place: `Expired` if every try
+/// was certainly refused, so that the budget is given back.
+fn ends_without_effect(facts: &Facts, otherwise: Outcome) -> Outcome {
+    if facts.refused.is_some_and(EffectRefusal::gives_budget_back) { Outcome::Expired } else { otherwise }
 }
 
 /// Too few pods of the workload would stay Ready.
@@ -288,8 +319,7 @@ fn wait_for_availability(facts: &Facts, conflict: Overlap, now: Timestamp) -> In
         return Instruction::Wait(pause(facts, now));
     }
     // It could not be tried to the end, so it is no attempt.
-    let outcome = if facts.blocked_by_budget { Outcome::Expired } else { Outcome::Inconclusive };
-    finish(outcome, OutcomeReason::TooFewAvailable)
+    finish(ends_without_effect(facts, Outcome::Inconclusive), OutcomeReason::TooFewAvailable)
 }
 
 /// Something other than a disruption budget is in the way of an action that has started.
@@ -299,8 +329,7 @@ fn wait(facts: &Facts, now: Timestamp) -> Instruction {
     }
     // The newest try was refused by a disruption budget, so the action had no effect. But it
     // ended for another reason, so it is no attempt: a hold must not make the ladder climb.
-    let outcome = if facts.blocked_by_budget { Outcome::Expired } else { Outcome::Failed };
-    finish(outcome, OutcomeReason::NotExecuted)
+    finish(ends_without_effect(facts, Outcome::Failed), OutcomeReason::NotExecuted)
 }
 
 /// How long to wait before the next check of a started action. What lasts is checked rarely,
@@ -334,17 +363,21 @@ fn from_settling(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructi
         (_, EffectState::Absent | EffectState::Foreign) if whole => {
             finish(Outcome::Inconclusive, OutcomeReason::ChangedByOthers)
         }
-        (LiveSubject::Restored, _) if whole || world.target == LiveTarget::Gone => {
+        // A removed pod that hangs while it ends holds nothing up: the workload is whole without it.
+        (LiveSubject::Restored, _) if whole || matches!(world.target, LiveTarget::Gone | LiveTarget::Terminating) => {
             Instruction::Record(Transition::Settled { verify_by: after(now, facts.verify_within) })
         }
-        _ if facts.settle_by.is_some_and(|settle_by| now >= settle_by) => {
-            finish(Outcome::Failed, OutcomeReason::NotSettled)
-        }
+        _ if is_late(facts, &world, now) => finish(Outcome::Failed, OutcomeReason::NotSettled),
         _ => Instruction::Wait(CHECK_WHILE_SETTLING),
     }
 }
 
 fn from_verifying(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instruction {
+    // Somebody has reverted the change. Even if the pods are clear now, nobody knows why.
+    let is_reverted = matches!(effect_state(facts, &world), EffectState::Absent | EffectState::Foreign);
+    if facts.action.scope().is_workload() && is_reverted {
+        return finish(Outcome::Inconclusive, OutcomeReason::ChangedByOthers);
+    }
     if let Some((outcome, reason)) = world.verdict.filter(|(outcome, _)| !outcome.without_effect()) {
         return finish(outcome, reason);
     }

@@ -247,7 +247,7 @@ impl Record {
     /// ladder reaches a step that the budget allows.
     #[must_use]
     pub fn is_blocked_attempt(&self) -> bool {
-        self.reason == Some(OutcomeReason::BlockedByDisruptionBudget)
+        matches!(self.reason, Some(OutcomeReason::BlockedByDisruptionBudget | OutcomeReason::SeveralDisruptionBudgets))
     }
 
     /// Whether this action counts against `target`, which became unhealthy at

@@ -32,6 +32,7 @@ pub mod execute;
 pub mod ledger;
 pub mod observation;
 pub mod policy;
+pub mod readiness;
 pub mod refusal;
 pub mod target;
 pub mod time;

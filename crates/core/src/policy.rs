@@ -107,6 +107,9 @@ pub struct LadderStep {
     pub attempts: u32,
     /// How long the verification may take after the action has settled.
     pub verify_within: SignedDuration,
+    /// How long a replacement may take to become Ready. `None`: as long as the owner of the
+    /// workload lets it take.
+    pub ready_within: Option<SignedDuration>,
 }
 
 /// The settings of the guardrails.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::action::Inapplicable;
 use crate::availability::Siblings;
+use crate::readiness::ReadyTimes;
 
 /// The uid of an object. A recreated object has another one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,10 +54,32 @@ impl Object {
         let api_version = match kind {
             "Pod" => "v1",
             "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => "apps/v1",
+            "Job" => "batch/v1",
             "HorizontalPodAutoscaler" => "autoscaling/v2",
             _ => "",
         };
         Self { api_version: api_version.to_owned(), kind: kind.to_owned(), name: name.into(), uid: uid.into() }
+    }
+
+    /// The API group, for example `apps`. Empty: the core group.
+    #[must_use]
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The kind, if it is one of Kubernetes' own that Prunella knows. Empty for any other: a
+    /// `StatefulSet` of `apps.kruise.io` is not one of `apps`, and a request for the one would
+    /// find another object or none.
+    #[must_use]
+    pub fn native_kind(&self) -> &str {
+        let group = match self.kind.as_str() {
+            "Pod" => "",
+            "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => "apps",
+            "Job" => "batch",
+            "HorizontalPodAutoscaler" => "autoscaling",
+            _ => return "",
+        };
+        if self.group() == group { &self.kind } else { "" }
     }
 }
 
@@ -82,6 +106,9 @@ pub struct Target {
     pub subject: Object,
     /// Whether its replacement has the same name, like a pod of a `StatefulSet`.
     pub stable_name: bool,
+    /// The annotation with which its owner asks not to evict it. `None`: no such annotation, or
+    /// not a pod.
+    pub protected_by: Option<&'static str>,
     /// Whether its owner opted out, and until when.
     pub opted_out: Option<OptOut>,
     /// Why Prunella must not act on it.
@@ -91,6 +118,8 @@ pub struct Target {
     pub pods: Vec<Object>,
     /// The pod's termination grace period. `None`: not set, or not a pod.
     pub grace: Option<SignedDuration>,
+    /// How long the pod's startup probes let it take to start. `None`: it has none, or not a pod.
+    pub startup: Option<SignedDuration>,
     /// The facts that actions on the workload need. `None`: the subject is not a workload
     /// that Prunella can change, or it was not read yet.
     pub workload: Option<TargetWorkload>,
@@ -105,14 +134,23 @@ pub struct TargetWorkload {
     /// The number of replicas in its spec. For a `DaemonSet`: the number of nodes that need a
     /// pod. `None`: not known yet.
     pub replicas: Option<i32>,
-    /// Whether a change of its pod template replaces all its pods.
-    pub rolls_out: bool,
+    /// Why a change of its pod template would not replace all its pods. `None`: it would.
+    pub restart_held: Option<Inapplicable>,
     /// Whether the policy's selector matches all its pods.
     pub all_selected: bool,
     /// The autoscaler that owns the number of replicas.
     pub autoscaler: Option<Autoscaler>,
+    /// A tool other than an autoscaler that owns the number of replicas, for example `keda`.
+    pub scaled_by: Option<String>,
+    /// Whether scaling it down deletes volumes.
+    pub deletes_volumes: bool,
+    /// Whether all its containers have a readiness probe. Without one, a pod is Ready as soon as
+    /// it runs.
+    pub has_readiness_probe: bool,
     /// When the current rollout last made progress. `None`: no rollout.
     pub rollout_progress: Option<Timestamp>,
+    /// How long its owner lets its pods take to become Ready.
+    pub ready_times: ReadyTimes,
 }
 
 /// An autoscaler that owns a number of replicas.
@@ -152,6 +190,8 @@ pub enum NotHealable {
     NoController,
     /// Its controller is a Job, which retries on its own.
     OwnedByJob,
+    /// Its controller runs the pod to an end once, and does not replace it.
+    OwnerRunsToEnd,
     /// It is already being deleted.
     Terminating,
     /// Its phase is `Succeeded` or `Failed`: no container runs any more.
@@ -160,6 +200,8 @@ pub enum NotHealable {
     NodeNotReady,
     /// Its top controller is not known yet.
     OwnerUnknown,
+    /// It is not Ready yet, and it may still be starting.
+    Starting,
     /// Its workload is in a rollout that makes progress.
     MidRollout,
     /// It has a system-critical priority class.
@@ -172,14 +214,16 @@ pub enum NotHealable {
 
 impl NotHealable {
     /// Every reason.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::StaticPod,
         Self::NoController,
         Self::OwnedByJob,
+        Self::OwnerRunsToEnd,
         Self::Terminating,
         Self::Completed,
         Self::NodeNotReady,
         Self::OwnerUnknown,
+        Self::Starting,
         Self::MidRollout,
         Self::SystemCritical,
         Self::OwnPod,
@@ -193,10 +237,12 @@ impl NotHealable {
             Self::StaticPod => "StaticPod",
             Self::NoController => "NoController",
             Self::OwnedByJob => "OwnedByJob",
+            Self::OwnerRunsToEnd => "OwnerRunsToEnd",
             Self::Terminating => "Terminating",
             Self::Completed => "Completed",
             Self::NodeNotReady => "NodeNotReady",
             Self::OwnerUnknown => "OwnerUnknown",
+            Self::Starting => "Starting",
             Self::MidRollout => "MidRollout",
             Self::SystemCritical => "SystemCritical",
             Self::OwnPod => "OwnPod",

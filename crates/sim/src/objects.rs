@@ -8,13 +8,18 @@ use jiff::{SignedDuration, Timestamp};
 use prunella_core::action::Action;
 use prunella_core::availability::Siblings;
 use prunella_core::decide::BreachPhase;
-use prunella_core::execute::{Facts, OutcomeReason, Transition};
+use prunella_core::execute::{EffectRefusal, Facts, OutcomeReason, Transition};
 use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::policy::{Policy, PolicyMode};
+use prunella_core::readiness::ReadyTimes;
 use prunella_core::target::{Object, Target, TargetWorkload as Whole, Uid};
 use prunella_core::time::whole_seconds;
 
 use crate::prometheus::Condition;
+
+/// What every workload allows its pods.
+pub(crate) const READY_TIMES: ReadyTimes =
+    ReadyTimes { startup: None, progress_deadline: Some(SignedDuration::from_mins(2)) };
 
 /// A workload and what stands before its pods.
 #[derive(Debug, Clone)]
@@ -61,17 +66,23 @@ impl Pod {
             terminating: self.terminating,
             subject: workload.object.clone(),
             stable_name: workload.stable,
+            protected_by: None,
             opted_out: None,
             not_healable: None,
             pods: Vec::new(),
             grace: None,
+            startup: None,
             siblings,
             workload: Some(Whole {
                 replicas: Some(workload.replicas),
-                rolls_out: true,
+                restart_held: None,
                 all_selected: true,
                 autoscaler: None,
+                scaled_by: None,
+                deletes_volumes: false,
+                has_readiness_probe: true,
                 rollout_progress: workload.rollout_progress,
+                ready_times: READY_TIMES,
             }),
         }
     }
@@ -258,11 +269,11 @@ impl ActionObject {
             action: self.spec.action.clone(),
             start_by: self.spec.start_by,
             began: self.status.started_at,
-            blocked_by_budget: self.status.blocked,
-            forbidden: false,
+            refused: self.status.blocked.then_some(EffectRefusal::DisruptionBudget),
             settle_by: self.status.settle_by,
             verify_by: self.status.verify_by,
             verify_within: self.spec.verify_within,
+            ready_within: None,
         }
     }
 }

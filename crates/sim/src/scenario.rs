@@ -2,7 +2,7 @@
 //! goes wrong when. A seed stands for one; a story writes its own.
 
 use jiff::SignedDuration;
-use prunella_core::action::{ActionSpec, PodRemoval, Removal, Restart, ScaleSpec, Towards};
+use prunella_core::action::{ActionSpec, PodRemoval, ProtectedPod, Removal, Restart, ScaleSpec, Towards};
 use prunella_core::availability::MinAvailable;
 use prunella_core::policy::{
     LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, SeriesMatch, StormRule,
@@ -151,15 +151,19 @@ pub fn step(attempts: u32) -> LadderStep {
         action: ActionSpec::DeletePod(PodRemoval {
             removal: Removal::Evict,
             grace: Some(SignedDuration::from_secs(5)),
+            protected: ProtectedPod::Skip,
         }),
         attempts,
         verify_within: SignedDuration::from_mins(2),
+        ready_within: None,
     }
 }
 
 /// Any action, tried up to `attempts` times: most often an eviction.
 fn any_step(attempts: u32, dice: &mut Dice) -> LadderStep {
-    let scale = |towards| ActionSpec::Scale(ScaleSpec { towards, min: 1, max: 5, raise_minimum: false });
+    let scale = |towards| {
+        ActionSpec::Scale(ScaleSpec { towards, min: 1, max: 5, raise_minimum: false, allow_volume_loss: false })
+    };
     let action = match dice.between(0, 9) {
         0..=5 => return step(attempts),
         6..=7 => ActionSpec::RolloutRestart(Restart),

@@ -215,5 +215,11 @@ fn doing(action: ActionSpec) -> LadderStep {
 }
 
 fn scale_to_at_most(max: i32) -> ActionSpec {
-    ActionSpec::Scale(ScaleSpec { towards: Towards::By(1), min: 1, max, raise_minimum: false })
+    ActionSpec::Scale(ScaleSpec {
+        towards: Towards::By(1),
+        min: 1,
+        max,
+        raise_minimum: false,
+        allow_volume_loss: false,
+    })
 }

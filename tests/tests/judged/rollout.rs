@@ -48,12 +48,12 @@ async fn pods_of_a_rollout_that_is_stuck_are_healed_when_it_has_made_no_progress
     const WITHIN: SignedDuration = SignedDuration::from_secs(20);
     in_room("rollout-stuck", async |room| {
         let old = deploy(room, APP, 2).await?;
-        let mut policy = app::policy(room, POLICY, &room.gauge_over(5));
-        policy["spec"]["steps"][0]["verify"]["within"] = json!("20s");
+        let policy = app::policy(room, POLICY, &room.gauge_over(5));
         room.apply(&policy).await?;
         room.until_evaluated(POLICY).await?;
-        // The new pods are never ready.
+        // The new pods are never ready, and their owner gives them 20 s.
         let mut next = rolled_out(room, 2)?;
+        next["spec"]["progressDeadlineSeconds"] = json!(WITHIN.as_secs());
         next["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["httpGet"]["path"] = json!("/nowhere");
         let started = Timestamp::now();
         room.apply(&next).await?;

@@ -15,6 +15,19 @@ pub struct DeletePod {
     #[schemars(range(min = 1, max = 3600))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace_period_seconds: Option<i64>,
+    /// What to do to a pod with the annotation cluster-autoscaler.kubernetes.io/safe-to-evict: "false" or karpenter.sh/do-not-disrupt: "true", with which its owner asks not to evict it. Skip skips the step. Remove removes the pod like any other. Default: Skip.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub protected_pods: ProtectedPods,
+}
+
+/// What to do to a pod whose owner asks not to evict it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ProtectedPods {
+    /// Skip the step.
+    #[default]
+    Skip,
+    /// Remove the pod like any other.
+    Remove,
 }
 
 /// How a pod is removed.

@@ -35,6 +35,9 @@ pub struct Scale {
     /// What to do where a HorizontalPodAutoscaler owns the number of replicas. Refuse skips the step. RaiseMinimum raises the autoscaler's minReplicas instead, up to its maxReplicas. An autoscaler that something else controls is never changed. Default: Refuse.
     #[serde(default)]
     pub autoscaler: AutoscalerRule,
+    /// What to do where scaling down deletes volumes, because the StatefulSet has persistentVolumeClaimRetentionPolicy.whenScaled: Delete. Refuse skips the step. Allow scales down, and the data is lost. Default: Refuse.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    pub volume_loss: VolumeLossRule,
 }
 
 fn default_min() -> i32 {
@@ -49,6 +52,16 @@ pub enum AutoscalerRule {
     Refuse,
     /// Raise the autoscaler's `minReplicas`.
     RaiseMinimum,
+}
+
+/// What to do where scaling down deletes volumes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum VolumeLossRule {
+    /// Skip the step.
+    #[default]
+    Refuse,
+    /// Scale down, and lose the data.
+    Allow,
 }
 
 /// A change of a number from one value to another. If the number has a third value,

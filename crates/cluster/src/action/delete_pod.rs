@@ -5,8 +5,8 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions, Preconditions, Status};
 use kube::api::{DeleteParams, ObjectMeta, PostParams};
-use prunella_api::{DeletePod, Disruption, RecordedAction};
-use prunella_core::action::{Action, ActionSpec, PodRemoval, Removal};
+use prunella_api::{DeletePod, Disruption, ProtectedPods, RecordedAction};
+use prunella_core::action::{Action, ActionSpec, PodRemoval, ProtectedPod, Removal};
 use prunella_core::execute::LiveField;
 use prunella_core::target::{Object, Uid};
 
@@ -27,7 +27,11 @@ fn removal(action: &DeletePod) -> PodRemoval {
         Disruption::Evict => Removal::Evict,
         Disruption::Delete => Removal::Delete,
     };
-    PodRemoval { removal, grace: action.grace_period_seconds.map(SignedDuration::from_secs) }
+    let protected = match action.protected_pods {
+        ProtectedPods::Skip => ProtectedPod::Skip,
+        ProtectedPods::Remove => ProtectedPod::Remove,
+    };
+    PodRemoval { removal, grace: action.grace_period_seconds.map(SignedDuration::from_secs), protected }
 }
 
 impl InCluster for PodRemoval {
@@ -36,8 +40,13 @@ impl InCluster for PodRemoval {
             Removal::Evict => Disruption::Evict,
             Removal::Delete => Disruption::Delete,
         };
+        let protected_pods = match self.protected {
+            ProtectedPod::Skip => ProtectedPods::Skip,
+            ProtectedPod::Remove => ProtectedPods::Remove,
+        };
         let grace_period_seconds = self.grace.map(|grace| grace.as_secs());
-        RecordedAction { delete_pod: Some(DeletePod { disruption, grace_period_seconds }), ..RecordedAction::default() }
+        let delete_pod = Some(DeletePod { disruption, grace_period_seconds, protected_pods });
+        RecordedAction { delete_pod, ..RecordedAction::default() }
     }
 
     fn progress(&self, workload: &WorkloadReading, _: Option<AutoscalerMinimum>, _: &Uid) -> ActionProgress {
@@ -45,6 +54,7 @@ impl InCluster for PodRemoval {
             restored: workload.ready >= workload.wanted,
             field: LiveField::None,
             version: workload.version.clone(),
+            changed_by: None,
         }
     }
 }

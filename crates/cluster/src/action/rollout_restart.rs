@@ -31,6 +31,7 @@ impl InCluster for Restart {
             restored: workload.is_rolled_out,
             field: LiveField::Restarted { by_this: workload.mark.as_deref() == Some(mark.as_str()) },
             version: workload.version.clone(),
+            changed_by: workload.template_by.clone(),
         }
     }
 }
@@ -44,7 +45,7 @@ pub(super) async fn restart(to: Destination<'_>, workload: &Object, mark: &Uid) 
         "spec": {"template": {"metadata": {"annotations": {RESTARTED_BY_ANNOTATION: mark.as_str()}}}},
     }));
     let (name, params) = (workload.name.as_str(), patch_params());
-    match workload.kind.as_str() {
+    match workload.native_kind() {
         "Deployment" => written(to.api::<Deployment>().patch(name, &params, &patch)).await,
         "StatefulSet" => written(to.api::<StatefulSet>().patch(name, &params, &patch)).await,
         "DaemonSet" => written(to.api::<DaemonSet>().patch(name, &params, &patch)).await,

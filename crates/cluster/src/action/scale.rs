@@ -4,7 +4,7 @@
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::Patch;
-use prunella_api::{AutoscalerRule, RecordedAction, RecordedScale, Scale};
+use prunella_api::{AutoscalerRule, RecordedAction, RecordedScale, Scale, VolumeLossRule};
 use prunella_core::action::{Action, ActionSpec, ReplicaChange, ScaleSpec, Towards};
 use prunella_core::execute::LiveField;
 use prunella_core::target::{Object, Uid};
@@ -13,16 +13,18 @@ use serde_json::json;
 use super::{ActionError, ActionProgress, Destination, InCluster, object, patch_params, reference, written};
 use crate::ClusterError;
 use crate::live::WorkloadReading;
+use crate::managers::{MIN_REPLICAS, changed_by};
 
 pub(super) fn wanted(action: &Scale) -> Result<ActionSpec, ActionError> {
-    let Scale { by, to, min, max, autoscaler } = action;
+    let Scale { by, to, min, max, autoscaler, volume_loss } = action;
     let towards = match (*by, *to) {
         (Some(by), None) => Towards::By(by),
         (None, Some(to)) => Towards::To(to),
         _ => return Err(ActionError::NotOneNumber),
     };
     let raise_minimum = *autoscaler == AutoscalerRule::RaiseMinimum;
-    Ok(ActionSpec::Scale(ScaleSpec { towards, min: *min, max: *max, raise_minimum }))
+    let allow_volume_loss = *volume_loss == VolumeLossRule::Allow;
+    Ok(ActionSpec::Scale(ScaleSpec { towards, min: *min, max: *max, raise_minimum, allow_volume_loss }))
 }
 
 pub(super) fn from_record(action: &RecordedScale) -> Action {
@@ -35,16 +37,18 @@ pub(super) fn from_record(action: &RecordedScale) -> Action {
 pub(crate) struct AutoscalerMinimum {
     field: LiveField,
     version: Option<String>,
+    changed_by: Option<String>,
 }
 
 impl AutoscalerMinimum {
     /// The minimum of an autoscaler. `None`: it is gone, so its number is nobody's.
     pub(crate) fn of(autoscaler: Option<HorizontalPodAutoscaler>) -> Self {
         match autoscaler {
-            None => Self { field: LiveField::Disowned, version: None },
+            None => Self { field: LiveField::Disowned, version: None, changed_by: None },
             // An absent minimum means 1.
             Some(autoscaler) => Self {
                 field: LiveField::Count(autoscaler.spec.min_replicas.unwrap_or(1)),
+                changed_by: changed_by(&autoscaler.metadata, &MIN_REPLICAS),
                 version: autoscaler.metadata.resource_version,
             },
         }
@@ -70,11 +74,13 @@ impl InCluster for ReplicaChange {
                 restored: workload.is_observed && workload.ready == workload.wanted,
                 field: LiveField::Count(workload.wanted),
                 version: workload.version.clone(),
+                changed_by: workload.replicas_by.clone(),
             },
-            Some(AutoscalerMinimum { field, version }) => ActionProgress {
+            Some(AutoscalerMinimum { field, version, changed_by }) => ActionProgress {
                 restored: workload.is_observed && workload.wanted >= self.to && workload.ready >= workload.wanted,
                 field,
                 version,
+                changed_by,
             },
         }
     }
@@ -88,7 +94,7 @@ pub(super) async fn set_replicas(
 ) -> Result<(), ClusterError> {
     let patch = test_and_set(workload, to.version, "/spec/replicas", from, wanted)?;
     let (name, params) = (workload.name.as_str(), patch_params());
-    match workload.kind.as_str() {
+    match workload.native_kind() {
         "Deployment" => written(to.api::<Deployment>().patch_scale(name, &params, &patch)).await,
         "StatefulSet" => written(to.api::<StatefulSet>().patch_scale(name, &params, &patch)).await,
         _ => Err(ClusterError::NoSuchAction(workload.kind.clone())),

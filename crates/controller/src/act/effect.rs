@@ -1,7 +1,7 @@
 //! Stage 2: one effect on the world. Its result is not stored, because the next pass reads it from
 //! the world. Only a refusal that certainly had no effect is recorded, once.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action as Requeue;
@@ -13,6 +13,8 @@ use prunella_core::execute::{self, Effect};
 use tracing::{info, warn};
 
 use super::{Actor, SOON, TRY_AGAIN, transition};
+use crate::records::{DENIED, DISRUPTION_BUDGET, FORBIDDEN, SEVERAL_BUDGETS, THROTTLED};
+use crate::report::action_messages;
 
 /// Executes the effect on the version of the world that it was chosen for.
 pub(super) async fn execute(
@@ -32,25 +34,46 @@ pub(super) async fn execute(
             Ok(Requeue::requeue(SOON))
         }
         Performed::NotAsExpected => Ok(Requeue::requeue(TRY_AGAIN)),
-        Performed::Throttled => {
-            let pause = execute::TRY_AGAIN.try_into().unwrap_or(TRY_AGAIN);
-            actor.retry_delays.delay(&action.uid().unwrap_or_default(), Instant::now(), pause);
-            Ok(Requeue::requeue(pause))
+        Performed::Throttled(words) => {
+            transition::refused(action, THROTTLED, action_messages::throttled(&words), actor).await?;
+            Ok(Requeue::requeue(pause(action, actor)))
         }
         Performed::RefusedByBudget(words) => {
-            let pause = execute::TRY_AGAIN.try_into().unwrap_or(TRY_AGAIN);
-            actor.retry_delays.delay(&action.uid().unwrap_or_default(), Instant::now(), pause);
-            transition::blocked(action, &words, actor).await?;
-            Ok(Requeue::requeue(pause))
+            transition::refused(action, DISRUPTION_BUDGET, action_messages::waits_for_budget(&words), actor).await?;
+            Ok(Requeue::requeue(pause(action, actor)))
+        }
+        Performed::SeveralBudgets(words) => {
+            let message = action_messages::several_budgets(&object, &words);
+            transition::refused(action, SEVERAL_BUDGETS, message, actor).await?;
+            Ok(Requeue::requeue(SOON))
         }
         Performed::Forbidden(words) => {
-            transition::forbidden(action, &request, &object, &words, actor).await?;
+            let message = action_messages::forbidden(&request, &object, &words);
+            transition::refused(action, FORBIDDEN, message, actor).await?;
+            Ok(Requeue::requeue(SOON))
+        }
+        Performed::Denied(words) => {
+            transition::refused(action, DENIED, action_messages::denied(&request, &object, &words), actor).await?;
             Ok(Requeue::requeue(SOON))
         }
         Performed::Unclear(error) => {
-            transition::unclear(action, actor).await?;
+            let words = match &error {
+                ClusterError::Kube(kube::Error::Api(status)) => {
+                    Some(action_messages::unclear(&request, &status.message))
+                }
+                // No answer at all says nothing to people.
+                _ => None,
+            };
+            transition::unclear(action, words, actor).await?;
             warn!(namespace, action = name, %object, %error, "the result of `{request}` is unknown, reading the world");
             Ok(Requeue::requeue(TRY_AGAIN))
         }
     }
+}
+
+/// Delays the next try, and returns for how long.
+fn pause(action: &HealingAction, actor: &Actor) -> Duration {
+    let pause = execute::TRY_AGAIN.try_into().unwrap_or(TRY_AGAIN);
+    actor.retry_delays.delay(&action.uid().unwrap_or_default(), Instant::now(), pause);
+    pause
 }

@@ -10,15 +10,18 @@ use prunella_api::{HealingAction, HealingPolicy, Mode};
 use prunella_cluster::action::object;
 use prunella_cluster::live::{self, LiveObject, LiveWorkload};
 use prunella_cluster::stop::{StopSwitches, stop_switches};
+use prunella_cluster::targets::Replaced;
 use prunella_cluster::{ClusterError, REQUEST_DEADLINE, within};
 use prunella_core::action::{Action, ActionScope, ReplicaChange};
 use prunella_core::availability::{MinAvailable, shortage, siblings};
 use prunella_core::execute::{ActionWorld, Facts, LiveField, LiveSubject, LiveTarget, PolicyStanding};
 use prunella_core::ledger::{Overlap, Record, State};
-use prunella_core::target::{NotHealable, Target, Uid};
+use prunella_core::readiness::ReadyTimes;
+use prunella_core::target::{NotHealable, Target, TargetWorkload, Uid};
 
 use super::{ActError, Actor};
 use crate::records;
+use crate::report::action_messages::ActionFindings;
 
 /// Selects actions without an outcome. The history may have a hundred times as many.
 const IN_FLIGHT: &str = "status.outcome=";
@@ -33,6 +36,8 @@ pub(super) struct Survey {
     pub(super) world: Option<ActionWorld>,
     /// The version of the object that the action writes, as it was read.
     pub(super) version: Option<String>,
+    /// What was seen beside it, for people.
+    pub(super) findings: ActionFindings,
 }
 
 /// Reads an action, of which some version was `seen`, and the world around it. `None`: the action
@@ -53,14 +58,14 @@ pub(super) async fn survey(seen: &HealingAction, actor: &Actor) -> Result<Option
     let Some(action) = live.map_err(ActError::Survey)? else { return Ok(None) };
     let facts = records::facts(&action)?;
     if matches!(facts.state, State::Finished(_)) {
-        return Ok(Some(Survey { action, facts, world: None, version: None }));
+        return Ok(Some(Survey { action, facts, world: None, version: None, findings: ActionFindings::default() }));
     }
     let read = match read {
         Some(read) if action.resource_version() == seen.resource_version() => read,
         _ => world(&action, &facts, actor).await,
     };
-    let (world, version) = read.map_err(ActError::Survey)?;
-    Ok(Some(Survey { action, facts, world: Some(world), version }))
+    let (world, version, findings) = read.map_err(ActError::Survey)?;
+    Ok(Some(Survey { action, facts, world: Some(world), version, findings }))
 }
 
 /// The action. `None`: it is gone.
@@ -75,13 +80,14 @@ async fn world(
     action: &HealingAction,
     facts: &Facts,
     actor: &Actor,
-) -> Result<(ActionWorld, Option<String>), ClusterError> {
+) -> Result<(ActionWorld, Option<String>, ActionFindings), ClusterError> {
     let namespace = action.namespace().unwrap_or_default();
     let key = records::policy_of(action);
     let target = object(&action.spec.target);
     let LiveReads { policy, found, workload, conflicts, stop } =
         Box::pin(read(action, facts, &namespace, actor)).await?;
 
+    let terminating_until = found.as_ref().and_then(LiveObject::terminating_until);
     let held = stop.held || actor.view.is_held(&namespace);
     let standing = policy_standing(policy.as_ref(), held);
     let before_effect = matches!(facts.state, State::Pending | State::Running);
@@ -99,22 +105,37 @@ async fn world(
             LiveTarget::Present if stop.opted_out.is_some_and(|opt_out| opt_out.holds(actor.authority.now())) => {
                 LiveTarget::OptedOut
             }
+            LiveTarget::Present if found.is_protected() && facts.action.keeps_protected_pods() => LiveTarget::OptedOut,
             LiveTarget::Present => marks(known.as_ref(), facts.action.scope(), actor),
             other => other,
         },
     };
+    let pods = replaced(action, facts, &namespace, actor);
+    let subject = object(&action.spec.subject);
+    let cached = actor.view.workload(&namespace, &subject);
+    let lacks_readiness_probe = cached.as_ref().is_some_and(|workload| !workload.has_readiness_probe);
     let world = ActionWorld {
         policy: standing,
         target: live_target,
-        subject: live_subject(action, facts, &workload, &namespace, actor),
+        subject: live_subject(facts, subject.native_kind() == "DaemonSet", &workload, live_target, pods),
         field: if is_taken_over(facts, known.as_ref()) { LiveField::Disowned } else { workload.field },
-        progress_deadline: workload.progress_deadline,
+        terminating_until,
+        ready_times: ready_times(cached.as_ref(), pods),
+        rollout_progress: cached.and_then(|workload| workload.rollout_progress),
         overlap: conflicts.overlap.unwrap_or(Overlap::None),
         too_few_available: conflicts.too_few_available(minimum, known.as_ref()),
         firing: actor.handover.is_firing(&key, &action.spec.policy.uid, &target.uid, actor.authority.now()),
         verdict: actor.handover.verdict(&key, &action.name_any()),
     };
-    Ok((world, workload.version))
+    let findings = ActionFindings {
+        changed_by: workload.changed_by,
+        controller: workload.controller,
+        terminating_until,
+        scaled_to_zero: workload.scaled_to_zero,
+        without_readiness_probe: lacks_readiness_probe,
+        not_ready: None,
+    };
+    Ok((world, workload.version, findings))
 }
 
 /// What is read from the API server at once.
@@ -186,25 +207,45 @@ fn policy_standing(policy: Option<&HealingPolicy>, held: bool) -> PolicyStanding
     }
 }
 
+/// The pods of the workload, as the caches have them: how many replace the target, and how many were
+/// there before. They matter from the effect until the workload has its Ready pods again.
+fn replaced(action: &HealingAction, facts: &Facts, namespace: &str, actor: &Actor) -> Replaced {
+    let (State::Running | State::Settling, Some(removed)) = (facts.state, action.creation_timestamp()) else {
+        return Replaced::default();
+    };
+    let (subject, target) = (&action.spec.subject.uid, &action.spec.target.uid);
+    actor.view.replaced(namespace, &subject.as_str().into(), &target.as_str().into(), removed.0)
+}
+
 /// The state of the workload. A removed pod counts as replaced as soon as there is a replacement,
 /// even if other pods of the workload are still not ready that were not ready before: with one
-/// action at a time, they are healed after this action.
+/// action at a time, they are healed after this action. While the removed pod is still ending, the
+/// status of the workload may count it, so only the other pods say whether the workload is whole.
 fn live_subject(
-    action: &HealingAction,
     facts: &Facts,
+    is_daemon_set: bool,
     workload: &LiveWorkload,
-    namespace: &str,
-    actor: &Actor,
+    target: LiveTarget,
+    pods: Replaced,
 ) -> LiveSubject {
-    match (workload.subject, action.creation_timestamp()) {
-        (LiveSubject::NotRestored, Some(removed)) if facts.action.scope() == ActionScope::Replacement => {
-            let (subject, target) = (object(&action.spec.subject), object(&action.spec.target));
-            let replaced = actor.view.replaced(namespace, &subject.uid, &target.uid, removed.0);
-            let is_restored = replaced.replacements > 0 && workload.missing <= replaced.unready_before;
-            if is_restored { LiveSubject::Restored } else { LiveSubject::NotRestored }
+    let is_restored = match (workload.subject, facts.action.scope(), target) {
+        (LiveSubject::Gone, _, _) => return LiveSubject::Gone,
+        (_, ActionScope::Replacement, LiveTarget::Terminating) => pods.is_whole(workload.wanted),
+        (LiveSubject::NotRestored, ActionScope::Replacement, _) => pods.replaces(workload.missing),
+        // Pods on dead nodes are replaced when their nodes are back. Only a DaemonSet wants a pod on
+        // each of them.
+        (LiveSubject::NotRestored, ActionScope::NewPods, _) if is_daemon_set => {
+            pods.on_dead > 0 && workload.wanted.is_some_and(|wanted| pods.replacements + pods.on_dead >= wanted)
         }
-        (subject, _) => subject,
-    }
+        (subject, _, _) => return subject,
+    };
+    if is_restored { LiveSubject::Restored } else { LiveSubject::NotRestored }
+}
+
+/// How long the owner of the workload lets its pods take to become Ready. Of an owner of a kind that
+/// Prunella does not read, only the pods are known.
+fn ready_times(workload: Option<&TargetWorkload>, pods: Replaced) -> ReadyTimes {
+    workload.map_or(ReadyTimes { startup: pods.startup, progress_deadline: None }, |workload| workload.ready_times)
 }
 
 /// Whether anything outside the target itself forbids healing it: an opt-out of its owner or its

@@ -1,21 +1,22 @@
 //! Stage 3: one transition of the record, by compare-and-set on the version that was read.
 //! If two replicas decide at once, one of them is refused and surveys again.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use prunella_api::{ConditionType, FINALIZER, HealingAction, HealingActionStatus, Write, set_condition};
 use prunella_cluster::action::{object, request};
 use prunella_cluster::{ClusterError, within};
-use prunella_core::execute::{Facts, Transition, effect_of};
+use prunella_core::execute::{Facts, OutcomeReason, Transition, effect_of};
 use prunella_core::ledger::State;
 use prunella_core::target::Object;
 use serde_json::json;
 use tracing::{debug, info};
 
 use super::Actor;
-use crate::records::{self, DISRUPTION_BUDGET, FORBIDDEN};
-use crate::report::action_messages;
+use crate::records::{self, TERMINATING};
+use crate::report::action_messages::{self, ActionFindings};
 use crate::writes::{DEADLINE, stamp};
 
 /// Writes one transition and reports it. `None`: the record has changed since it was read.
@@ -23,12 +24,14 @@ pub(super) async fn transition(
     action: &HealingAction,
     facts: &Facts,
     transition: Transition,
+    findings: ActionFindings,
     actor: &Actor,
 ) -> Result<Option<HealingAction>, ClusterError> {
+    let findings = ActionFindings { not_ready: not_ready(action, transition, actor), ..findings };
     let now = stamp(actor.authority.now());
     let mut status = action.status.clone().unwrap_or_default();
     status.blocked_by = None;
-    let message = apply(&mut status, action, facts, transition, &now);
+    let message = apply(&mut status, action, facts, transition, &findings, &now);
     status.message = Some(message.clone());
     let over = matches!(transition, Transition::Finish { .. });
     progressing(&mut status, action, Some(!over), transition.to(), &message, &now);
@@ -43,24 +46,41 @@ pub(super) async fn transition(
     Ok(Some(written))
 }
 
-/// Records, once, that a disruption budget delays the action.
-pub(super) async fn blocked(action: &HealingAction, words: &str, actor: &Actor) -> Result<(), ClusterError> {
-    delayed(action, DISRUPTION_BUDGET, action_messages::waits_for_budget(words), actor).await
+/// Why a pod of the workload is not Ready, if the action ends for that.
+fn not_ready(action: &HealingAction, transition: Transition, actor: &Actor) -> Option<(Object, String)> {
+    let Transition::Finish { reason: OutcomeReason::NotSettled | OutcomeReason::NotReady, .. } = transition else {
+        return None;
+    };
+    let (namespace, since) = (action.namespace()?, action.creation_timestamp()?.0);
+    actor.view.unready_since(&namespace, &action.spec.subject.uid.as_str().into(), since)
 }
 
-/// Records that the API server forbids the write, in its own words. The next pass ends the
-/// action with them.
-pub(super) async fn forbidden(
+/// Records, once, that the API server refused the effect (`by`), in its own words. It certainly had no
+/// effect. The next pass decides what follows.
+pub(super) async fn refused(
     action: &HealingAction,
-    request: &str,
-    object: &Object,
-    words: &str,
+    by: &str,
+    message: String,
     actor: &Actor,
 ) -> Result<(), ClusterError> {
-    delayed(action, FORBIDDEN, action_messages::forbidden(request, object, words), actor).await
+    delayed(action, by, State::Running, message, actor).await
 }
 
-async fn delayed(action: &HealingAction, by: &str, message: String, actor: &Actor) -> Result<(), ClusterError> {
+/// Records, once, that the removed pod takes long to end. Until it has ended, the action takes no
+/// slot of its policy.
+pub(super) async fn ends_slowly(action: &HealingAction, until: Timestamp, actor: &Actor) -> Result<(), ClusterError> {
+    let (target, subject) = (object(&action.spec.target), object(&action.spec.subject));
+    let message = action_messages::ends_slowly(&target, &subject, until);
+    delayed(action, TERMINATING, State::Settling, message, actor).await
+}
+
+async fn delayed(
+    action: &HealingAction,
+    by: &str,
+    state: State,
+    message: String,
+    actor: &Actor,
+) -> Result<(), ClusterError> {
     let mut status = action.status.clone().unwrap_or_default();
     if status.blocked_by.as_deref() == Some(by) {
         return Ok(());
@@ -68,7 +88,7 @@ async fn delayed(action: &HealingAction, by: &str, message: String, actor: &Acto
     status.blocked_by = Some(by.to_owned());
     status.message = Some(message.clone());
     let now = stamp(actor.authority.now());
-    progressing(&mut status, action, Some(true), State::Running, &message, &now);
+    progressing(&mut status, action, Some(true), state, &message, &now);
     if write(action, status, actor).await?.is_some() {
         action_messages::write(action, &action_messages::blocked(action, message), &actor.reporter);
     }
@@ -113,10 +133,18 @@ pub(super) async fn release(action: &HealingAction, actor: &Actor) -> Result<boo
 }
 
 /// Records that the newest attempt was not refused but may have had an effect: from now on
-/// its budget is not given back.
-pub(super) async fn unclear(action: &HealingAction, actor: &Actor) -> Result<(), ClusterError> {
+/// its budget is not given back. The API server's words, if there are any, are recorded once: they
+/// may differ each time.
+pub(super) async fn unclear(action: &HealingAction, words: Option<String>, actor: &Actor) -> Result<(), ClusterError> {
     let mut status = action.status.clone().unwrap_or_default();
-    if status.blocked_by.take().is_some() {
+    let was_refused = status.blocked_by.take().is_some();
+    let is_told = status.message.as_deref().is_some_and(action_messages::is_unclear);
+    let words = words.filter(|_| !is_told);
+    if was_refused || words.is_some() {
+        let message = words.or(status.message.take()).unwrap_or_default();
+        let now = stamp(actor.authority.now());
+        progressing(&mut status, action, Some(true), State::Running, &message, &now);
+        status.message = Some(message);
         write(action, status, actor).await?;
     }
     Ok(())
@@ -127,6 +155,7 @@ fn apply(
     action: &HealingAction,
     facts: &Facts,
     transition: Transition,
+    findings: &ActionFindings,
     now: &Time,
 ) -> String {
     let target = object(&action.spec.target);
@@ -148,14 +177,15 @@ fn apply(
         Transition::Settled { verify_by } => {
             status.settled_at = Some(now.clone());
             status.verify_by = Some(verify_by.into());
-            behaviour.describe_settled(&subject)
+            format!("{}{}", behaviour.describe_settled(&subject), findings.when_settled(&target))
         }
         Transition::Finish { outcome, reason } => {
             status.finished_at = Some(now.clone());
             status.outcome = Some(outcome.as_str().to_owned());
             status.outcome_reason = Some(reason.as_str().to_owned());
             let earlier = status.message.clone().unwrap_or_default();
-            let why = action_messages::outcome_after(reason, behaviour.scope(), &earlier);
+            let why = action_messages::outcome_after(outcome, reason, behaviour.scope(), &earlier);
+            let why = format!("{why}{}", findings.at_the_end(reason, &target, &subject));
             format!("{}: {why}", outcome.as_str())
         }
     }

@@ -238,6 +238,7 @@ fn ladder_step(step: &Step, timings: Timings) -> Result<LadderStep, CompileError
         action: wanted(&step.action).map_err(|error| CompileError::Action { step: step.name.clone(), error })?,
         attempts: u32::try_from(step.attempts).unwrap_or(1).max(1),
         verify_within: verify_within(step, timings)?,
+        ready_within: optional("steps.verify.readyWithin", step.verify.ready_within.as_ref())?,
     })
 }
 

@@ -119,6 +119,7 @@ fn object(policy: &HealingPolicy, plan: &Plan, reservation: &Reservation) -> Opt
             action: to_record(action, &namespace),
             skipped: skipped.iter().map(skipped_step).collect(),
             verify_within: Duration::from(rules.verify_within),
+            ready_within: rules.ready_within.map(Duration::from),
             step: step_name.clone(),
             step_number: i32::try_from(*step).unwrap_or(i32::MAX),
             attempt: i32::try_from(*attempt).unwrap_or(i32::MAX),

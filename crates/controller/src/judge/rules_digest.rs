@@ -38,7 +38,7 @@ pub(super) fn rules_digest(spec: &HealingPolicySpec) -> String {
 
 /// The defaults, by the path of the field without list positions. A field with another value
 /// counts.
-const DEFAULTS: [(&str, &str); 11] = [
+const DEFAULTS: [(&str, &str); 13] = [
     (".condition.for", "0"),
     (".condition.onNoData", "Hold"),
     (".condition.promql.source.kind", "ClusterPrometheusSource"),
@@ -48,17 +48,20 @@ const DEFAULTS: [(&str, &str); 11] = [
     (".target.systemCritical", "false"),
     (".steps.attempts", "1"),
     (".steps.action.deletePod.disruption", "Evict"),
+    (".steps.action.deletePod.protectedPods", "Skip"),
     (".steps.action.scale.min", "1"),
     (".steps.action.scale.autoscaler", "Refuse"),
+    (".steps.action.scale.volumeLoss", "Refuse"),
 ];
 
 /// The fields that hold a duration.
-const DURATIONS: [&str; 5] = [
+const DURATIONS: [&str; 6] = [
     ".condition.for",
     ".condition.clearFor",
     ".condition.promql.signalWindow",
     ".target.minAge",
     ".steps.verify.within",
+    ".steps.verify.readyWithin",
 ];
 
 /// Removes defaults, and what is empty after that. The kinds of actions stay: an empty
@@ -138,7 +141,7 @@ mod tests {
                 "namespaceLabel": "namespace", "minAge": "30s", "systemCritical": false,
             },
             "steps": [
-                {"name": "other", "action": {"deletePod": {"disruption": "Evict"}}, "attempts": 1, "verify": {}},
+                {"name": "other", "action": {"deletePod": {"disruption": "Evict", "protectedPods": "Skip"}}, "attempts": 1, "verify": {}},
                 {"name": "name", "action": {"rolloutRestart": {}}},
             ],
         });
@@ -172,9 +175,13 @@ mod tests {
             ("/target/minAge", json!("31s")),
             ("/target/selector/matchLabels/app", json!("api")),
             ("/steps/0/attempts", json!(2)),
+            ("/steps/0/verify", json!({"readyWithin": "20m"})),
             ("/steps/0/action/deletePod/disruption", json!("Delete")),
+            ("/steps/0/action/deletePod/protectedPods", json!("Remove")),
             ("/steps/1/action", json!({"scale": {"by": 1, "max": 5}})),
             ("/steps/1/action", json!({"scale": {"by": 1, "max": 6}})),
+            ("/steps/1/action", json!({"scale": {"by": -1, "max": 6}})),
+            ("/steps/1/action", json!({"scale": {"by": -1, "max": 6, "volumeLoss": "Allow"}})),
         ] {
             let mut spec = minimal();
             let (parent, field) = pointer.rsplit_once('/').unwrap();

@@ -1,5 +1,6 @@
 //! What happened to an action, in words: its conditions, Events and log lines.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy};
@@ -15,10 +16,69 @@ use super::events::{self, EventText};
 /// The most characters of the API server's words that a message quotes.
 const MAX_QUOTED: usize = 512;
 
+/// What was seen around an action, for its messages only.
+#[derive(Debug, Default)]
+pub(crate) struct ActionFindings {
+    /// The field manager, other than Prunella, that wrote last what the action changes.
+    pub(crate) changed_by: Option<String>,
+    /// The object that controls the workload.
+    pub(crate) controller: Option<Object>,
+    /// When the removed pod must have ended. `None`: it has ended.
+    pub(crate) terminating_until: Option<Timestamp>,
+    /// Whether the workload is scaled to zero.
+    pub(crate) scaled_to_zero: bool,
+    /// Whether a container of the workload's pods has no readiness probe.
+    pub(crate) without_readiness_probe: bool,
+    /// A new pod that is not Ready, and why.
+    pub(crate) not_ready: Option<(Object, String)>,
+}
+
+impl ActionFindings {
+    /// What else is to be known when the workload has its Ready pods again, as the end of a
+    /// sentence.
+    pub(crate) fn when_settled(&self, target: &Object) -> String {
+        let ending = self.terminating_until.map(|until| format!("; {target} is still terminating until {until:.0}"));
+        let probe = self.without_readiness_probe.then_some(WITHOUT_READINESS_PROBE);
+        format!("{}{}", ending.unwrap_or_default(), probe.unwrap_or_default())
+    }
+
+    /// What else is to be known about the outcome, as the end of a sentence.
+    pub(crate) fn at_the_end(&self, reason: OutcomeReason, target: &Object, subject: &Object) -> String {
+        match reason {
+            OutcomeReason::NotSettled | OutcomeReason::NotReady => {
+                let ending = self.terminating_until.filter(|_| reason == OutcomeReason::NotSettled);
+                let ending = ending.map(|until| {
+                    format!("; {target} is still terminating until {until:.0}: look at its finalizers, its volumes and its node")
+                });
+                let cause = self.not_ready.as_ref().map(|(pod, why)| format!("; {pod} is not Ready: {why}"));
+                format!("{}{}", ending.unwrap_or_default(), cause.unwrap_or_default())
+            }
+            OutcomeReason::StillBreached if self.without_readiness_probe => WITHOUT_READINESS_PROBE.to_owned(),
+            OutcomeReason::ChangedByOthers => {
+                let manager = self.changed_by.as_ref().map(|manager| format!("; field manager: {manager}"));
+                let controller =
+                    self.controller.as_ref().map(|controller| format!("; {controller} controls {subject}"));
+                format!("{}{}", manager.unwrap_or_default(), controller.unwrap_or_default())
+            }
+            OutcomeReason::TargetGone if self.scaled_to_zero => format!("; {subject} is scaled to zero"),
+            _ => String::new(),
+        }
+    }
+}
+
+const WITHOUT_READINESS_PROBE: &str =
+    "; a container has no readiness probe, so its pods count as Ready as soon as they run";
+
 /// Why an action waits: a disruption budget, in the API server's words.
 pub(crate) fn waits_for_budget(words: &str) -> String {
-    let words: String = words.chars().take(MAX_QUOTED).collect();
-    format!("{}. {words}", tries_again())
+    format!("{}. {}", tries_again(), quoted(words))
+}
+
+/// Why an action waits: the removed pod takes long to end.
+pub(crate) fn ends_slowly(target: &Object, subject: &Object, until: Timestamp) -> String {
+    format!(
+        "{target} is terminating until {until:.0}: it ends after its grace period, or a finalizer, a volume or its node holds it; waiting until {subject} has its Ready pods without it; meanwhile the action does not count towards limits.maxConcurrent"
+    )
 }
 
 /// Why an action waits, in short: a disruption budget.
@@ -28,19 +88,76 @@ pub(super) fn tries_again() -> String {
     )
 }
 
+/// Why an action waits: the API server has too many requests, in its words.
+pub(crate) fn throttled(words: &str) -> String {
+    format!("{THROTTLED}; trying again every {TRY_AGAIN:#}, for at most {EXECUTE_WITHIN:#}. {}", quoted(words))
+}
+
+/// Why an action cannot go on: more than one disruption budget selects the pod.
+pub(crate) fn several_budgets(pod: &Object, words: &str) -> String {
+    format!(
+        "more than one PodDisruptionBudget selects {pod}, and the API server evicts no such pod: leave one of them. {}",
+        quoted(words)
+    )
+}
+
+/// Why an action does not go on: an admission webhook or policy denied its request.
+pub(crate) fn denied(request: &str, object: &Object, words: &str) -> String {
+    format!(
+        "an admission webhook or policy denied `{request}` on {object}, and it is not sent again. {}",
+        quoted(words)
+    )
+}
+
+/// What the API server answered to a request whose result is not known.
+pub(crate) fn unclear(request: &str, words: &str) -> String {
+    format!(
+        "{UNCLEAR}: the objects show whether `{request}` had an effect, and it is sent again if not. {}",
+        quoted(words)
+    )
+}
+
+/// Whether a message says that a result is not known.
+pub(crate) fn is_unclear(message: &str) -> bool {
+    message.starts_with(UNCLEAR)
+}
+
+const UNCLEAR: &str = "the API server answered with an error";
+const THROTTLED: &str = "the API server has too many requests";
+
+fn quoted(words: &str) -> String {
+    words.chars().take(MAX_QUOTED).collect()
+}
+
 /// Why an action ended as it did. `earlier` is its message until then: the API server's own
 /// words about a refusal are kept.
-pub(crate) fn outcome_after(reason: OutcomeReason, scope: ActionScope, earlier: &str) -> String {
-    match (reason, earlier.strip_prefix(&format!("{}. ", tries_again()))) {
+pub(crate) fn outcome_after(outcome: Outcome, reason: OutcomeReason, scope: ActionScope, earlier: &str) -> String {
+    let why = self::outcome(reason, scope);
+    let words = earlier.split_once(". ").map(|(_, words)| words).filter(|words| !words.is_empty());
+    match (reason, words) {
         (OutcomeReason::Forbidden, _) if !earlier.is_empty() => earlier.to_owned(),
-        (OutcomeReason::BlockedByDisruptionBudget, Some(words)) => format!("{}: {words}", outcome(reason, scope)),
-        _ => outcome(reason, scope),
+        (OutcomeReason::SeveralDisruptionBudgets, Some(_)) => earlier.to_owned(),
+        (OutcomeReason::BlockedByDisruptionBudget, Some(words)) if earlier.starts_with(&tries_again()) => {
+            format!("{why}: {words}")
+        }
+        (OutcomeReason::NotExecuted, Some(words)) if is_unclear(earlier) || earlier.starts_with(THROTTLED) => {
+            format!("{why}; the API server said: {words}")
+        }
+        (OutcomeReason::Denied, words) => {
+            let then = match outcome {
+                Outcome::Inconclusive => "; afterwards somebody else removed the pod",
+                _ if scope.is_workload() => "",
+                _ => "; nobody else removed the pod either",
+            };
+            words.map_or_else(|| format!("{why}{then}"), |words| format!("{why}{then}: {words}"))
+        }
+        _ => why,
     }
 }
 
 /// Why an action ends: the API server forbids its write.
 pub(crate) fn forbidden(request: &str, object: &Object, words: &str) -> String {
-    let words: String = words.chars().take(MAX_QUOTED).collect();
+    let words = quoted(words);
     format!(
         "the API server forbids `{request}` on {object}: {words}; \
          grant the right (deploy/kustomize/actions), or remove this step from the policy"
@@ -71,16 +188,22 @@ pub(crate) fn outcome(reason: OutcomeReason, scope: ActionScope) -> String {
         OutcomeReason::TargetBusy => "an earlier action on the target or its owner is in flight",
         OutcomeReason::TooFewAvailable => "too few pods of the workload would stay Ready (limits.minAvailable)",
         OutcomeReason::NotSelected => "the policy's selector no longer selects the target",
-        OutcomeReason::OptedOut => "the target, its owner or its namespace opts out of healing",
+        OutcomeReason::OptedOut => {
+            "the target, its owner or its namespace opts out of healing, or the pod's owner now asks not to evict it"
+        }
         OutcomeReason::NotHealable => "the target can no longer be healed",
         OutcomeReason::BlockedByDisruptionBudget => "a PodDisruptionBudget allowed no eviction for 10 minutes",
-        OutcomeReason::Forbidden => {
-            "the API server forbids the request: the controller lacks the right, or an admission policy refuses"
+        OutcomeReason::SeveralDisruptionBudgets => {
+            "more than one PodDisruptionBudget selects the pod, and the API server evicts no such pod: leave one of them"
         }
+        OutcomeReason::Forbidden => "the API server forbids the request: the controller lacks the right",
+        OutcomeReason::Denied => "an admission webhook or policy denied the request, and it was not sent again",
         OutcomeReason::NotExecuted => {
             "the change was not made within 10 minutes after the start: every request failed, or the action had to wait, for example for a hold or an opt-out"
         }
-        OutcomeReason::NotSettled => "the pods of the workload were not ready in time (status.settleBy)",
+        OutcomeReason::NotSettled => {
+            "the pods of the workload were not Ready in time (status.settleBy); if they need longer, set steps[].verify.readyWithin"
+        }
         OutcomeReason::ChangedByOthers => "somebody else changed the same field; their value is kept",
         OutcomeReason::RecordedOnly => "the policy's mode is DryRun: this was only decided and recorded",
     };
@@ -117,4 +240,107 @@ pub(crate) fn write(action: &HealingAction, text: &EventText, reporter: &Reporte
     };
     let target = events::reference(&namespace, &object(&action.spec.target));
     reporter.events.write_both(text, &policy, &target);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_names_its_cause() {
+        let (pod, web) = (Object::known("Pod", "web-1", "uid"), Object::known("Deployment", "web", "uid-web"));
+        let new = Object::known("Pod", "web-2", "uid-2");
+        let findings = ActionFindings {
+            changed_by: Some("argocd-controller".into()),
+            controller: Some(Object::known("StoreCluster", "store", "uid-store")),
+            terminating_until: Some("2026-11-21T10:00:00Z".parse().unwrap()),
+            scaled_to_zero: true,
+            without_readiness_probe: true,
+            not_ready: Some((new, "CrashLoopBackOff: exit code 1 (container app)".into())),
+        };
+        for (reason, parts) in [
+            (
+                OutcomeReason::NotSettled,
+                vec![
+                    "Pod/web-1 is still terminating until 2026-11-21T10:00:00Z",
+                    "Pod/web-2 is not Ready: CrashLoopBackOff: exit code 1",
+                ],
+            ),
+            (OutcomeReason::NotReady, vec!["Pod/web-2 is not Ready: CrashLoopBackOff: exit code 1"]),
+            (OutcomeReason::StillBreached, vec!["no readiness probe"]),
+            (
+                OutcomeReason::ChangedByOthers,
+                vec!["field manager: argocd-controller", "StoreCluster/store controls Deployment/web"],
+            ),
+            (OutcomeReason::TargetGone, vec!["Deployment/web is scaled to zero"]),
+            (OutcomeReason::Cleared, vec![]),
+        ] {
+            let said = findings.at_the_end(reason, &pod, &web);
+            assert!(parts.iter().all(|part| said.contains(part)), "{reason:?}: {said}");
+            assert_eq!(said.is_empty(), parts.is_empty(), "{said}");
+            assert_eq!(ActionFindings::default().at_the_end(reason, &pod, &web), "");
+        }
+        assert!(findings.when_settled(&pod).contains("Pod/web-1 is still terminating until 2026-11-21T10:00:00Z"));
+    }
+
+    #[test]
+    fn an_outcome_keeps_the_words_of_the_api_server() {
+        let pod = Object::known("Pod", "web-1", "uid");
+        let request = "create pods/eviction";
+        for (outcome, reason, earlier, parts) in [
+            (
+                Outcome::Expired,
+                OutcomeReason::BlockedByDisruptionBudget,
+                waits_for_budget("The disruption budget web needs 2 healthy pods and has 2 currently"),
+                vec!["allowed no eviction", "needs 2 healthy pods"],
+            ),
+            (
+                Outcome::Expired,
+                OutcomeReason::SeveralDisruptionBudgets,
+                several_budgets(&pod, "This pod has more than one PodDisruptionBudget"),
+                vec!["Pod/web-1", "leave one of them", "This pod has more than one"],
+            ),
+            (
+                Outcome::Expired,
+                OutcomeReason::NotExecuted,
+                throttled("please try again later"),
+                vec!["not made within 10 minutes", "please try again later"],
+            ),
+            (
+                Outcome::Failed,
+                OutcomeReason::NotExecuted,
+                unclear(request, "etcdserver: leader changed"),
+                vec!["not made within 10 minutes", "etcdserver: leader changed"],
+            ),
+            (
+                Outcome::Inconclusive,
+                OutcomeReason::Denied,
+                denied(request, &pod, "admission webhook \"drain\" denied the request: later"),
+                vec!["not sent again", "afterwards somebody else removed the pod", "denied the request: later"],
+            ),
+            (
+                Outcome::Failed,
+                OutcomeReason::Denied,
+                denied(request, &pod, "admission webhook \"drain\" denied the request: no"),
+                vec!["nobody else removed the pod", "denied the request: no"],
+            ),
+            (
+                Outcome::Failed,
+                OutcomeReason::Forbidden,
+                forbidden(request, &pod, "User cannot"),
+                vec!["User cannot", "grant the right"],
+            ),
+            // Something else ended it.
+            (
+                Outcome::Inconclusive,
+                OutcomeReason::PolicyGone,
+                throttled("please try again later"),
+                vec!["the policy was deleted"],
+            ),
+        ] {
+            let said = outcome_after(outcome, reason, ActionScope::Replacement, &earlier);
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+            assert!(said.chars().count() < 1024, "{said}");
+        }
+    }
 }

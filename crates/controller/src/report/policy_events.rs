@@ -128,7 +128,11 @@ fn text(
         Change::HeldBack(refusal) => (
             true,
             refusal.reason.as_str(),
-            format!("{target} is unhealthy, but no action starts: {}", wording::refusal(compiled, refusal, hold)),
+            format!(
+                "{target} is unhealthy, but no action starts: {}{}",
+                wording::refusal(compiled, refusal, hold),
+                wording::owned_by(decision.owners.get(&target.uid)),
+            ),
         ),
         Change::Recovered { was_firing: true, by_itself } => {
             let how = if by_itself { "; it recovered without an action" } else { "" };

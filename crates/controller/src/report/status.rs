@@ -116,7 +116,10 @@ impl StatusInputs<'_> {
 
     /// How many actions wait until a disruption budget allows them.
     fn waiting_for_budget(&self) -> usize {
-        self.ledger.of(&self.compiled.policy.key).filter(|record| record.in_flight() && record.waiting).count()
+        self.ledger
+            .of(&self.compiled.policy.key)
+            .filter(|record| record.state == State::Running && record.waiting)
+            .count()
     }
 }
 

@@ -6,7 +6,7 @@ use prunella_core::ledger::{BACK_OFF_LONGEST, RECORDS_AT_LEAST};
 use prunella_core::observation::Labels;
 use prunella_core::policy::{Policy, SeriesMatch, StormRule};
 use prunella_core::refusal::{Reason, Refusal};
-use prunella_core::target::NotHealable;
+use prunella_core::target::{NotHealable, Object};
 
 use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
@@ -127,10 +127,16 @@ fn not_healable(why: NotHealable) -> &'static str {
         NotHealable::StaticPod => "the kubelet owns the pod",
         NotHealable::NoController => "no controller would replace the pod",
         NotHealable::OwnedByJob => "a Job retries in its own way",
-        NotHealable::Terminating => "the pod is being deleted",
+        NotHealable::OwnerRunsToEnd => "its owner runs the pod to an end and does not replace it",
+        NotHealable::Terminating => {
+            "it is being deleted and has not ended: look at its finalizers, its volumes and its node"
+        }
         NotHealable::Completed => "the pod has finished",
         NotHealable::NodeNotReady => "its node is not ready, so the state of the pod is not known",
         NotHealable::OwnerUnknown => "the controller of the pod is not known yet",
+        NotHealable::Starting => {
+            "it is not Ready yet and may still be starting: its startup probes or steps[].verify.readyWithin allow it this time"
+        }
         NotHealable::MidRollout => "its workload is rolling out and makes progress",
         NotHealable::SystemCritical => {
             "the pod has a system-critical priority class; set target.systemCritical to allow it"
@@ -138,6 +144,11 @@ fn not_healable(why: NotHealable) -> &'static str {
         NotHealable::OwnPod => "it is a pod of the Prunella controller",
         NotHealable::PodsNotSelected => "the action would also touch pods that target.selector does not select",
     }
+}
+
+/// The owner of a target that must not be acted on, as the end of a sentence.
+pub(super) fn owned_by(owner: Option<&Object>) -> String {
+    owner.map(|owner| format!("; its owner is {owner}")).unwrap_or_default()
 }
 
 fn actions(count: u32) -> String {

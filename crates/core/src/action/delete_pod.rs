@@ -1,6 +1,8 @@
 //! `deletePod`: removes one pod, so that its controller replaces it. Done when the pod's uid
 //! is gone or being deleted.
 
+use std::ops::RangeInclusive;
+
 use jiff::SignedDuration;
 
 use super::{Action, ActionScope, Applicability, Behaviour, CatalogueEntry, Inapplicable};
@@ -20,6 +22,10 @@ const DEFAULT_GRACE: SignedDuration = SignedDuration::from_secs(30);
 /// Time to schedule, pull and start a replacement.
 const REPLACEMENT_READY_WITHIN: SignedDuration = SignedDuration::from_mins(5);
 
+/// The grace periods that a request of Prunella may carry. A pod with another one keeps its own: a
+/// shorter one would cut its end short, and zero frees its name while its processes still run.
+const RECORDABLE_GRACE: RangeInclusive<SignedDuration> = SignedDuration::from_secs(1)..=SignedDuration::from_hours(1);
+
 /// How a pod is removed, and how long it gets to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PodRemoval {
@@ -27,6 +33,17 @@ pub struct PodRemoval {
     pub removal: Removal,
     /// Replaces the pod's own grace period.
     pub grace: Option<SignedDuration>,
+    /// What is done to a pod whose owner asks not to evict it.
+    pub protected: ProtectedPod,
+}
+
+/// What is done to a pod whose owner asks not to evict it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProtectedPod {
+    /// It stays, and the step is skipped.
+    Skip,
+    /// It is removed like any other.
+    Remove,
 }
 
 /// How a pod is removed.
@@ -44,8 +61,12 @@ impl Applicability for PodRemoval {
     }
 
     fn resolve(&self, target: &Target) -> Result<Action, Inapplicable> {
-        // The pod's own grace period is recorded too: the time to settle depends on it.
-        Ok(Action::DeletePod(Self { removal: self.removal, grace: self.grace.or(target.grace) }))
+        if target.protected_by.is_some() && self.protected == ProtectedPod::Skip {
+            return Err(Inapplicable::ProtectedPod);
+        }
+        // The pod's own grace period is recorded too, if a record may hold it.
+        let grace = self.grace.or(target.grace.filter(|grace| RECORDABLE_GRACE.contains(grace)));
+        Ok(Action::DeletePod(Self { grace, ..*self }))
     }
 }
 
@@ -58,10 +79,12 @@ impl Behaviour for PodRemoval {
         ActionScope::Replacement
     }
 
-    /// The grace period and five minutes for the replacement.
-    fn settle_within(&self, _: Option<SignedDuration>) -> SignedDuration {
-        let grace = self.grace.unwrap_or(DEFAULT_GRACE);
-        grace.checked_add(REPLACEMENT_READY_WITHIN).unwrap_or(SignedDuration::MAX)
+    fn ready_at_least(&self) -> SignedDuration {
+        REPLACEMENT_READY_WITHIN
+    }
+
+    fn ends_within(&self) -> SignedDuration {
+        self.grace.unwrap_or(DEFAULT_GRACE)
     }
 
     fn effect(&self, _: &Uid) -> Effect {

@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Action, ActionScope, Applicability, Behaviour, CatalogueEntry, Inapplicable, workload_settle_within};
+use super::{Action, ActionScope, Applicability, Behaviour, CatalogueEntry, Inapplicable, WORKLOAD_READY_WITHIN};
 use crate::execute::{ActionWorld, Effect, EffectState, LiveField};
 use crate::target::{Object, Target, Uid};
 
@@ -25,15 +25,19 @@ impl Applicability for Restart {
     }
 
     fn resolve(&self, target: &Target) -> Result<Action, Inapplicable> {
-        if !ENTRY.kinds.contains(&target.subject.kind.as_str()) {
+        if !ENTRY.kinds.contains(&target.subject.native_kind()) {
             return Err(Inapplicable::OwnerKind);
         }
         match &target.workload {
             None => Err(Inapplicable::WorkloadUnknown),
             // It has no pods to replace, so the restart would end without effect.
             Some(workload) if workload.replicas == Some(0) => Err(Inapplicable::ScaledToZero),
-            Some(workload) if !workload.rolls_out => Err(Inapplicable::RolloutHeld),
-            Some(_) => Ok(Action::RolloutRestart(*self)),
+            Some(workload) => match workload.restart_held {
+                Some(why) => Err(why),
+                // While it makes progress, nothing is done to the target at all.
+                None if workload.rollout_progress.is_some() => Err(Inapplicable::RolloutStuck),
+                None => Ok(Action::RolloutRestart(*self)),
+            },
         }
     }
 }
@@ -47,8 +51,8 @@ impl Behaviour for Restart {
         ActionScope::NewPods
     }
 
-    fn settle_within(&self, progress_deadline: Option<SignedDuration>) -> SignedDuration {
-        workload_settle_within(progress_deadline)
+    fn ready_at_least(&self) -> SignedDuration {
+        WORKLOAD_READY_WITHIN
     }
 
     fn effect(&self, mark: &Uid) -> Effect {

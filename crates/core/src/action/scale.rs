@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{Action, ActionScope, Applicability, Behaviour, CatalogueEntry, Inapplicable, workload_settle_within};
+use super::{Action, ActionScope, Applicability, Behaviour, CatalogueEntry, Inapplicable, WORKLOAD_READY_WITHIN};
 use crate::execute::{ActionWorld, Effect, EffectState, LiveField};
 use crate::target::{Object, Target, TargetWorkload, Uid};
 
@@ -25,6 +25,8 @@ pub struct ScaleSpec {
     pub max: i32,
     /// Whether the minimum of an autoscaler that owns the number may be raised.
     pub raise_minimum: bool,
+    /// Whether it may scale down where that deletes volumes.
+    pub allow_volume_loss: bool,
 }
 
 /// Which number of replicas to move towards.
@@ -53,7 +55,7 @@ impl Applicability for ScaleSpec {
     }
 
     fn resolve(&self, target: &Target) -> Result<Action, Inapplicable> {
-        if !ENTRY.kinds.contains(&target.subject.kind.as_str()) {
+        if !ENTRY.kinds.contains(&target.subject.native_kind()) {
             return Err(Inapplicable::OwnerKind);
         }
         let workload = target.workload.as_ref().ok_or(Inapplicable::WorkloadUnknown)?;
@@ -68,7 +70,13 @@ impl ScaleSpec {
             return Err(Inapplicable::ScaledToZero);
         }
         match &workload.autoscaler {
-            None => Ok(ReplicaChange { from: now, to: self.wanted(now, self.max)?, autoscaler: None }),
+            None if workload.scaled_by.is_some() => Err(Inapplicable::ScaledByOthers),
+            None => match self.wanted(now, self.max)? {
+                to if to < now && workload.deletes_volumes && !self.allow_volume_loss => {
+                    Err(Inapplicable::VolumesDeleted)
+                }
+                to => Ok(ReplicaChange { from: now, to, autoscaler: None }),
+            },
             Some(_) if !self.raise_minimum => Err(Inapplicable::Autoscaled),
             Some(owner) if owner.controlled => Err(Inapplicable::AutoscalerControlled),
             Some(owner) => {
@@ -112,8 +120,8 @@ impl Behaviour for ReplicaChange {
         ActionScope::AllPods
     }
 
-    fn settle_within(&self, progress_deadline: Option<SignedDuration>) -> SignedDuration {
-        workload_settle_within(progress_deadline)
+    fn ready_at_least(&self) -> SignedDuration {
+        WORKLOAD_READY_WITHIN
     }
 
     fn effect(&self, _: &Uid) -> Effect {

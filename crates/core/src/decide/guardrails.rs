@@ -20,6 +20,7 @@ use crate::availability;
 use crate::ledger::{Ledger, RECORDS_AT_LEAST, Record, State};
 use crate::observation::{Freshness, Labels, Series};
 use crate::policy::{Policy, PolicyMode, SeriesMatch};
+use crate::readiness::starting_until;
 use crate::refusal::{Reason, Refusal};
 use crate::target::{NotHealable, Target, Uid};
 use crate::time::{after, elapsed, times};
@@ -157,6 +158,10 @@ fn target_refusal(inputs: Inputs<'_>, target: &Target, position: &LadderPosition
     if let Some(why) = target.not_healable.or(others_touched.then_some(NotHealable::PodsNotSelected)) {
         return Some(Refusal::open(Reason::NotHealable(why)));
     }
+    let asked = inputs.policy.steps.first().and_then(|step| step.ready_within);
+    if let Some(until) = starting_until(target, asked).filter(|until| now < *until) {
+        return Some(Refusal::until(Reason::NotHealable(NotHealable::Starting), until));
+    }
     if let Some(until) = mid_rollout(inputs, target).filter(|until| now < *until) {
         return Some(Refusal::until(Reason::NotHealable(NotHealable::MidRollout), until));
     }
@@ -253,11 +258,11 @@ fn pins(policy: &Policy, matching: &Matching, target: &Target) -> Labels {
 }
 
 /// When the rollout of the target's workload counts as stuck if it makes no progress until
-/// then: `verify.within` of the first step after the last progress. A crash loop is not
-/// progress.
+/// then: after the time that its pods may take to become Ready. A crash loop is not progress.
 fn mid_rollout(inputs: Inputs<'_>, target: &Target) -> Option<Timestamp> {
-    let stuck_after = inputs.policy.steps.first()?.verify_within;
-    target.workload.as_ref()?.rollout_progress.map(|progress| after(progress, stuck_after))
+    let workload = target.workload.as_ref()?;
+    let stuck_after = workload.ready_times.stuck_after(inputs.policy.steps.first()?.ready_within);
+    workload.rollout_progress.map(|progress| after(progress, stuck_after))
 }
 
 /// The position on the ladder that a storm allows, and whether the storm allows no action.

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Change, Inputs, Refused, Skipped, TargetTransition, Timer};
-use crate::action::Action;
+use crate::action::{Action, Inapplicable};
+use crate::execute::OutcomeReason;
 use crate::ledger::{Ledger, Record};
 use crate::policy::{Policy, PolicyMode};
 use crate::refusal::Reason;
@@ -82,14 +83,25 @@ fn next_attempt(policy: &Policy, target: &Target, counted: &[&Record], above: u3
         if number <= above || tried >= step.attempts {
             continue;
         }
-        match step.action.resolve(target) {
+        // What somebody else took back is not repeated: it would be taken back again.
+        let taken_back =
+            |record: &&Record| record.step == number && record.reason == Some(OutcomeReason::ChangedByOthers);
+        let resolved =
+            if counted.iter().any(taken_back) { Err(Inapplicable::TakenBack) } else { step.action.resolve(target) };
+        match resolved {
             Ok(action) => {
                 let next =
                     Attempt { step_name: step.name.clone(), step: number, number: tried.saturating_add(1), action };
                 return LadderPosition { next: Some(next), skipped };
             }
             Err(why) => {
-                skipped.push(Skipped { step_name: step.name.clone(), step: number, action: step.action.name(), why });
+                skipped.push(Skipped {
+                    step_name: step.name.clone(),
+                    step: number,
+                    action: step.action.name(),
+                    why,
+                    detail: why.explain(target),
+                });
             }
         }
     }

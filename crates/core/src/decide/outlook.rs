@@ -10,7 +10,7 @@ use super::{
 use crate::ledger::State;
 use crate::observation::Answer;
 use crate::refusal::{Reason, Refusal};
-use crate::target::Uid;
+use crate::target::{Object, Uid};
 use crate::time::{after, elapsed};
 
 /// The shortest time between two evaluations. A deadline that has just passed must not
@@ -95,6 +95,18 @@ pub(super) fn names(inputs: Inputs<'_>, memory: &Memory) -> BTreeMap<Uid, String
         .map(|target| &target.object)
         .filter(|object| memory.timers.contains_key(&object.uid))
         .map(|object| (object.uid.clone(), object.name.clone()))
+        .collect()
+}
+
+/// The owners of the targets that must not be acted on: they say why.
+pub(super) fn owners(inputs: Inputs<'_>, refusals: &[Refused]) -> BTreeMap<Uid, Object> {
+    let not_healable = |refused: &&Refused| matches!(refused.refusal.reason, Reason::NotHealable(_));
+    let refused: BTreeSet<&Uid> = refusals.iter().filter(not_healable).map(|refused| &refused.target).collect();
+    inputs
+        .targets
+        .iter()
+        .filter(|target| refused.contains(&target.object.uid) && target.subject.uid != target.object.uid)
+        .map(|target| (target.object.uid.clone(), target.subject.clone()))
         .collect()
 }
 

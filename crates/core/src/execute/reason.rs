@@ -41,8 +41,12 @@ pub enum OutcomeReason {
     Storm,
     /// A `PodDisruptionBudget` allowed no eviction in time.
     BlockedByDisruptionBudget,
-    /// The controller has no permission for the request, or an admission policy refused it.
+    /// More than one `PodDisruptionBudget` selects the pod, so the API server evicts it never.
+    SeveralDisruptionBudgets,
+    /// The controller has no permission for the request.
     Forbidden,
+    /// An admission webhook or policy denied the request.
+    Denied,
     /// The write did not take effect in time.
     NotExecuted,
     /// The replacement did not become ready in time.
@@ -55,7 +59,7 @@ pub enum OutcomeReason {
 
 impl OutcomeReason {
     /// Every reason.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Cleared,
         Self::StillBreached,
         Self::NotReady,
@@ -75,7 +79,9 @@ impl OutcomeReason {
         Self::NotHealable,
         Self::Storm,
         Self::BlockedByDisruptionBudget,
+        Self::SeveralDisruptionBudgets,
         Self::Forbidden,
+        Self::Denied,
         Self::NotExecuted,
         Self::NotSettled,
         Self::ChangedByOthers,
@@ -105,7 +111,9 @@ impl OutcomeReason {
             Self::NotHealable => "NotHealable",
             Self::Storm => "Storm",
             Self::BlockedByDisruptionBudget => "BlockedByDisruptionBudget",
+            Self::SeveralDisruptionBudgets => "SeveralDisruptionBudgets",
             Self::Forbidden => "Forbidden",
+            Self::Denied => "Denied",
             Self::NotExecuted => "NotExecuted",
             Self::NotSettled => "NotSettled",
             Self::ChangedByOthers => "ChangedByOthers",

@@ -1,9 +1,10 @@
 //! The objects around an action, read from the API server for each instruction.
 
-use jiff::SignedDuration;
+use jiff::Timestamp;
 
 use super::OutcomeReason;
 use crate::ledger::{Outcome, Overlap};
+use crate::readiness::ReadyTimes;
 use crate::target::NotHealable;
 
 /// The objects around an action, as they are now.
@@ -17,8 +18,13 @@ pub struct ActionWorld {
     pub subject: LiveSubject,
     /// The value that the action changes.
     pub field: LiveField,
-    /// The time without progress after which the workload's own controller gives up.
-    pub progress_deadline: Option<SignedDuration>,
+    /// When a target that is being deleted must have ended, by the API server's clock. `None`: it
+    /// is not being deleted.
+    pub terminating_until: Option<Timestamp>,
+    /// How long the owner of the workload lets its pods take to become Ready.
+    pub ready_times: ReadyTimes,
+    /// When the rollout of the workload last made progress. `None`: no rollout.
+    pub rollout_progress: Option<Timestamp>,
     /// How other actions conflict with this one.
     pub overlap: Overlap,
     /// Whether too few pods of the workload would stay Ready. `Some` also says how the actions
@@ -65,8 +71,8 @@ pub enum LiveTarget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LiveSubject {
     /// As many replicas are ready as its spec asks for. After a restart, all of them must be
-    /// new. After the removal of a pod, a replacement must be among them, and pods that were
-    /// not ready before the removal need not be ready.
+    /// new. After the removal of a pod, the removed pod does not count, even while it is still
+    /// ending, and pods that were not ready before the removal need not be ready.
     Restored,
     /// Fewer replicas are ready.
     NotRestored,

@@ -5,20 +5,27 @@ use crate::support::{self, *};
 use proptest::prelude::*;
 use prunella_core::Decision;
 use prunella_core::action::{
-    Action, ActionScope, ActionSpec, Inapplicable, PodRemoval, Removal, ReplicaChange, Restart, ScaleSpec, Towards,
+    Action, ActionScope, ActionSpec, Inapplicable, PodRemoval, ProtectedPod, Removal, ReplicaChange, Restart,
+    ScaleSpec, Towards,
 };
+use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::Answer;
 use prunella_core::policy::{LadderStep, MaxUnhealthy, PolicyMode};
+use prunella_core::readiness::ReadyTimes;
 use prunella_core::target::{Autoscaler, Object, Target, TargetWorkload};
 
 fn workload(replicas: i32) -> TargetWorkload {
     TargetWorkload {
         replicas: Some(replicas),
-        rolls_out: true,
+        restart_held: None,
         all_selected: true,
         autoscaler: None,
+        scaled_by: None,
+        deletes_volumes: false,
+        has_readiness_probe: true,
         rollout_progress: None,
+        ready_times: ReadyTimes::default(),
     }
 }
 
@@ -39,7 +46,7 @@ fn owned(owner: Autoscaler, replicas: i32) -> Target {
 
 /// Up to 5 and down to 2.
 fn scale(towards: Towards) -> ScaleSpec {
-    ScaleSpec { towards, min: 2, max: 5, raise_minimum: false }
+    ScaleSpec { towards, min: 2, max: 5, raise_minimum: false, allow_volume_loss: false }
 }
 
 fn raise(towards: Towards) -> ScaleSpec {
@@ -85,7 +92,8 @@ fn scaling_resolves_to_two_numbers_or_does_not_apply() {
 #[test]
 fn an_action_has_the_name_of_its_spec() {
     let target = Target { workload: Some(workload(3)), ..pod("a", 0) };
-    let delete = ActionSpec::DeletePod(PodRemoval { removal: Removal::Evict, grace: None });
+    let delete =
+        ActionSpec::DeletePod(PodRemoval { removal: Removal::Evict, grace: None, protected: ProtectedPod::Skip });
     for (spec, name) in [
         (delete, "DeletePod"),
         (ActionSpec::RolloutRestart(Restart), "RolloutRestart"),
@@ -112,14 +120,100 @@ fn an_owner_of_another_kind_has_no_such_action() {
 }
 
 #[test]
+fn an_owner_of_another_group_is_not_taken_for_one_of_kubernetes() {
+    let mut target = of_kind("StatefulSet", 3);
+    assert_eq!(target.subject.native_kind(), "StatefulSet");
+    target.subject.api_version = "apps.kruise.io/v1beta1".into();
+    assert_eq!(target.subject.native_kind(), "");
+    assert_eq!(ActionSpec::RolloutRestart(Restart).resolve(&target), Err(Inapplicable::OwnerKind));
+    assert_eq!(ActionSpec::Scale(scale(Towards::By(1))).resolve(&target), Err(Inapplicable::OwnerKind));
+    let delete =
+        ActionSpec::DeletePod(PodRemoval { removal: Removal::Evict, grace: None, protected: ProtectedPod::Skip });
+    assert!(delete.resolve(&target).is_ok(), "its pods are healed one by one");
+}
+
+#[test]
+fn a_protected_pod_is_removed_only_if_the_policy_says_so() {
+    let target = Target { protected_by: Some("karpenter.sh/do-not-disrupt"), ..pod("a", 0) };
+    for (protected, removal) in [
+        (ProtectedPod::Skip, Removal::Evict),
+        (ProtectedPod::Skip, Removal::Delete),
+        (ProtectedPod::Remove, Removal::Evict),
+    ] {
+        let action = ActionSpec::DeletePod(PodRemoval { removal, grace: None, protected });
+        let expected = if protected == ProtectedPod::Skip { Some(Inapplicable::ProtectedPod) } else { None };
+        assert_eq!(action.resolve(&target).err(), expected, "{protected:?} {removal:?}");
+    }
+}
+
+#[test]
+fn a_record_holds_the_grace_period_of_the_pod_only_if_it_may() {
+    let delete =
+        ActionSpec::DeletePod(PodRemoval { removal: Removal::Evict, grace: None, protected: ProtectedPod::Skip });
+    for (own, recorded) in
+        [(Some(0), None), (Some(1), Some(1)), (Some(3600), Some(3600)), (Some(7200), None), (None, None)]
+    {
+        let target = Target { grace: own.map(seconds), ..pod("a", 0) };
+        let Ok(Action::DeletePod(removal)) = delete.resolve(&target) else { panic!("it applies") };
+        assert_eq!(removal.grace, recorded.map(seconds), "{own:?}");
+    }
+}
+
+#[test]
 fn a_step_that_would_have_no_effect_does_not_apply() {
-    let held = TargetWorkload { rolls_out: false, ..workload(3) };
-    for (known, why) in [(Some(held), Inapplicable::RolloutHeld), (None, Inapplicable::WorkloadUnknown)] {
+    let held = |why| TargetWorkload { restart_held: Some(why), ..workload(3) };
+    let stuck = TargetWorkload { rollout_progress: Some(second(0)), ..workload(3) };
+    for (known, why) in [
+        (Some(held(Inapplicable::RolloutPaused)), Inapplicable::RolloutPaused),
+        (Some(held(Inapplicable::OrderedPodUnready)), Inapplicable::OrderedPodUnready),
+        (Some(stuck), Inapplicable::RolloutStuck),
+        (None, Inapplicable::WorkloadUnknown),
+    ] {
         let target = Target { workload: known, ..pod("a", 0) };
         assert_eq!(ActionSpec::RolloutRestart(Restart).resolve(&target), Err(why));
     }
     let unknown = ActionSpec::Scale(scale(Towards::By(1))).resolve(&pod("a", 0));
     assert_eq!(unknown, Err(Inapplicable::WorkloadUnknown));
+}
+
+#[test]
+fn scaling_down_never_deletes_volumes_unless_the_policy_says_so() {
+    let set =
+        Target { workload: Some(TargetWorkload { deletes_volumes: true, ..workload(4) }), ..of_kind("StatefulSet", 4) };
+    for (towards, allow_volume_loss, expected) in [
+        (Towards::By(-1), false, Err(Inapplicable::VolumesDeleted)),
+        (Towards::To(2), false, Err(Inapplicable::VolumesDeleted)),
+        (Towards::By(-1), true, Ok(3)),
+        (Towards::By(1), false, Ok(5)),
+    ] {
+        let resolved = ActionSpec::Scale(ScaleSpec { allow_volume_loss, ..scale(towards) }).resolve(&set);
+        let expected = expected.map(|to| Action::Scale(ReplicaChange { from: 4, to, autoscaler: None }));
+        assert_eq!(resolved, expected, "{towards:?} {allow_volume_loss}");
+    }
+}
+
+#[test]
+fn a_workload_that_another_tool_scales_is_not_scaled() {
+    let scaled = TargetWorkload { scaled_by: Some("keda".into()), ..workload(3) };
+    let target = Target { workload: Some(scaled), ..pod("a", 0) };
+    for spec in [scale(Towards::By(1)), raise(Towards::By(1))] {
+        assert_eq!(ActionSpec::Scale(spec).resolve(&target), Err(Inapplicable::ScaledByOthers));
+    }
+    assert!(Inapplicable::ScaledByOthers.explain(&target).starts_with("keda scales Deployment/web"));
+}
+
+#[test]
+fn the_reason_of_a_skipped_step_has_a_word_and_a_sentence() {
+    let target = owned(autoscaler(1, 9), 3);
+    let all: std::collections::BTreeSet<_> =
+        Inapplicable::ALL.iter().map(|why| (why.as_str(), why.explain(&target))).collect();
+    assert_eq!(all.len(), Inapplicable::ALL.len());
+    let sentences: std::collections::BTreeSet<_> = all.iter().map(|(_, sentence)| sentence).collect();
+    assert_eq!(sentences.len(), all.len(), "each has its own");
+    let autoscaled = Inapplicable::Autoscaled.explain(&target);
+    for part in ["HorizontalPodAutoscaler/web", "RaiseMinimum"] {
+        assert!(autoscaled.contains(part), "{autoscaled}");
+    }
 }
 
 #[test]
@@ -166,7 +260,7 @@ proptest! {
         by in number(), min in number(), max in number(), replicas in number(),
         owner in proptest::option::of((number(), number())), raise_minimum in any::<bool>(),
     ) {
-        let spec = ScaleSpec { towards: Towards::By(by), min, max, raise_minimum };
+        let spec = ScaleSpec { towards: Towards::By(by), min, max, raise_minimum, allow_volume_loss: false };
         let autoscaler = owner.map(|(minimum, maximum)| autoscaler(minimum, maximum));
         let target = Target { workload: Some(TargetWorkload { autoscaler, ..workload(replicas) }), ..pod("a", 0) };
         if let Ok(action) = ActionSpec::Scale(spec).resolve(&target) {
@@ -185,7 +279,7 @@ proptest! {
 // On the ladder
 
 fn step(action: ActionSpec, attempts: u32) -> LadderStep {
-    LadderStep { name: action.name().to_lowercase(), action, attempts, verify_within: seconds(120) }
+    LadderStep { name: action.name().to_lowercase(), action, attempts, verify_within: seconds(120), ready_within: None }
 }
 
 fn up() -> LadderStep {
@@ -219,7 +313,8 @@ fn place(decision: &Decision) -> (String, Vec<String>) {
 
 #[test]
 fn a_step_that_does_not_apply_is_skipped_with_its_reason() {
-    let at_maximum = "step scale (Scale): AtMaximum".to_owned();
+    let at_maximum =
+        "step scale (Scale): AtMaximum (Deployment/web has as many replicas as the step may set)".to_owned();
     for (steps, replicas, expected) in [
         (vec![up(), restart()], 3, ("1/1".to_owned(), vec![])),
         (vec![up(), restart()], 5, ("2/1".to_owned(), vec![at_maximum.clone()])),
@@ -244,6 +339,23 @@ fn scaling_by_one_stops_at_its_maximum_and_then_the_next_step_follows() {
         }
     }
     assert_eq!(seen, ["1/1", "1/2", "2/1", "Exhausted", "Exhausted"]);
+}
+
+#[test]
+fn a_change_that_somebody_else_took_back_is_not_repeated() {
+    for (reason, expected) in
+        [(OutcomeReason::ChangedByOthers, "2/1"), (OutcomeReason::SourceUnknown, "1/1"), (OutcomeReason::NoData, "1/2")]
+    {
+        let mut world = world(vec![step(ActionSpec::RolloutRestart(Restart), 3), up()], vec![of_many("a", -600, 3)]);
+        let mut past = record("past", 1, &of_many("a", -600, 3), -100, State::Finished(Outcome::Inconclusive));
+        past.scope = ActionScope::NewPods;
+        past.reason = Some(reason);
+        world.ledger.records.push(past);
+        let (place, skipped) = place(&world.evaluate_from_to(0, 30, &breached(&["a"])));
+        assert_eq!(place, expected, "{reason:?}");
+        let says = skipped.iter().any(|one| one.contains("TakenBack"));
+        assert_eq!(says, reason == OutcomeReason::ChangedByOthers, "{skipped:?}");
+    }
 }
 
 #[test]

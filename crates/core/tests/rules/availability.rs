@@ -9,6 +9,7 @@ use prunella_core::decide::Change;
 use prunella_core::execute::{OutcomeReason, next_instruction};
 use prunella_core::ledger::{Outcome, Overlap, Record, State};
 use prunella_core::policy::PolicyKey;
+use prunella_core::readiness::ReadyTimes;
 use prunella_core::refusal::Reason;
 use prunella_core::target::{Target, TargetWorkload, Uid};
 
@@ -19,10 +20,14 @@ fn pods(names: &[&str], ready: &[&str]) -> Vec<Target> {
         Arc::new(Siblings { ready: ready.iter().map(uid).collect(), unfinished: names.iter().map(uid).collect() });
     let workload = TargetWorkload {
         replicas: i32::try_from(names.len()).ok(),
-        rolls_out: true,
+        restart_held: None,
         all_selected: true,
         autoscaler: None,
+        scaled_by: None,
+        deletes_volumes: false,
+        has_readiness_probe: true,
         rollout_progress: None,
+        ready_times: ReadyTimes::default(),
     };
     let target = |name: &&str| Target {
         ready: ready.contains(name),
@@ -191,10 +196,11 @@ fn recovery_after_a_blocked_eviction_is_recovery_without_an_action() {
 #[test]
 fn the_floor_waits_while_nobody_else_removes_a_pod() {
     use crate::execute::{facts, world};
-    use prunella_core::execute::{ActionWorld, Facts, Instruction, Transition};
+    use prunella_core::execute::{ActionWorld, EffectRefusal, Facts, Instruction, Transition};
     let too_few = ActionWorld { too_few_available: Some(Overlap::None), ..world() };
-    let running = |blocked_by_budget, at| {
-        let facts = Facts { blocked_by_budget, ..facts(State::Running) };
+    let running = |is_blocked: bool, at| {
+        let refused = is_blocked.then_some(EffectRefusal::DisruptionBudget);
+        let facts = Facts { refused, ..facts(State::Running) };
         next_instruction(&facts, too_few, second(at))
     };
     assert!(matches!(running(false, 300), Instruction::Wait(_)), "a pod may become Ready again");
@@ -204,7 +210,7 @@ fn the_floor_waits_while_nobody_else_removes_a_pod() {
     assert_eq!(running(true, 700), ended(Outcome::Expired, OutcomeReason::TooFewAvailable));
     // Of two that wait for a disruption budget, the later one gives up, or both wait in vain.
     let later = ActionWorld { too_few_available: Some(Overlap::Ahead), ..world() };
-    let blocked = Facts { blocked_by_budget: true, ..facts(State::Running) };
+    let blocked = Facts { refused: Some(EffectRefusal::DisruptionBudget), ..facts(State::Running) };
     assert_eq!(next_instruction(&blocked, later, second(30)), ended(Outcome::Expired, OutcomeReason::TooFewAvailable));
 }
 

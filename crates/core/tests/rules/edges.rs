@@ -8,6 +8,7 @@ use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, History, Labels, Series, SeriesHistory, UnknownReason};
 use prunella_core::policy::{NoDataRule, PolicyMode, SeriesMatch};
+use prunella_core::readiness::ReadyTimes;
 use prunella_core::refusal::Reason;
 use prunella_core::target::{Object, Target, TargetWorkload};
 use prunella_core::time::Span;
@@ -138,7 +139,17 @@ fn freshness_is_queried_for_a_few_targets_at_once_by_the_labels_that_named_them(
 
 /// A workload without a rollout.
 fn steady() -> TargetWorkload {
-    TargetWorkload { replicas: Some(3), rolls_out: true, all_selected: true, autoscaler: None, rollout_progress: None }
+    TargetWorkload {
+        replicas: Some(3),
+        restart_held: None,
+        all_selected: true,
+        autoscaler: None,
+        scaled_by: None,
+        deletes_volumes: false,
+        has_readiness_probe: true,
+        rollout_progress: None,
+        ready_times: ReadyTimes::default(),
+    }
 }
 
 #[test]
@@ -157,9 +168,13 @@ fn a_waiting_action_continues_as_soon_as_the_rollout_counts_as_stuck() {
     let mut waiting = record("r", 1, &pod("a", -600), 0, State::Running);
     waiting.waiting = true;
     world.ledger.records.push(waiting);
-    world.targets[0].workload = Some(TargetWorkload { rollout_progress: Some(second(0)), ..steady() });
+    world.targets[0].workload = Some(TargetWorkload {
+        rollout_progress: Some(second(0)),
+        ready_times: ReadyTimes { progress_deadline: Some(seconds(120)), startup: None },
+        ..steady()
+    });
     let waits = |at: i64, world: &mut World| !world.evaluate(at, &breached(&["a"])).waiting.is_empty();
-    assert_eq!([110, 120].map(|at| waits(at, &mut world)), [true, false], "verify.within is 120 s");
+    assert_eq!([110, 120].map(|at| waits(at, &mut world)), [true, false], "the progress deadline is 120 s");
 }
 
 #[test]

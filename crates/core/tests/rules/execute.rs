@@ -2,15 +2,16 @@
 //! crash at any point.
 
 use crate::support::{pod, record, second, seconds};
-use prunella_core::action::{Action, PodRemoval, Removal, ReplicaChange, Restart};
+use prunella_core::action::{Action, PodRemoval, ProtectedPod, Removal, ReplicaChange, Restart};
 use prunella_core::execute::{
-    ActionWorld, Effect, Facts, Instruction, LiveField, LiveSubject, LiveTarget, OutcomeReason, PolicyStanding,
-    Transition,
+    ActionWorld, Effect, EffectRefusal, Facts, Instruction, LiveField, LiveSubject, LiveTarget, OutcomeReason,
+    PolicyStanding, Transition,
 };
 use prunella_core::ledger::{Outcome, Overlap, Record, State};
 use prunella_core::next_instruction;
 use prunella_core::observation::UnknownReason;
 use prunella_core::policy::PolicyMode;
+use prunella_core::readiness::ReadyTimes;
 use prunella_core::refusal::Reason;
 use prunella_core::target::{NotHealable, Object};
 
@@ -19,14 +20,14 @@ pub(crate) fn facts(state: State) -> Facts {
         uid: "uid-action".into(),
         state,
         mode: PolicyMode::Enforce,
-        action: Action::DeletePod(PodRemoval { removal: Removal::Evict, grace: None }),
+        action: Action::DeletePod(PodRemoval { removal: Removal::Evict, grace: None, protected: ProtectedPod::Skip }),
         start_by: second(20),
         began: (state != State::Pending).then(|| second(0)),
-        blocked_by_budget: false,
-        forbidden: false,
+        refused: None,
         settle_by: Some(second(330)),
         verify_by: (state == State::Verifying).then(|| second(120)),
         verify_within: seconds(120),
+        ready_within: None,
     }
 }
 
@@ -37,7 +38,9 @@ pub(crate) fn world() -> ActionWorld {
         target: LiveTarget::Present,
         subject: LiveSubject::Restored,
         field: LiveField::None,
-        progress_deadline: None,
+        terminating_until: None,
+        ready_times: ReadyTimes::default(),
+        rollout_progress: None,
         overlap: Overlap::None,
         too_few_available: None,
         firing: true,
@@ -46,15 +49,15 @@ pub(crate) fn world() -> ActionWorld {
 }
 
 #[track_caller]
-fn check(state: State, world: ActionWorld, now: i64, expected: &Instruction) {
+pub(crate) fn check(state: State, world: ActionWorld, now: i64, expected: &Instruction) {
     assert_eq!(next_instruction(&facts(state), world, second(now)), *expected);
 }
 
-fn ends(outcome: Outcome, reason: OutcomeReason) -> Instruction {
+pub(crate) fn ends(outcome: Outcome, reason: OutcomeReason) -> Instruction {
     Instruction::Record(Transition::Finish { outcome, reason })
 }
 
-fn waits(instruction: &Instruction) -> bool {
+pub(crate) fn waits(instruction: &Instruction) -> bool {
     matches!(instruction, Instruction::Wait(time) if time.is_positive())
 }
 
@@ -113,7 +116,7 @@ fn the_conditions_of_the_first_try_are_checked_before_each_try() {
         assert!(waits(&next_instruction(&facts(State::Running), doubt, second(10))), "{doubt:?}");
         check(State::Running, doubt, 600, &ends(Outcome::Failed, OutcomeReason::NotExecuted));
         // A disruption budget refused it first. What stopped it afterwards is no attempt.
-        let blocked = Facts { blocked_by_budget: true, ..facts(State::Running) };
+        let blocked = Facts { refused: Some(EffectRefusal::DisruptionBudget), ..facts(State::Running) };
         let ended = next_instruction(&blocked, doubt, second(600));
         assert_eq!(ended, ends(Outcome::Expired, OutcomeReason::NotExecuted), "{doubt:?}");
     }
@@ -211,7 +214,7 @@ fn after_the_start_only_a_refusing_disruption_budget_gives_the_budget_back() {
         );
     }
     check(State::Running, world(), 600, &ends(Outcome::Failed, OutcomeReason::NotExecuted));
-    let refused = Facts { blocked_by_budget: true, ..facts(State::Running) };
+    let refused = Facts { refused: Some(EffectRefusal::DisruptionBudget), ..facts(State::Running) };
     assert_eq!(next_instruction(&refused, world(), second(599)), Instruction::Do(Effect::EvictPod { grace: None }));
     assert_eq!(
         next_instruction(&refused, world(), second(600)),
@@ -221,7 +224,7 @@ fn after_the_start_only_a_refusing_disruption_budget_gives_the_budget_back() {
 
 #[test]
 fn a_forbidden_action_ends_at_once_unless_its_effect_is_in_place() {
-    let forbidden = Facts { forbidden: true, ..facts(State::Running) };
+    let forbidden = Facts { refused: Some(EffectRefusal::Forbidden), ..facts(State::Running) };
     assert_eq!(next_instruction(&forbidden, world(), second(1)), ends(Outcome::Failed, OutcomeReason::Forbidden));
     // With its budget given back, it would be repeated without end.
     assert!(!Outcome::Failed.without_effect());
@@ -230,18 +233,31 @@ fn a_forbidden_action_ends_at_once_unless_its_effect_is_in_place() {
 }
 
 #[test]
-fn a_removal_is_settled_when_the_old_pod_is_gone_and_the_workload_is_restored() {
-    let going = ActionWorld { target: LiveTarget::Terminating, ..world() };
-    assert!(waits(&next_instruction(&facts(State::Settling), going, second(10))));
-    // A stale read. A deletion cannot be reverted, so the action waits.
-    assert!(waits(&next_instruction(&facts(State::Settling), world(), second(10))));
-    let short = ActionWorld { target: LiveTarget::Gone, subject: LiveSubject::NotRestored, ..world() };
-    assert!(waits(&next_instruction(&facts(State::Settling), short, second(10))));
-    let whole = ActionWorld { target: LiveTarget::Gone, ..world() };
-    check(State::Settling, whole, 10, &Instruction::Record(Transition::Settled { verify_by: second(130) }));
-    check(State::Settling, short, 330, &ends(Outcome::Failed, OutcomeReason::NotSettled));
-    let scaled_down = ActionWorld { subject: LiveSubject::Gone, ..whole };
-    check(State::Settling, scaled_down, 10, &ends(Outcome::Inconclusive, OutcomeReason::TargetGone));
+fn each_refusal_of_the_api_server_ends_in_its_own_way() {
+    use EffectRefusal::{Denied, DisruptionBudget, Forbidden, SeveralDisruptionBudgets, Throttled};
+    let evict = Instruction::Do(Effect::EvictPod { grace: None });
+    let refused = |refusal| Facts { refused: Some(refusal), ..facts(State::Running) };
+    for (refusal, tries_again, outcome, reason) in [
+        (DisruptionBudget, true, Outcome::Expired, OutcomeReason::BlockedByDisruptionBudget),
+        (Throttled, true, Outcome::Expired, OutcomeReason::NotExecuted),
+        // These end at once.
+        (SeveralDisruptionBudgets, false, Outcome::Expired, OutcomeReason::SeveralDisruptionBudgets),
+        (Forbidden, false, Outcome::Failed, OutcomeReason::Forbidden),
+    ] {
+        let next = next_instruction(&refused(refusal), world(), second(10));
+        assert_eq!(next, if tries_again { evict.clone() } else { ends(outcome, reason) }, "{refusal:?}");
+        assert_eq!(next_instruction(&refused(refusal), world(), second(600)), ends(outcome, reason), "{refusal:?}");
+    }
+    // A webhook may act later than it answers. The request is not repeated meanwhile.
+    assert!((0..600).all(|now| waits(&next_instruction(&refused(Denied), world(), second(now)))));
+    let denied = OutcomeReason::Denied;
+    assert_eq!(next_instruction(&refused(Denied), world(), second(600)), ends(Outcome::Failed, denied));
+    for target in [LiveTarget::Terminating, LiveTarget::Gone] {
+        let next = next_instruction(&refused(Denied), ActionWorld { target, ..world() }, second(60));
+        assert_eq!(next, ends(Outcome::Inconclusive, denied), "a denied eviction was not executed");
+    }
+    let restart = Facts { refused: Some(Denied), ..restart(State::Running) };
+    assert_eq!(next_instruction(&restart, with(UNMARKED), second(1)), ends(Outcome::Failed, denied));
 }
 
 const UNKNOWN: [UnknownReason; 9] = [
@@ -316,11 +332,11 @@ fn a_finished_action_stays_finished() {
 
 // Actions on a whole workload
 
-fn restart(state: State) -> Facts {
+pub(crate) fn restart(state: State) -> Facts {
     Facts { action: Action::RolloutRestart(Restart), ..facts(state) }
 }
 
-fn scale(state: State) -> Facts {
+pub(crate) fn scale(state: State) -> Facts {
     Facts { action: Action::Scale(ReplicaChange { from: 3, to: 4, autoscaler: None }), ..facts(state) }
 }
 
@@ -330,10 +346,10 @@ fn raise(state: State) -> Facts {
 }
 
 /// Without the mark of this action, and with it.
-const UNMARKED: LiveField = LiveField::Restarted { by_this: false };
-const MARKED: LiveField = LiveField::Restarted { by_this: true };
+pub(crate) const UNMARKED: LiveField = LiveField::Restarted { by_this: false };
+pub(crate) const MARKED: LiveField = LiveField::Restarted { by_this: true };
 
-fn with(field: LiveField) -> ActionWorld {
+pub(crate) fn with(field: LiveField) -> ActionWorld {
     ActionWorld { field, ..world() }
 }
 
@@ -448,29 +464,16 @@ fn the_conditions_before_each_removal_also_apply_before_each_change() {
 }
 
 #[test]
-fn a_change_is_settled_when_the_workload_is_restored_with_or_without_the_old_pods() {
-    for (facts, field) in [(restart(State::Settling), MARKED), (scale(State::Settling), LiveField::Count(4))] {
-        for target in [LiveTarget::Present, LiveTarget::Terminating, LiveTarget::Gone] {
-            let whole = ActionWorld { target, ..with(field) };
-            let settled = Instruction::Record(Transition::Settled { verify_by: second(130) });
-            assert_eq!(next_instruction(&facts, whole, second(10)), settled);
-            let short = ActionWorld { subject: LiveSubject::NotRestored, ..whole };
-            assert!(waits(&next_instruction(&facts, short, second(329))));
-            assert_eq!(next_instruction(&facts, short, second(330)), ends(Outcome::Failed, OutcomeReason::NotSettled));
-        }
-    }
-}
-
-#[test]
-fn a_workload_has_ten_minutes_to_settle_or_its_own_progress_deadline() {
-    for (deadline, settle_by) in [(None, 610), (Some(60), 610), (Some(3600), 3610), (Some(i64::MAX), i64::MAX)] {
-        let world = ActionWorld { progress_deadline: deadline.map(seconds), ..with(MARKED) };
-        let Instruction::Record(Transition::Executed { settle_by: until }) =
-            next_instruction(&restart(State::Running), world, second(10))
-        else {
-            panic!("not executed");
-        };
-        let expected = if settle_by == i64::MAX { jiff::Timestamp::MAX } else { second(settle_by) };
-        assert_eq!(until, expected, "{deadline:?}");
+fn a_change_that_is_reverted_while_it_is_verified_is_not_judged() {
+    let clear = Some((Outcome::Succeeded, OutcomeReason::Cleared));
+    for (facts, reverted, in_place) in [
+        (restart(State::Verifying), UNMARKED, MARKED),
+        (scale(State::Verifying), LiveField::Count(3), LiveField::Count(4)),
+        (scale(State::Verifying), LiveField::Count(9), LiveField::Count(4)),
+    ] {
+        let next = next_instruction(&facts, ActionWorld { verdict: clear, ..with(reverted) }, second(60));
+        assert_eq!(next, ends(Outcome::Inconclusive, OutcomeReason::ChangedByOthers), "{reverted:?}");
+        let next = next_instruction(&facts, ActionWorld { verdict: clear, ..with(in_place) }, second(60));
+        assert_eq!(next, ends(Outcome::Succeeded, OutcomeReason::Cleared), "{in_place:?}");
     }
 }

@@ -8,6 +8,7 @@ use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, Labels, Series};
 use prunella_core::policy::{MaxUnhealthy, PolicyMode, SeriesMatch, SubjectCap};
+use prunella_core::readiness::ReadyTimes;
 use prunella_core::refusal::Reason;
 use prunella_core::target::{NotHealable, Object, OptOut, Target, TargetWorkload};
 
@@ -20,10 +21,14 @@ fn labelled(labels: &[(&str, &str)]) -> Answer {
 fn rolling(progress: jiff::Timestamp) -> TargetWorkload {
     TargetWorkload {
         replicas: Some(3),
-        rolls_out: true,
+        restart_held: None,
         all_selected: true,
         autoscaler: None,
+        scaled_by: None,
+        deletes_volumes: false,
+        has_readiness_probe: true,
         rollout_progress: Some(progress),
+        ready_times: ReadyTimes { progress_deadline: Some(seconds(120)), startup: None },
     }
 }
 
@@ -224,10 +229,14 @@ fn a_new_workload_is_judged_at_once_by_series_of_its_own_pods() {
         target.pods = vec![Object::known("Pod", "web-1", POD)];
         target.workload = Some(TargetWorkload {
             replicas: Some(3),
-            rolls_out: true,
+            restart_held: None,
             all_selected: true,
             autoscaler: None,
+            scaled_by: None,
+            deletes_volumes: false,
+            has_readiness_probe: true,
             rollout_progress: None,
+            ready_times: ReadyTimes::default(),
         });
         let mut world = World::new(vec![target]);
         world.policy.series = SeriesMatch::Label(kind.to_lowercase());

@@ -8,6 +8,7 @@ mod execute;
 mod judgement;
 mod ladder;
 mod properties;
+mod settling;
 mod storm;
 mod support;
 mod without_effect;

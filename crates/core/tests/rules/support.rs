@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use prunella_core::action::{ActionScope, ActionSpec, PodRemoval, Removal};
+use prunella_core::action::{ActionScope, ActionSpec, PodRemoval, ProtectedPod, Removal};
 use prunella_core::availability::MinAvailable;
 use prunella_core::decide::{Decision, Inputs, Memory, Question, Reservation};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
@@ -78,9 +78,14 @@ pub fn policy() -> Policy {
 pub fn step(attempts: u32) -> LadderStep {
     LadderStep {
         name: "evict".into(),
-        action: ActionSpec::DeletePod(PodRemoval { removal: Removal::Evict, grace: None }),
+        action: ActionSpec::DeletePod(PodRemoval {
+            removal: Removal::Evict,
+            grace: None,
+            protected: ProtectedPod::Skip,
+        }),
         attempts,
         verify_within: seconds(120),
+        ready_within: None,
     }
 }
 
@@ -97,10 +102,12 @@ pub fn pod(name: &str, created: i64) -> Target {
         terminating: false,
         subject: deployment(),
         stable_name: false,
+        protected_by: None,
         opted_out: None,
         not_healable: None,
         pods: Vec::new(),
         grace: None,
+        startup: None,
         siblings: None,
         workload: None,
     }

@@ -11,7 +11,7 @@ use prunella_core::time::{after, elapsed, times};
 
 use super::Check;
 use crate::api_server::ApiServer;
-use crate::objects::{ActionObject, Pod, PolicyObject};
+use crate::objects::{ActionObject, Pod, PolicyObject, READY_TIMES};
 use crate::prometheus::Prometheus;
 
 /// How late everything may be: scrapes, answers, watches, a busy process.
@@ -110,5 +110,5 @@ fn longest_life(action: &ActionObject) -> SignedDuration {
     let rule = &action.spec.policy.rule;
     let begin = times(rule.interval, 2).max(SLACK);
     let judge = action.spec.verify_within + rule.clear_for + times(rule.interval, 2);
-    begin + EXECUTE_WITHIN + action.spec.action.settle_within(None) + judge + SLACK
+    begin + EXECUTE_WITHIN + action.spec.action.settle_within(READY_TIMES, None) + judge + SLACK
 }

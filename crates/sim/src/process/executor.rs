@@ -14,7 +14,7 @@ use prunella_core::{execute, next_instruction};
 
 use super::{Ground, Process, Task};
 use crate::api_server::{Answer, Write};
-use crate::objects::{ActionObject, ActionStatus};
+use crate::objects::{ActionObject, ActionStatus, READY_TIMES};
 use crate::queue::{Request, Step};
 
 /// How soon a pass that failed is tried again: nothing is known, look again.
@@ -108,7 +108,9 @@ impl Process {
             },
             subject,
             field,
-            progress_deadline: None,
+            terminating_until: None,
+            ready_times: READY_TIMES,
+            rollout_progress: None,
             overlap: match state {
                 State::Pending | State::Running => overlap(action, ground),
                 _ => Overlap::None,

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use prunella_api::ConditionType::{Blocked, Healing, Healthy, Observed, Ready, Stalled};
 use prunella_api::{HealingPolicyStatus, set_condition};
-use prunella_core::decide::{Counts, Matching, Reach};
+use prunella_core::decide::{Counts, Matching, Reach, Refused};
 use prunella_core::execute::EXECUTE_WITHIN;
 use prunella_core::ledger::{Record, State};
 use prunella_core::observation::{Answer, UnknownReason};
 use prunella_core::policy::PolicyMode;
-use prunella_core::refusal::{Reason, Refusal};
+use prunella_core::refusal::Reason;
 use prunella_core::target::NotHealable;
 
 use super::{StatusInputs, by_word};
@@ -206,18 +206,21 @@ impl StatusInputs<'_> {
 
     /// How many targets this guardrail holds back, why, and when it ends at the earliest.
     fn why(&self, reason: Reason) -> String {
-        let refused: Vec<Refusal> = self
+        let refused: Vec<&Refused> = self
             .decision
             .refusals
             .iter()
             .filter(|refused| refused.due && refused.refusal.reason.as_str() == reason.as_str())
-            .map(|refused| refused.refusal)
             .collect();
         let mut why = wording::why(&self.compiled.policy, reason, self.hold.as_ref());
         if reason == Reason::Exhausted {
             why.push_str(&wording::skipped(self.decision.skipped.values().next()));
         }
-        let until = refused.iter().filter_map(|refusal| refusal.until).min();
+        if matches!(reason, Reason::NotHealable(_)) {
+            let first = refused.iter().find(|refused| refused.refusal.reason == reason);
+            why.push_str(&wording::owned_by(first.and_then(|first| self.decision.owners.get(&first.target))));
+        }
+        let until = refused.iter().filter_map(|refused| refused.refusal.until).min();
         let first = if refused.len() == 1 { "" } else { "the first one " };
         let until = until.map(|until| format!("; {first}not before {until:.0}")).unwrap_or_default();
         format!("{}: {why}{until}", targets(refused.len()))

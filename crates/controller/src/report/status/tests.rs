@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use prunella_api::TargetKind;
-use prunella_core::action::{ActionScope, ActionSpec, PodRemoval, Removal};
+use prunella_core::action::{ActionScope, ActionSpec, PodRemoval, ProtectedPod, Removal};
 use prunella_core::availability::MinAvailable;
 use prunella_core::decide::{BreachPhase, Counts, Matching, Memory, Refused, Timer};
 use prunella_core::execute::OutcomeReason;
@@ -53,6 +53,7 @@ impl Case {
             questions: Vec::new(),
             matching: Matching::default(),
             names: [(pod.uid, pod.name)].into(),
+            owners: BTreeMap::new(),
             counts: Counts { selected: 1, ..Counts::default() },
             next_check: SignedDuration::from_secs(30),
         };
@@ -147,9 +148,14 @@ fn compiled() -> CompiledPolicy {
         digest: "digest".to_owned(),
         steps: vec![LadderStep {
             name: "evict".to_owned(),
-            action: ActionSpec::DeletePod(PodRemoval { removal: Removal::Evict, grace: None }),
+            action: ActionSpec::DeletePod(PodRemoval {
+                removal: Removal::Evict,
+                grace: None,
+                protected: ProtectedPod::Skip,
+            }),
             attempts: 1,
             verify_within: minutes(2),
+            ready_within: None,
         }],
         limits: PolicyLimits {
             cooldown: minutes(5),
