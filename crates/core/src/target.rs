@@ -200,10 +200,10 @@ pub enum NotHealable {
     NodeNotReady,
     /// Its top controller is not known yet.
     OwnerUnknown,
-    /// It is not Ready yet, and it may still be starting.
-    Starting,
     /// Its workload is in a rollout that makes progress.
     MidRollout,
+    /// It is not Ready yet, and it may still be starting.
+    Starting,
     /// It has a system-critical priority class.
     SystemCritical,
     /// It is a pod of Prunella itself.
@@ -223,8 +223,8 @@ impl NotHealable {
         Self::Completed,
         Self::NodeNotReady,
         Self::OwnerUnknown,
-        Self::Starting,
         Self::MidRollout,
+        Self::Starting,
         Self::SystemCritical,
         Self::OwnPod,
         Self::PodsNotSelected,
@@ -242,8 +242,8 @@ impl NotHealable {
             Self::Completed => "Completed",
             Self::NodeNotReady => "NodeNotReady",
             Self::OwnerUnknown => "OwnerUnknown",
-            Self::Starting => "Starting",
             Self::MidRollout => "MidRollout",
+            Self::Starting => "Starting",
             Self::SystemCritical => "SystemCritical",
             Self::OwnPod => "OwnPod",
             Self::PodsNotSelected => "PodsNotSelected",

@@ -6,4 +6,6 @@ mod replica_set;
 mod restart;
 mod scale;
 mod strangers;
+mod taken_back;
+mod unknown_owner;
 mod workload;

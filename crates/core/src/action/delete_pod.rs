@@ -102,10 +102,17 @@ impl Behaviour for PodRemoval {
     }
 
     fn describe_executed(&self, target: &Object, subject: &Object) -> String {
-        format!("{target} is being removed; waiting until {subject} has a ready replacement pod")
+        if subject.native_kind().is_empty() {
+            return format!("{target} is being removed; waiting until {subject} has a Ready replacement pod");
+        }
+        format!("{target} is being removed; waiting until {subject} has as many Ready pods as before")
     }
 
+    /// Of an owner of an unknown kind, only a replacement is seen. Another workload may be whole
+    /// without one, or lack pods that were not Ready before either.
     fn describe_settled(&self, subject: &Object) -> String {
-        format!("{subject} has a ready replacement pod; verifying that its new pods stay clear")
+        let has =
+            if subject.native_kind().is_empty() { "a Ready replacement pod" } else { "as many Ready pods as before" };
+        format!("{subject} has {has}; verifying that its new pods stay clear")
     }
 }
