@@ -74,8 +74,10 @@ pub enum UnknownReason {
     TooLarge,
     /// The answer is a scalar, a string or a matrix instead of an instant vector.
     WrongType,
-    /// The source warned that its answer may be incomplete.
+    /// The source said that its answer may be incomplete.
     PartialAnswer,
+    /// The answer has series of several Kubernetes clusters, whose objects have the same names.
+    SeveralClusters,
     /// The answer is not the JSON that the source's API documents.
     Malformed,
     /// The source object is missing, or not usable yet.
@@ -84,7 +86,7 @@ pub enum UnknownReason {
 
 impl UnknownReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unreachable,
         Self::Timeout,
         Self::Unauthorized,
@@ -92,6 +94,7 @@ impl UnknownReason {
         Self::TooLarge,
         Self::WrongType,
         Self::PartialAnswer,
+        Self::SeveralClusters,
         Self::Malformed,
         Self::SourceNotReady,
     ];
@@ -107,6 +110,7 @@ impl UnknownReason {
             Self::TooLarge => "TooLarge",
             Self::WrongType => "WrongType",
             Self::PartialAnswer => "PartialAnswer",
+            Self::SeveralClusters => "SeveralClusters",
             Self::Malformed => "Malformed",
             Self::SourceNotReady => "SourceNotReady",
         }

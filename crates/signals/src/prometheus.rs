@@ -11,12 +11,14 @@ mod range;
 mod request;
 mod scrape_interval;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prunella_core::observation::{Answer, History, Unknown, UnknownReason};
 use reqwest::{Client, Url};
 
+pub use answer::CLUSTER;
 pub use config::{SourceConfig, SourceError};
 use range::Range;
 use request::Body;
@@ -27,6 +29,10 @@ pub const MAX_DEADLINE: Duration = Duration::from_secs(10);
 const DEFAULT_SCRAPE_INTERVAL: Duration = Duration::from_mins(1);
 const MIN_LOOKBACK: Duration = Duration::from_secs(45);
 const MAX_LOOKBACK: Duration = Duration::from_mins(5);
+/// To find out whether a server follows the lookback that is asked for.
+const SHORTEST_LOOKBACK: Duration = Duration::from_millis(1);
+/// Every scraped target has this series.
+const TARGETS: &str = "count(up)";
 
 /// A client for one source. Cheap to clone: clones share their connections.
 #[derive(Debug, Clone)]
@@ -34,6 +40,8 @@ pub struct Prometheus {
     client: Client,
     base: Url,
     config: SourceConfig,
+    /// Whether the server uses its own lookback, whatever the request asks for.
+    ignores_lookback: bool,
 }
 
 impl Prometheus {
@@ -44,7 +52,7 @@ impl Prometheus {
     /// The process has installed a rustls crypto provider. Without one, `reqwest` panics.
     pub fn new(config: SourceConfig) -> Result<Self, SourceError> {
         let (client, base) = config.connect()?;
-        Ok(Self { client, base, config })
+        Ok(Self { client, base, config, ignores_lookback: false })
     }
 
     /// Evaluates `query` at the current time of the source's own clock.
@@ -100,6 +108,18 @@ impl Prometheus {
         }
     }
 
+    /// The values of the label [`CLUSTER`] on the nodes of Kubernetes clusters: more than one
+    /// if the source has series of several clusters. Only nodes are asked about, because the
+    /// label can name clusters of databases or brokers elsewhere.
+    ///
+    /// # Errors
+    /// The source gave no usable answer.
+    pub async fn clusters(&self, deadline: Duration) -> Result<BTreeSet<String>, Unknown> {
+        let query = format!("group by ({CLUSTER}) (kube_node_info or kubelet_node_name)");
+        let body = self.post("query", &query, &[], deadline).await?;
+        answer::clusters(&body, &self.config)
+    }
+
     /// Sets the interval that [`Prometheus::scrape_interval`] returned.
     #[must_use]
     pub fn with_scrape_interval(mut self, interval: Duration) -> Self {
@@ -109,11 +129,47 @@ impl Prometheus {
 
     /// The age up to which a sample counts: 2.5 scrape intervals, so that one scrape can
     /// be missed. At least 45 s, at most 5 min. Rejected: the server's own default of
-    /// 5 min for all sources, because it hides a dead exporter for that long.
+    /// 5 min for all sources, because it hides a dead exporter for that long. A server that
+    /// ignores what is asked for has that default.
     #[must_use]
     pub fn lookback(&self) -> Duration {
+        if self.ignores_lookback {
+            return MAX_LOOKBACK;
+        }
         let scrape = self.config.scrape_interval.unwrap_or(DEFAULT_SCRAPE_INTERVAL);
         (scrape.saturating_mul(5) / 2).clamp(MIN_LOOKBACK, MAX_LOOKBACK)
+    }
+
+    /// Whether the server uses its own lookback, whatever the request asks for. Some managed
+    /// services do. With a lookback of one millisecond, nearly no target has a sample.
+    /// `None`: it has no targets to tell by.
+    ///
+    /// # Errors
+    /// The source gave no usable answer.
+    pub async fn ignores_lookback(&self, deadline: Duration) -> Result<Option<bool>, Unknown> {
+        let count = async |lookback| {
+            let body = self.ask("query", TARGETS, &[], lookback, deadline).await?;
+            let series = answer::instant(&body, &self.config)?;
+            Ok::<f64, Unknown>(series.first().map_or(0.0, |one| one.value))
+        };
+        let targets = count(self.lookback()).await?;
+        if targets < 1.0 {
+            return Ok(None);
+        }
+        let of_now = count(SHORTEST_LOOKBACK).await?;
+        Ok(Some(of_now * 2.0 > targets))
+    }
+
+    /// Uses the server's own lookback, which is 5 min unless its operator changed it.
+    #[must_use]
+    pub fn with_lookback_of_server(self) -> Self {
+        Self { ignores_lookback: true, ..self }
+    }
+
+    /// Whether [`Prometheus::with_lookback_of_server`] was called.
+    #[must_use]
+    pub fn uses_lookback_of_server(&self) -> bool {
+        self.ignores_lookback
     }
 
     /// Sends `query` to `endpoint`, with additional `fields` of this endpoint.
@@ -124,11 +180,22 @@ impl Prometheus {
         fields: &[(&str, String)],
         deadline: Duration,
     ) -> Result<Body, Unknown> {
+        self.ask(endpoint, query, fields, self.lookback(), deadline).await
+    }
+
+    async fn ask(
+        &self,
+        endpoint: &str,
+        query: &str,
+        fields: &[(&str, String)],
+        lookback: Duration,
+        deadline: Duration,
+    ) -> Result<Body, Unknown> {
         let deadline = deadline.min(MAX_DEADLINE);
         let mut form = vec![
             ("query", query.to_owned()),
             ("timeout", millis(deadline)),
-            ("lookback_delta", millis(self.lookback())),
+            ("lookback_delta", millis(lookback)),
             // One more than the limit. So a truncated answer is noticed even if the
             // server does not send a warning.
             ("limit", self.config.max_series.saturating_add(1).to_string()),

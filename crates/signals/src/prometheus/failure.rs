@@ -7,6 +7,7 @@ use prunella_core::observation::{Unknown, UnknownReason};
 use reqwest::StatusCode;
 
 use super::config::CONNECT_TIMEOUT;
+use super::request::Body;
 
 /// The limit of characters in a message.
 const MAX_MESSAGE: usize = 256;
@@ -46,10 +47,6 @@ pub(super) fn transport(error: &reqwest::Error) -> Unknown {
 pub(super) fn of_status_alone(status: StatusCode) -> Option<Unknown> {
     let code = status.as_u16();
     match code {
-        401 | 403 => Some(unknown(
-            UnknownReason::Unauthorized,
-            &format!("the source answers {code}; set bearerTokenSecret to a token that is allowed to query"),
-        )),
         300..=399 => Some(unknown(
             UnknownReason::Malformed,
             &format!("the source answers {code}, a redirect, which is not followed; set the url that it redirects to"),
@@ -85,6 +82,60 @@ pub(super) fn of_status(status: StatusCode, error_type: &str, error: &str) -> Un
     }
 }
 
+/// The source refused the credentials. `basic`: it asks for a user name and a password.
+pub(super) fn of_credentials(status: StatusCode, basic: bool, body: &[u8]) -> Unknown {
+    let code = status.as_u16();
+    let words = sentence(body);
+    let message = if words.to_lowercase().contains("org id") {
+        format!(
+            "the source answers {code}: {words}. It holds several tenants and expects the header X-Scope-OrgID, which Prunella does not send: set the url of a proxy that adds it"
+        )
+    } else if basic {
+        format!(
+            "the source answers {code} and asks for a user name and a password: Prunella sends bearer tokens only (bearerTokenSecret); set the url of a proxy that adds the password"
+        )
+    } else {
+        format!("the source answers {code}; set bearerTokenSecret to a token that is allowed to query")
+    };
+    unknown(UnknownReason::Unauthorized, &message)
+}
+
+/// The body is not the JSON of the API.
+pub(super) fn not_of_the_api(body: &Body) -> Unknown {
+    let (status, words) = (body.status, sentence(&body.bytes));
+    match status.as_u16() {
+        200..=299 if is_html(&body.bytes) => malformed(
+            "the answer is an HTML page and not the JSON of the Prometheus API, it may be a login page; check the source's url",
+        ),
+        200..=299 => malformed("the answer is not the JSON of the Prometheus API; check the source's url"),
+        // Servers with TLS answer this to a request without it.
+        400 if words.is_empty() || words.to_lowercase().contains("https") => {
+            malformed("the source answers 400; does it speak https? Then set an https url and caBundle")
+        }
+        400 => malformed(&format!(
+            "the source answers 400: {words}. This is not the Prometheus API: the port may be for one tenant or for https only; check the source's url"
+        )),
+        _ => of_status(status, "", ""),
+    }
+}
+
+/// The first line of a body in plain text, up to the first number. A page has none.
+fn sentence(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body.get(..body.len().min(1024)).unwrap_or_default()).into_owned();
+    if is_html(body) {
+        // nginx writes it into the title.
+        return if text.contains("HTTPS") { "https".to_owned() } else { String::new() };
+    }
+    let line = text.trim_start().lines().next().unwrap_or_default();
+    let end = line.find(|c: char| c.is_ascii_digit()).unwrap_or(line.len());
+    let words: String = line.get(..end).unwrap_or_default().chars().take(MAX_QUOTED).collect();
+    words.trim_end_matches([' ', ':', ',', '.']).to_owned()
+}
+
+fn is_html(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'<')
+}
+
 pub(super) fn malformed(message: &str) -> Unknown {
     unknown(UnknownReason::Malformed, message)
 }
@@ -93,6 +144,16 @@ pub(super) fn malformed(message: &str) -> Unknown {
 pub(super) fn unknown(reason: UnknownReason, message: &str) -> Unknown {
     let printable = message.chars().map(|c| if c.is_control() { ' ' } else { c });
     Unknown { reason, message: printable.take(MAX_MESSAGE).collect() }
+}
+
+/// A warning without what changes: positions in the query, addresses and times. `PromQL`
+/// warnings name a metric in quotation marks, which is what a reader needs.
+pub(super) fn stable_warning(warning: &str) -> String {
+    if !warning.starts_with("PromQL warning:") {
+        return stable(warning).to_owned();
+    }
+    let without_position = warning.rsplit_once(" (").map_or(warning, |(words, _)| words);
+    without_position.chars().take(MAX_QUOTED).collect()
 }
 
 /// The start of a server's message that does not change: it ends before the first label

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use prunella_core::observation::{Unknown, UnknownReason};
+use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
 use super::failure;
@@ -34,11 +35,19 @@ pub(super) async fn within<T>(
 pub(super) async fn send(request: RequestBuilder, max_bytes: usize) -> Result<Body, Unknown> {
     let mut response = request.send().await.map_err(|error| failure::transport(&error))?;
     let status = response.status();
-    // The body of a redirect or of a refused login is not needed.
+    // The body of a redirect is not needed.
     if let Some(unknown) = failure::of_status_alone(status) {
         return Err(unknown);
     }
+    let asks_for_password = response
+        .headers()
+        .get_all(WWW_AUTHENTICATE)
+        .iter()
+        .any(|scheme| scheme.as_bytes().get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"basic")));
     let bytes = read(&mut response, max_bytes).await?;
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        return Err(failure::of_credentials(status, asks_for_password, &bytes));
+    }
     Ok(Body { status, bytes })
 }
 

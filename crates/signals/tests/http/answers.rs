@@ -62,6 +62,103 @@ async fn other_result_types_are_refused() {
     }
 }
 
+/// An answer without series, with `more` beside its data.
+fn empty_with(more: &str) -> &'static str {
+    format!(r#"{{"status":"success","data":{{"resultType":"vector","result":[]}},{more}}}"#).leak()
+}
+
+#[tokio::test]
+async fn partial_answers_of_every_known_server_hold() {
+    let series = r#"[{"metric":{"namespace":"shop","pod":"web-1"},"value":[1764400000,"9e8"]}]"#;
+    for (server, body, words) in [
+        ("Prometheus", empty_with(r#""warnings":["remote_read: remote server 10.0.0.9 returned HTTP status 500"]"#), "remote_read"),
+        ("Thanos", PARTIAL, "No StoreAPIs matched"),
+        ("VictoriaMetrics", empty_with(r#""isPartial":true"#), "isPartial"),
+        ("VictoriaMetrics", empty_with(r#""isPartial":true,"warnings":[]"#), "denyPartialResponse"),
+        (
+            "VictoriaMetrics",
+            format!(r#"{{"status":"success","isPartial":true,"data":{{"resultType":"vector","result":{series}}},"stats":{{"seriesFetched":"1"}}}}"#)
+                .leak(),
+            "part of its storage did not answer",
+        ),
+        (
+            "VictoriaMetrics, nothing found",
+            r#"{"status":"success","isPartial":true,"data":{"resultType":"vector","result":null}}"#,
+            "isPartial",
+        ),
+    ] {
+        let message = unknown(answer_to(200, body).await, Reason::PartialAnswer);
+        assert!(message.contains(words), "{server}: {message}");
+    }
+    assert_eq!(answer_to(200, empty_with(r#""isPartial":false"#)).await, Answer::Answered(Vec::new()));
+    assert_eq!(answer_to(200, empty_with(r#""isPartial":null"#)).await, Answer::Answered(Vec::new()));
+}
+
+#[tokio::test]
+async fn null_and_an_empty_type_mean_no_series() {
+    for body in [
+        r#"{"status":"success","data":{"resultType":"vector","result":null}}"#,
+        r#"{"status":"success","data":{"resultType":"","result":null}}"#,
+        r#"{"status":"success","data":{"resultType":"vector","result":[]},"warnings":null,"infos":null}"#,
+        r#"{"status":"success","data":{"result":null,"resultType":""},"warnings":null,"infos":null}"#,
+    ] {
+        assert_eq!(answer_to(200, body).await, Answer::Answered(Vec::new()), "{body}");
+    }
+    unknown(
+        answer_to(200, r#"{"status":"success","data":{"resultType":"scalar","result":null}}"#).await,
+        Reason::WrongType,
+    );
+    unknown(answer_to(200, r#"{"status":"success","data":null}"#).await, Reason::Malformed);
+}
+
+#[tokio::test]
+async fn advice_is_no_warning_wherever_it_stands() {
+    let advice = r#""PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (1:10)""#;
+    let real = r#""remote_read: remote server 10.0.0.9 returned HTTP status 500""#;
+    let body = empty_with(&format!(r#""warnings":[{advice}]"#));
+    assert_eq!(answer_to(200, body).await, Answer::Answered(Vec::new()));
+    for both in [[advice, real], [real, advice]] {
+        let body = empty_with(&format!(r#""warnings":[{}]"#, both.join(",")));
+        let message = unknown(answer_to(200, body).await, Reason::PartialAnswer);
+        assert!(message.contains("remote_read: remote server"), "{message}");
+    }
+    let mixed = r#""PromQL warning: vector contains a mix of classic and native histograms for metric name \"latency\" (1:42)""#;
+    let body = empty_with(&format!(r#""warnings":[{mixed}]"#));
+    let message = unknown(answer_to(200, body).await, Reason::PartialAnswer);
+    assert!(message.contains("for metric name \"latency\"; fix it there"), "{message}");
+}
+
+#[tokio::test]
+async fn a_histogram_beside_numbers_does_not_keep_them_from_being_read() {
+    let body = r#"{"status":"success","data":{"resultType":"vector","result":[
+        {"metric":{"pod":"web-1"},"histogram":[1,{"count":"1"}]},{"metric":{"pod":"web-2"},"value":[1,"7"]}]}}"#;
+    let series = answered(answer_to(200, body).await);
+    assert_eq!(series.iter().map(|one| (one.labels["pod"].as_str(), one.value)).collect::<Vec<_>>(), [("web-2", 7.0)]);
+}
+
+#[tokio::test]
+async fn an_answer_of_several_clusters_is_unknown() {
+    let with = |first: &str, second: &str| -> &'static str {
+        format!(
+            r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{"cluster":"{first}","pod":"db-0"}},"value":[1,"0"]}},{{"metric":{{"cluster":"{second}","pod":"db-0"}},"value":[1,"0"]}},{{"metric":{{}},"value":[1,"0"]}}]}}}}"#
+        )
+        .leak()
+    };
+    let message = unknown(answer_to(200, with("staging", "prod")).await, Reason::SeveralClusters);
+    assert!(message.contains(r#"(cluster="prod", cluster="staging"): set matchLabels on the source"#), "{message}");
+    assert_eq!(answered(answer_to(200, with("prod", "prod")).await).len(), 3);
+}
+
+#[tokio::test]
+async fn the_clusters_of_a_source_are_those_of_its_nodes() {
+    let body = r#"{"status":"success","data":{"resultType":"vector","result":[
+        {"metric":{"cluster":"staging"},"value":[1,"1"]},{"metric":{"cluster":"prod"},"value":[1,"1"]},{"metric":{},"value":[1,"1"]}]}}"#;
+    let (url, log) = serve(move |_| response(200, body)).await;
+    let clusters = client(&url, |_| {}).clusters(AMPLE).await.unwrap();
+    assert_eq!(clusters.iter().map(String::as_str).collect::<Vec<_>>(), ["prod", "staging"]);
+    assert!(log.lock().unwrap()[0].body.contains("kube_node_info"));
+}
+
 #[tokio::test]
 async fn a_warning_makes_an_answer_partial() {
     let message = unknown(answer_to(200, PARTIAL).await, Reason::PartialAnswer);
@@ -107,7 +204,53 @@ async fn a_refused_query_quotes_the_error_of_the_server() {
     );
     // Some proxies pass the error on with a success status.
     unknown(answer_to(200, body).await, Reason::BadQuery);
-    unknown(answer_to(400, "<html>Bad Request</html>").await, Reason::BadQuery);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_of_the_api_says_what_is_probably_wrong() {
+    for (status, body, reason, words) in [
+        (
+            400,
+            "Client sent an HTTP request to an HTTPS server.\n",
+            Reason::Malformed,
+            "answers 400; does it speak https?",
+        ),
+        (
+            400,
+            "<html><title>400 The plain HTTP request was sent to HTTPS port</title>",
+            Reason::Malformed,
+            "does it speak https?",
+        ),
+        (400, "", Reason::Malformed, "does it speak https?"),
+        (400, "<html>Bad Request</html>", Reason::Malformed, "does it speak https?"),
+        (
+            400,
+            "Bad request. The \"namespace\" query parameter must be provided.\n",
+            Reason::Malformed,
+            "answers 400: Bad request. The \"namespace\" query parameter must be provided. This is not",
+        ),
+        (
+            401,
+            "no org id\n",
+            Reason::Unauthorized,
+            "answers 401: no org id. It holds several tenants and expects the header X-Scope-OrgID",
+        ),
+        (401, "Unauthorized", Reason::Unauthorized, "set bearerTokenSecret"),
+        (404, "404 page not found", Reason::Malformed, "there is no Prometheus API at this url; check the path"),
+        (200, "<!doctype html><title>Login</title>", Reason::Malformed, "an HTML page"),
+        (200, "pong", Reason::Malformed, "not the JSON of the Prometheus API"),
+    ] {
+        let message = unknown(answer_to(status, body).await, reason);
+        assert!(message.contains(words), "{body}: {message}");
+    }
+    let (url, _) = serve(|_| {
+        let mut response = response(401, "");
+        response.headers_mut().insert("www-authenticate", "Basic realm=\"prometheus\"".parse().unwrap());
+        response
+    })
+    .await;
+    let message = unknown(client(&url, |_| {}).instant("up == 0", AMPLE).await, Reason::Unauthorized);
+    assert!(message.contains("asks for a user name and a password"), "{message}");
 }
 
 #[tokio::test]

@@ -134,3 +134,30 @@ fn invalid_credentials_are_refused_and_never_printed() {
     install_provider();
     assert!(!format!("{:?}", Prometheus::new(config).unwrap()).contains("s3cret"));
 }
+
+#[tokio::test]
+async fn a_server_that_ignores_the_lookback_is_noticed() {
+    let count = |value: &str| {
+        format!(
+            r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[1,"{value}"]}}]}}}}"#
+        )
+    };
+    for (usual, short, ignores) in [
+        (Some("12"), None, Some(false)),
+        (Some("12"), Some("1"), Some(false)),
+        (Some("12"), Some("12"), Some(true)),
+        (None, None, None),
+    ] {
+        let (usual, short) = (usual.map(count), short.map(count));
+        let (url, _) = serve(move |asked| {
+            let wanted = if asked.body.contains("lookback_delta=1ms") { &short } else { &usual };
+            let empty = || r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#.to_owned();
+            response(200, wanted.clone().unwrap_or_else(empty))
+        })
+        .await;
+        let client = client(&url, |_| {});
+        assert_eq!(client.ignores_lookback(AMPLE).await, Ok(ignores));
+        assert_eq!(client.lookback(), Duration::from_secs(150));
+        assert_eq!(client.with_lookback_of_server().lookback(), Duration::from_mins(5));
+    }
+}
