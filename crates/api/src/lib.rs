@@ -30,7 +30,9 @@ pub use policy::{
     Mode, OnNoData, OnStorm, Promql, RefusalCount, SourceKind, SourceReference, Step, StormStatus, TargetCounts,
     TargetKind, TargetSpec, UnhealthyTarget, Verify,
 };
-pub use source::{ClusterPrometheusSource, ClusterPrometheusSourceSpec, ClusterPrometheusSourceStatus, SecretKey};
+pub use source::{
+    ClusterPrometheusSource, ClusterPrometheusSourceSpec, ClusterPrometheusSourceStatus, SecretKey, SourceIsolation,
+};
 
 use kube::CustomResourceExt;
 

@@ -1,9 +1,11 @@
 //! `ClusterPrometheusSource`: the server that answers queries.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::{ListMerge, Rule};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
@@ -29,6 +31,7 @@ use crate::Duration;
 #[x_kube(
     validation = Rule::new("!has(self.scrapeInterval) || (duration(self.scrapeInterval) >= duration('1s') && duration(self.scrapeInterval) <= duration('1h'))").message("scrapeInterval must be between 1s and 1h: give the interval at which the server scrapes, or leave it out"),
     validation = Rule::new("!self.url.startsWith('https://') || has(self.caBundle)").message("an https url needs caBundle: give the certificate authorities that signed the server's certificate, as PEM"),
+    validation = Rule::new("!has(self.matchLabels) || self.matchLabels.all(label, label.matches('^[a-zA-Z_][a-zA-Z0-9_]*$') && label != '__name__' && self.matchLabels[label].size() > 0)").message("matchLabels takes label names and values that are not empty, for example cluster: prod"),
     validation = Rule::new("!has(self.bearerTokenSecret) || self.url.startsWith('https://')").message("bearerTokenSecret needs an https url: a token sent over http can be read on the network")
 )]
 pub struct ClusterPrometheusSourceSpec {
@@ -45,6 +48,60 @@ pub struct ClusterPrometheusSourceSpec {
     /// A Secret in the controller's own namespace with the token to send as `Authorization: Bearer`, over https only. The controller may read only the Secret named prunella-prometheus, and only if `deploy/kustomize/prometheus-token` is applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token_secret: Option<SecretKey>,
+    /// The namespaces whose policies may use this source, at most 256. A name that ends in `*` allows every namespace that starts with it. Default: all namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "allowed_namespaces_schema")]
+    pub allowed_namespaces: Option<Vec<String>>,
+    /// Labels that every series of this Kubernetes cluster has in this source, at most 16, for example `cluster: prod`. They are added to every selector of every query. Required if the source has series of several clusters.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "match_labels_schema")]
+    pub match_labels: BTreeMap<String, String>,
+    /// Whether the queries of a policy read series of its own namespace only. Default: Namespace.
+    #[serde(default)]
+    pub isolation: SourceIsolation,
+    /// The labels that may hold the namespace of a series, 1 to 16. A policy uses the one in its target.namespaceLabel. Default: namespace, exported_namespace and kubernetes_namespace, which Prometheus writes under these names depending on the scrape configuration.
+    #[serde(default = "default_namespace_labels")]
+    #[schemars(schema_with = "namespace_labels_schema")]
+    pub namespace_labels: Vec<String>,
+}
+
+/// Whether queries are restricted to the namespace of their policy.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SourceIsolation {
+    /// Every selector of a query gets the namespace of its policy.
+    #[default]
+    Namespace,
+    /// Queries are sent as they are written. Everybody who can write a policy can read every series of the source. Only for a source with the data of one tenant: set allowedNamespaces with it.
+    None,
+}
+
+fn default_namespace_labels() -> Vec<String> {
+    ["namespace", "exported_namespace", "kubernetes_namespace"].map(str::to_owned).into()
+}
+
+fn allowed_namespaces_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 256,
+        "items": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[a-z0-9]?[-a-z0-9]*\*?$"}
+    })
+}
+
+fn match_labels_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 256}
+    })
+}
+
+fn namespace_labels_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": 16,
+        "items": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[a-zA-Z_][a-zA-Z0-9_]*$"}
+    })
 }
 
 /// One key of a Secret.

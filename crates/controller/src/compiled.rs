@@ -21,6 +21,8 @@ pub(crate) struct CompiledPolicy {
     pub(crate) query: String,
     /// What the values of the query measure.
     pub(crate) unit: ValueUnit,
+    /// What to check if the query finds nothing, because the source restricts it to the namespace.
+    pub(crate) restriction: Option<String>,
     /// Settings that are valid but probably not what was meant.
     pub(crate) warnings: Vec<String>,
 }

@@ -61,6 +61,8 @@ const NOT_AT_ONCE: Duration = Duration::from_millis(5);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// When a policy that cannot work is tried again if nobody changes it.
 const STALLED_AGAIN: Duration = Duration::from_mins(10);
+/// When a policy is tried again that its source does not allow.
+const SOURCE_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the policy reconciler uses.
 pub(crate) struct Judge {
@@ -187,7 +189,8 @@ async fn stalled(
     let (reason, message) = (error.reason(), error.to_string());
     let written = status_writer::write_stalled(policy, &mut memory.status, reason, &message, &judge.reporter);
     Box::pin(written).await.map_err(JudgeError::Status)?;
-    Ok(Requeue::requeue(STALLED_AGAIN))
+    // An administrator may change the source, and that does not wake the policy.
+    Ok(Requeue::requeue(if error.is_of_source() { SOURCE_AGAIN } else { STALLED_AGAIN }))
 }
 
 /// What stage 2 found.
@@ -264,7 +267,8 @@ async fn write_status(
 ) -> Result<(), prunella_cluster::ClusterError> {
     let compiled = &plan.compiled;
     let hold = judge.view.hold(&compiled.policy.key.namespace);
-    let inputs = StatusInputs { policy, compiled, observation, decision, ledger, hold };
+    let sparse = plan.subscription.too_sparse(&judge.observer);
+    let inputs = StatusInputs { policy, compiled, observation, decision, ledger, hold, sparse };
     status_writer::write_status(&inputs, urgency, &mut memory.status, &judge.reporter).await
 }
 

@@ -16,7 +16,7 @@ use crate::authority::Authority;
 use crate::report::metrics::Metrics;
 
 pub(crate) use schedule::EvaluationSlots;
-pub(crate) use sources::Sources;
+pub(crate) use sources::{SourceAccess, SourceTerms, Sources};
 pub(crate) use subscription::Subscription;
 
 /// What observing uses.

@@ -7,6 +7,7 @@
 
 mod controllers;
 mod term;
+mod version;
 
 use std::sync::Arc;
 
@@ -50,6 +51,11 @@ pub(crate) async fn run(options: RunOptions) -> Result<()> {
     let mut terms = Box::pin(terms(&process, timing));
     tokio::select! {
         ended = &mut terms => ended?,
+        too_old = version::until_too_old(process.clients.reads.clone()) => {
+            process.stop.send_replace(true);
+            terms.await?;
+            return Err(too_old);
+        }
         // It ends early only if it could not start.
         served = served => {
             process.stop.send_replace(true);

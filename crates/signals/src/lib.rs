@@ -13,4 +13,4 @@ pub mod prometheus;
 pub mod query;
 
 pub use prometheus::{Prometheus, SourceConfig, SourceError};
-pub use query::{LabelScope, Leaf, Query, QueryError, ValueUnit};
+pub use query::{LabelScope, Leaf, Query, QueryError, RequiredLabels, RequiredNamespace, ValueUnit};

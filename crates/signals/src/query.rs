@@ -4,9 +4,10 @@
 //! text ─ guard ─▶ parse ─▶ must filter ─▶ evidence ─▶ Query
 //! ```
 //!
-//! Prunella always sends the user's own text. The parser prints some escapes
-//! differently and does not know the newest syntax. Only derived queries, the
-//! evidence and the leaves, are printed from the syntax tree.
+//! With required labels ([`Query::compile_within`]) everything that is sent is printed from
+//! the syntax tree. Without them Prunella sends the user's own text, because the parser
+//! prints some escapes differently and does not know the newest syntax. Then only derived
+//! queries, the evidence and the leaves, are printed.
 
 mod branches;
 mod build;
@@ -15,7 +16,9 @@ mod error;
 mod evidence;
 mod filter;
 mod guard;
+mod inject;
 mod leaf;
+mod locate;
 mod missing;
 mod parse;
 mod ratio;
@@ -32,6 +35,7 @@ use promql_parser::parser::{Expr, VectorSelector};
 
 pub use error::QueryError;
 pub use guard::{MAX_LENGTH, MAX_NESTING, MAX_OPERATORS};
+pub use inject::{RequiredLabels, RequiredNamespace};
 pub use leaf::Leaf;
 pub use unit::ValueUnit;
 
@@ -55,7 +59,17 @@ pub struct Query {
     is_own_evidence: bool,
     /// Whether our parser accepted the expression. If not, only its text is known.
     is_parsed: bool,
+    /// Whether every selector is restricted to the policy's namespace.
+    is_confined: bool,
+    infinite: InfiniteValue,
     widest_range: Duration,
+}
+
+/// What an infinite value is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InfiniteValue {
+    Breach,
+    Ignored,
 }
 
 /// How the series of a query relate to one label value, such as
@@ -79,6 +93,26 @@ impl Query {
     /// [`QueryError::is_unparsed`], a server may still accept the query: see
     /// [`Query::unparsed`].
     pub fn compile(query: &str, evidence: Option<&str>) -> Result<Self, QueryError> {
+        guard::check_length(query)?;
+        evidence.map_or(Ok(()), guard::check_length).map_err(QueryError::of_evidence)?;
+        Self::of(query, evidence)
+    }
+
+    /// Compiles `query` after `required` was added to every selector of it and of
+    /// `evidence`. So every query that is derived has the labels as well.
+    ///
+    /// # Errors
+    /// As [`Query::compile`], and if a selector asks for something else than `required`.
+    pub fn compile_within(query: &str, evidence: Option<&str>, required: &RequiredLabels) -> Result<Self, QueryError> {
+        if required.is_empty() {
+            return Self::compile(query, evidence);
+        }
+        let text = inject::into(query, required)?;
+        let evidence = evidence.map(|own| inject::into(own, required)).transpose().map_err(QueryError::of_evidence)?;
+        Ok(Self { is_confined: required.namespace.is_some(), ..Self::of(&text, evidence.as_deref())? })
+    }
+
+    fn of(query: &str, evidence: Option<&str>) -> Result<Self, QueryError> {
         let expr = parse::instant_vector(query)?;
         let derived = match evidence {
             Some(own) => {
@@ -92,6 +126,8 @@ impl Query {
             evidence: derived.into(),
             is_own_evidence: evidence.is_some(),
             is_parsed: true,
+            is_confined: false,
+            infinite: if names_infinity(&expr) { InfiniteValue::Breach } else { InfiniteValue::Ignored },
             widest_range: window::widest(&expr),
         })
     }
@@ -111,6 +147,8 @@ impl Query {
             evidence: evidence.into(),
             is_own_evidence: true,
             is_parsed: false,
+            is_confined: false,
+            infinite: InfiniteValue::Breach,
             widest_range: signal_window,
         })
     }
@@ -130,16 +168,23 @@ impl Query {
         self
     }
 
-    /// The user's text, unchanged. This is what Prunella sends.
+    /// What Prunella sends: the user's text, or its tree with the required labels.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The user's text as a shared pointer, for callers that keep it.
+    /// [`Query::text`] as a shared pointer, for callers that keep it.
     #[must_use]
     pub fn shared_text(&self) -> Arc<str> {
         Arc::clone(&self.text)
+    }
+
+    /// Whether an infinite value is a breach. A division by zero returns one for every bound,
+    /// so only a query with an infinite number in it asks for one.
+    #[must_use]
+    pub fn counts_infinity(&self) -> bool {
+        self.infinite == InfiniteValue::Breach
     }
 
     /// The evidence query. It returns one series for every target that has data,
@@ -181,6 +226,18 @@ impl Query {
         ))
     }
 
+    /// The query for how many samples a series usually has in `window`, counted only for series
+    /// that are older than it. It returns one series. `None` if a breach needs no data.
+    #[must_use]
+    pub fn samples_in(&self, window: Duration) -> Option<String> {
+        let leaves = self.leaves();
+        let selector = leaves.iter().find_map(Leaf::selector)?;
+        let window = window.as_secs();
+        Some(format!(
+            "quantile(0.5, count_over_time({selector}[{window}s]) and present_over_time({selector}[{window}s] offset {window}s))"
+        ))
+    }
+
     /// The age of the oldest sample that the expression can use: ranges, subqueries and
     /// offsets, added up along the widest path, or the user's `signal_window` if that is
     /// longer. Zero for plain instant selectors. The lookback is not included.
@@ -197,13 +254,22 @@ impl Query {
             return LabelScope::Carried;
         }
         let selectors = self.selectors();
-        if !selectors.is_empty() && selectors.iter().all(|one| tree::pin(one, label) == Some(value)) {
+        let is_pinned = |one: &VectorSelector| self.is_confined || tree::pin(one, label) == Some(value);
+        if !selectors.is_empty() && selectors.iter().all(is_pinned) {
             LabelScope::Pinned
         } else if self.leaves().iter().any(|leaf| leaf.may_carry(label, value)) {
             LabelScope::Carried
         } else {
             LabelScope::Lost
         }
+    }
+
+    /// Whether every selector requires the same value of `label`. False for an unparsed query.
+    #[must_use]
+    pub fn pins(&self, label: &str) -> bool {
+        let selectors = self.selectors();
+        let value = selectors.first().and_then(|first| tree::pin(first, label));
+        value.is_some() && selectors.iter().all(|one| tree::pin(one, label) == value)
     }
 
     /// Every selector of the expression and of the user's own evidence. Empty if the
@@ -221,17 +287,20 @@ impl Query {
     }
 }
 
+fn names_infinity(expr: &Expr) -> bool {
+    match expr {
+        Expr::NumberLiteral(number) => number.val.is_infinite(),
+        _ => tree::children(expr).into_iter().any(names_infinity),
+    }
+}
+
 fn derived_evidence(expr: &Expr) -> Result<String, QueryError> {
     debug_assert_eq!(expr.value_type(), ValueType::Vector);
     if !filter::filters(expr) {
         return Err(QueryError::NoComparison);
     }
     let required = |why: &str| QueryError::EvidenceRequired { why: why.to_owned() };
-    let derived = evidence::derive(expr).map_err(required)?;
-    let printed = derived.to_string();
-    // Do not trust the printer: the printed query must parse to the same tree.
-    match parse::instant_vector(&printed) {
-        Ok(again) if again == derived => Ok(printed),
-        Ok(_) | Err(_) => Err(required("the derived query changes when it is printed and parsed again")),
-    }
+    let mut derived = evidence::derive(expr).map_err(required)?;
+    let changes = || required("the derived query changes when it is printed and parsed again");
+    parse::printed(&mut derived).ok_or_else(changes)
 }

@@ -88,12 +88,12 @@ fn bad(namespace: &str) -> Vec<Bad> {
         row(
             "astray",
             query("sample_app_gauge{namespace=\"elsewhere\"} > 5".to_owned()),
-            "NamespaceNotPinned",
-            &format!("add namespace={namespace:?} to every selector"),
+            "NotAllowed",
+            &format!("asks for namespace=\"elsewhere\", but the policy may read only its own namespace {namespace:?}"),
         ),
         row(
             "lost",
-            query("sum by (pod) (sample_app_gauge) > 5".to_owned()),
+            json!({"condition": {"promql": {"query": "vector(6) > 5", "evidence": gauge}}}),
             "NamespaceNotPinned",
             "or keep the label namespace",
         ),

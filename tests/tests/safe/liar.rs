@@ -78,13 +78,14 @@ async fn nothing_is_done(room: &Room<'_>, name: &str, lie: Lie, observed: &str) 
     no_actions(room, name).await?;
     ensure!(!room.ground.ask(&query).await?.is_empty(), "the pod is not breached at all");
     let now = room.policy_now(name).await?;
+    // A source that cannot be used until somebody changes it. Otherwise the problem is not the policy's.
+    let ready = match observed {
+        "Unauthorized" | "Malformed" => format!("False {observed}"),
+        _ => "True Evaluating".to_owned(),
+    };
     let status_of =
         |kind| condition(&now, kind).map(|one| format!("{} {}", one.status, one.reason)).unwrap_or_default();
-    ensure!(
-        status_of("Ready") == "True Evaluating",
-        "the source's problem is attributed to the policy: Ready={}",
-        status_of("Ready")
-    );
+    ensure!(status_of("Ready") == ready, "Ready={}, expected {ready}", status_of("Ready"));
     ensure!(complete || status_of("Observed") == format!("False {observed}"), "Observed={}", status_of("Observed"));
     ensure!(complete || status_of("Healthy") == "Unknown NotObserved", "Healthy={}", status_of("Healthy"));
     // The target is only pending: no Event says that it is unhealthy, or healthy again.

@@ -1,5 +1,6 @@
 //! An administrator of one namespace, who was given every right on the API group by mistake, can
-//! read actions and write policies. Only the controller can write actions.
+//! read actions and write policies. Only the controller can write actions. The policies of one
+//! namespace show nothing of another.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Namespace;
@@ -7,7 +8,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchP
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt as _};
 use prunella_api::{HealingAction, HealingPolicy};
-use prunella_e2e::{PATIENCE, Room, eventually, in_room, name_of, uid_of};
+use prunella_e2e::{DEPLOYMENT, NAMESPACE, PATIENCE, Room, eventually, in_room, name_of, uid_of};
 use serde_json::{Value, json};
 
 const POLICY: &str = "gauge";
@@ -205,4 +206,133 @@ async fn a_namespace_is_deleted_with_all_its_actions_even_one_in_flight() -> Res
         .await
     })
     .await
+}
+
+/// Queries that try to read the series of another tenant. The unit tests check what is sent for them.
+const HOSTILE: &str = include_str!("../../../crates/signals/tests/query/hostile.txt");
+/// The gauge of the other tenant's pod. Sums and products with the own gauge, which is 1, start with
+/// the same digits.
+const SECRET_VALUE: &str = "424242";
+const SECRET_DIGITS: &str = "4242";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn another_tenants_series_are_never_seen() -> Result<()> {
+    in_room("tenant-bank", async |bank| {
+        let other = bank.deploy(1).await?.pop().context("no pod")?;
+        bank.simulate(&other, &format!("gauge?value={SECRET_VALUE}")).await?;
+        in_room("tenant-shop", async |shop| {
+            let own = shop.deploy(1).await?.pop().context("no pod")?;
+            shop.simulate(&own, "gauge?value=1").await?;
+            for (room, value) in [(bank, SECRET_VALUE), (shop, "1")] {
+                let scraped = format!("sample_app_gauge{{namespace={:?}}} == {value}", room.name());
+                eventually(PATIENCE, "the gauge to be scraped", async || {
+                    ensure!(room.ground.ask(&scraped).await?.len() == 1);
+                    Ok(())
+                })
+                .await?;
+            }
+            let secrets = [name_of(&other), uid_of(&other), SECRET_DIGITS.to_owned()];
+            a_source_without_isolation_shows_it(shop, &secrets).await?;
+            nothing_is_seen(shop, bank.name(), &secrets).await
+        })
+        .await
+    })
+    .await
+}
+
+/// The check itself works: without isolation the other tenant's pod is in the status.
+async fn a_source_without_isolation_shows_it(shop: &Room<'_>, secrets: &[String; 3]) -> Result<()> {
+    let open = format!("{}-open", shop.name());
+    let testbed = shop.ground.testbed;
+    let source = json!({
+        "apiVersion": "prunella.dev/v1alpha1", "kind": "ClusterPrometheusSource", "metadata": {"name": open},
+        "spec": {"url": testbed.prometheus_url(), "isolation": "None", "allowedNamespaces": [shop.name()]},
+    });
+    testbed.apply(&source.to_string()).await?;
+    let mut policy = shop.policy("open", "sample_app_gauge > 1");
+    policy["spec"]["condition"]["promql"]["source"] = json!({"name": open});
+    shop.apply(&policy).await?;
+    let seen = eventually(PATIENCE, "the other tenant's pod in the status", async || {
+        let status = serde_json::to_string(&shop.policy_now("open").await?.status)?;
+        ensure!(status.contains(&secrets[0]), "{status}");
+        Ok(())
+    })
+    .await;
+    shop.kubectl(&["delete", "healingpolicy", "open"]).await?;
+    testbed.kubectl(&["delete", "clusterprometheussource", &open]).await?;
+    seen
+}
+
+async fn nothing_is_seen(shop: &Room<'_>, bank: &str, secrets: &[String; 3]) -> Result<()> {
+    let started = jiff::Timestamp::now().to_string();
+    let blocks = HOSTILE.split("\n\n").filter(|block| block.starts_with("# "));
+    let queries: Vec<String> = blocks
+        .filter_map(|block| block.lines().find_map(|line| line.strip_prefix("query     ")))
+        .map(|query| query.replace('↵', "\n").replace("tenant_secret", "sample_app_gauge"))
+        .map(|query| query.replace("shop", shop.name()).replace("bank", bank))
+        .collect();
+    ensure!(queries.len() >= 40, "{} queries", queries.len());
+    let mut names = Vec::new();
+    for (number, query) in queries.iter().enumerate() {
+        for (kind, global) in [("pod", false), ("all", true)] {
+            let name = format!("hostile-{number}-{kind}");
+            shop.apply(&hostile(shop, &name, query, global)).await?;
+            names.push(name);
+        }
+    }
+    for name in &names {
+        eventually(PATIENCE, &format!("{name} to be evaluated or refused"), async || {
+            let policy = shop.policy_now(name).await?;
+            let said = |kind| prunella_e2e::condition(&policy, kind).map(|one| one.status);
+            ensure!(said("Stalled").as_deref() == Some("True") || said("Observed").is_some(), "{:?}", policy.status);
+            Ok(())
+        })
+        .await?;
+    }
+    // More evaluations: pending targets become unhealthy, and actions are recorded.
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+
+    let statuses: Vec<_> = shop.api::<HealingPolicy>().list(&ListParams::default()).await?.items;
+    let statuses: Vec<_> = statuses.into_iter().map(|policy| policy.status).collect();
+    let actions = shop.api::<HealingAction>().list(&ListParams::default()).await?.items;
+    ensure!(!actions.is_empty(), "no action was recorded: the queries were not evaluated");
+    let events = shop.kubectl(&["get", "events", "--output=json"]).await?;
+    let since = format!("--since-time={started}");
+    let log = ["logs", "--namespace", NAMESPACE, DEPLOYMENT, "--tail=-1", &since];
+    let log = shop.ground.testbed.kubectl(&log).await?;
+    let metrics = shop.ground.ask(r#"{__name__=~"prunella_.+"}"#).await?;
+    let metrics: Vec<_> = metrics.into_iter().map(|one| one.labels).collect();
+    for (place, text) in [
+        ("status", serde_json::to_string(&statuses)?),
+        ("actions", serde_json::to_string(&actions)?),
+        ("Events", events),
+        ("log", log),
+        ("metrics", format!("{metrics:?}")),
+    ] {
+        for secret in secrets {
+            let at = text.find(secret.as_str());
+            let around = at.map(|at| text.get(at.saturating_sub(300)..).unwrap_or(&text).chars().take(600).collect());
+            ensure!(at.is_none(), "{secret} is in {place}: …{}…", around.unwrap_or_else(String::new));
+        }
+    }
+    println!("{} queries, {} policies, {} actions, nothing of {bank}", queries.len(), names.len(), actions.len());
+    Ok(())
+}
+
+/// A dry run with this query, for pods by their name, or for the whole workload by any series.
+fn hostile(shop: &Room<'_>, name: &str, query: &str, global: bool) -> Value {
+    let mut policy = shop.policy(name, query);
+    policy["spec"]["mode"] = json!("DryRun");
+    policy["spec"]["interval"] = json!("5s");
+    policy["spec"]["condition"]["clearFor"] = json!("5s");
+    // Given, because it cannot be derived for all of them.
+    policy["spec"]["condition"]["promql"]["evidence"] = json!("sample_app_gauge");
+    policy["spec"]["steps"][0]["verify"] = json!({"within": "24h"});
+    if global {
+        policy["spec"]["target"]["kind"] = json!("Deployment");
+        policy["spec"]["target"]["match"] = json!({"global": {}});
+        policy["spec"]["steps"][0]["action"] = json!({"rolloutRestart": {}});
+    }
+    policy
 }

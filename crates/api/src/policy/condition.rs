@@ -47,7 +47,7 @@ pub enum OnNoData {
     validation = Rule::new("!has(self.signalWindow) || duration(self.signalWindow) <= duration('24h')").message("signalWindow must be at most 24h: it says how far back the query looks")
 )]
 pub struct Promql {
-    /// The expression, written like an alert's: it must filter with a comparison, so that every returned series means breached. At most 4096 characters.
+    /// The expression, written like an alert's: it must filter with a comparison, so that every returned series means breached. The policy's namespace is added to every selector. At most 4096 characters.
     #[schemars(length(min = 1, max = 4096))]
     pub query: String,
     /// A query that returns a series for every target that has data, breached or not. Default: derived from query. Required if it cannot be derived. At most 4096 characters.

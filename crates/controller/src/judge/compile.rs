@@ -1,6 +1,9 @@
 //! The policy as written → a policy that can be evaluated. Every default is filled
 //! in, and every rule that the API server cannot check is checked. Needs no client.
 
+#[cfg(test)]
+mod tests;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
@@ -10,16 +13,18 @@ use prunella_api::{
     Step,
 };
 use prunella_cluster::action::{ActionError, wanted};
+use prunella_core::observation::UnknownReason;
 use prunella_core::policy::{
     LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, SeriesMatch, StormRule, SubjectCap,
 };
 use prunella_core::time::times;
-use prunella_signals::{LabelScope, Query, QueryError};
+use prunella_signals::prometheus::CLUSTER;
+use prunella_signals::{LabelScope, Query, QueryError, RequiredLabels};
 
 use super::memory::Plan;
 use super::rules_digest::rules_digest;
 use crate::compiled::CompiledPolicy;
-use crate::observe::{EvaluationSlots, Sources, Subscription};
+use crate::observe::{EvaluationSlots, SourceAccess, SourceTerms, Subscription};
 use crate::records;
 
 /// The smallest default of `verify.within`.
@@ -49,6 +54,18 @@ pub(crate) enum CompileError {
     #[error("steps[{step}].action: {error}")]
     Action { step: String, error: ActionError },
     #[error(
+        "condition.promql.source: policies of namespace {namespace} may not use the ClusterPrometheusSource {source_name}: name another source, or ask its administrator to add {namespace} to allowedNamespaces"
+    )]
+    SourceNotAllowed { source_name: String, namespace: String },
+    #[error(
+        "target.namespaceLabel: the ClusterPrometheusSource {source_name} does not allow the label {label} to hold the namespace of a series: use one of {allowed}, or ask its administrator to add {label} to namespaceLabels"
+    )]
+    NamespaceLabelNotAllowed { source_name: String, label: String, allowed: String },
+    #[error(
+        "condition.promql.source: the ClusterPrometheusSource {source_name} has series of several Kubernetes clusters ({clusters}): ask its administrator to set matchLabels on it, for example cluster: NAME, or add the same matcher for the label cluster to every selector of the query and of the evidence"
+    )]
+    SeveralClusters { source_name: String, clusters: String },
+    #[error(
         "condition.promql.query: the query may return series of other namespaces than {namespace:?}: add {label}={namespace:?} to every selector of the query and of the evidence, or keep the label {label}"
     )]
     NamespaceNotPinned { label: String, namespace: String },
@@ -70,6 +87,8 @@ impl CompileError {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Query(error) => error.reason(),
+            Self::SourceNotAllowed { .. } | Self::NamespaceLabelNotAllowed { .. } => "NotAllowed",
+            Self::SeveralClusters { .. } => UnknownReason::SeveralClusters.as_str(),
             Self::NamespaceNotPinned { .. } => "NamespaceNotPinned",
             Self::VerifyTooShort { .. } => "VerifyTooShort",
             Self::Duration { .. }
@@ -80,6 +99,19 @@ impl CompileError {
             | Self::NoStep
             | Self::SameName(_)
             | Self::Action { .. } => "InvalidSpec",
+        }
+    }
+}
+
+impl CompileError {
+    /// Whether a change of the source can make the policy work.
+    pub(super) fn is_of_source(&self) -> bool {
+        match self {
+            Self::Query(error) => error.is_of_source(),
+            Self::SourceNotAllowed { .. } | Self::NamespaceLabelNotAllowed { .. } | Self::SeveralClusters { .. } => {
+                true
+            }
+            _ => false,
         }
     }
 }
@@ -98,7 +130,7 @@ struct Timings {
 /// Compiles a policy.
 pub(super) fn compile(
     object: &HealingPolicy,
-    sources: &Sources,
+    terms: &SourceTerms,
     slots: &EvaluationSlots,
     subject_cap: SubjectCap,
 ) -> Result<Plan, CompileError> {
@@ -106,13 +138,16 @@ pub(super) fn compile(
         &object.spec;
     let key = PolicyKey { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
     let promql = condition.promql.as_ref().ok_or(CompileError::NoCondition)?;
-    let query = query(promql)?;
     let label = &target.namespace_label;
+    let query = query(promql, &required(&promql.source.name, terms, &key.namespace, label)?)?;
+    if let Some(clusters) = several_clusters(terms, &query) {
+        return Err(CompileError::SeveralClusters { source_name: promql.source.name.clone(), clusters });
+    }
     let scope = query.scope(label, &key.namespace);
     if scope == LabelScope::Lost {
         return Err(CompileError::NamespaceNotPinned { label: label.clone(), namespace: key.namespace });
     }
-    let timings = timings(interval, condition, &query, sources.lookback(&promql.source.name))?;
+    let timings = timings(interval, condition, &query, terms.lookback)?;
     let (reset_at, mut warnings) = reset(object);
     warnings.extend(too_few_actions(object));
     let policy = Policy {
@@ -141,6 +176,7 @@ pub(super) fn compile(
         limits: self::limits(limits, target.series.global.is_some(), subject_cap)?,
         key,
     };
+    let namespace = policy.key.namespace.clone();
     let source = promql.source.name.clone();
     let slot = slots.of(&source, query.text(), timings.interval);
     let compiled = CompiledPolicy {
@@ -150,17 +186,45 @@ pub(super) fn compile(
         system_critical: target.system_critical,
         query: query.text().to_owned(),
         unit: query.unit(),
+        restriction: terms.access.as_ref().and_then(|access| access.restriction(&namespace, label)),
         warnings,
     };
-    Ok(Plan { compiled, subscription: Subscription { source, query, interval: timings.interval, slot } })
+    let access = terms.access.clone();
+    Ok(Plan { compiled, subscription: Subscription { source, access, query, interval: timings.interval, slot } })
+}
+
+/// The labels that the source requires in every selector.
+fn required(
+    source: &str,
+    terms: &SourceTerms,
+    namespace: &str,
+    label: &String,
+) -> Result<RequiredLabels, CompileError> {
+    // Without a source nothing is asked, and the policy is compiled again when there is one.
+    let Some(access) = &terms.access else { return Ok(SourceAccess::unknown(label).required(namespace, label)) };
+    if !access.allows(namespace) {
+        let (source_name, namespace) = (source.to_owned(), namespace.to_owned());
+        return Err(CompileError::SourceNotAllowed { source_name, namespace });
+    }
+    if let Some(allowed) = access.namespace_labels().filter(|allowed| !allowed.contains(label)) {
+        let (source_name, label, allowed) = (source.to_owned(), label.clone(), allowed.join(", "));
+        return Err(CompileError::NamespaceLabelNotAllowed { source_name, label, allowed });
+    }
+    Ok(access.required(namespace, label))
+}
+
+/// The clusters of the source, if the query may return series of several of them.
+fn several_clusters(terms: &SourceTerms, query: &Query) -> Option<String> {
+    let clusters = terms.access.as_ref()?.several_clusters()?;
+    (!query.pins(CLUSTER)).then_some(clusters)
 }
 
 /// A query that this parser does not know may still be known to the server. Then everything
 /// that is normally derived must be given, and the server says whether the query is valid.
-fn query(promql: &Promql) -> Result<Query, CompileError> {
+fn query(promql: &Promql, required: &RequiredLabels) -> Result<Query, CompileError> {
     let window = optional("condition.promql.signalWindow", promql.signal_window.as_ref())?;
     let window = window.map(|window| window.try_into().unwrap_or_default());
-    match (Query::compile(&promql.query, promql.evidence.as_deref()), &promql.evidence, window) {
+    match (Query::compile_within(&promql.query, promql.evidence.as_deref(), required), &promql.evidence, window) {
         (Err(error), Some(evidence), Some(window)) if error.is_unparsed() => {
             Ok(Query::unparsed(&promql.query, evidence, window)?)
         }
@@ -275,137 +339,4 @@ fn duration(field: &'static str, given: &Duration) -> Result<SignedDuration, Com
 
 fn optional(field: &'static str, given: Option<&Duration>) -> Result<Option<SignedDuration>, CompileError> {
     given.map(|given| duration(field, given)).transpose()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    /// Compiles a sound policy in namespace `shop` with `change` merged into its spec.
-    fn compiled(change: &serde_json::Value) -> Result<Plan, CompileError> {
-        let mut spec = json!({
-            "condition": {"promql": {"query": "up{namespace=\"shop\"} > 5"}},
-            "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}},
-            "steps": [{"name": "evict", "action": {"deletePod": {}}}],
-        });
-        merge(&mut spec, change);
-        let object = json!({
-            "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
-            "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
-        });
-        let cap = SubjectCap { count: 5, window: SignedDuration::from_hours(1) };
-        compile(&serde_json::from_value(object).unwrap(), &Sources::new(), &EvaluationSlots::default(), cap)
-    }
-
-    fn merge(into: &mut serde_json::Value, change: &serde_json::Value) {
-        match (into, change) {
-            (serde_json::Value::Object(into), serde_json::Value::Object(change)) => {
-                for (key, value) in change {
-                    merge(into.entry(key.clone()).or_insert(serde_json::Value::Null), value);
-                }
-            }
-            (into, change) => *into = change.clone(),
-        }
-    }
-
-    fn query(text: &str) -> serde_json::Value {
-        json!({"condition": {"promql": {"query": text}}})
-    }
-
-    #[test]
-    fn what_can_never_work_is_refused_with_the_fix() {
-        for (change, reason, fix) in [
-            (query("up{namespace=\"shop\"}"), "NoComparison", "compare the value"),
-            (query("up{namespace=\"shop\"} >"), "BadQuery", ""),
-            (query("sum by (pod) (up) > 5"), "NamespaceNotPinned", "add namespace=\"shop\""),
-            (query("up{namespace=\"bank\"} > 5"), "NamespaceNotPinned", "add namespace=\"shop\""),
-            (
-                json!({"target": {"namespaceLabel": "ns"}, "condition": {"promql": {"query": "sum by (namespace) (up) > 5"}}}),
-                "NamespaceNotPinned",
-                "keep the label ns",
-            ),
-            (json!({"limits": {"maxUnhealthy": 0}}), "InvalidSpec", "maxUnhealthy"),
-            (json!({"limits": {"maxUnhealthy": "101%"}}), "InvalidSpec", "maxUnhealthy"),
-            (
-                json!({"condition": {"promql": {"query": "sum by (pod) (up{namespace=\"shop\"}) > 5", "evidence": "up"}}}),
-                "NamespaceNotPinned",
-                "to every selector of the query and of the evidence",
-            ),
-            (
-                json!({"condition": {"promql": {"evidence": "1"}}}),
-                "BadEvidence",
-                "condition.promql.evidence: the query is a scalar",
-            ),
-            (
-                json!({"condition": {"clearFor": "30s"}, "interval": "10s",
-                       "steps": [{"name": "evict", "action": {"deletePod": {}}, "verify": {"within": "39s"}}]}),
-                "VerifyTooShort",
-                "40s",
-            ),
-            (json!({"interval": "1.5s"}), "InvalidSpec", "interval"),
-            (json!({"steps": [{"name": "evict", "action": {}}]}), "InvalidSpec", "steps"),
-            (
-                json!({"target": {"selector": {"matchExpressions": [{"key": "app", "operator": "Near"}]}}}),
-                "InvalidSpec",
-                "target.selector",
-            ),
-        ] {
-            let error = compiled(&change).map(|_| ()).unwrap_err();
-            assert_eq!(error.reason(), reason, "{change}: {error}");
-            assert!(error.to_string().contains(fix), "{change}: {error}");
-        }
-    }
-
-    #[test]
-    fn what_is_left_out_has_the_documented_defaults() {
-        let policy = compiled(&query("rate(up{namespace=\"shop\"}[5m]) > 5")).unwrap().compiled.policy;
-        let minutes = SignedDuration::from_mins;
-        assert_eq!(policy.mode, prunella_core::policy::PolicyMode::DryRun);
-        assert_eq!(policy.interval, SignedDuration::from_secs(30));
-        assert_eq!(policy.clear_for, minutes(5), "the widest range");
-        assert_eq!(policy.steps[0].verify_within, minutes(11), "clearFor + 2 × interval + the widest range");
-        assert_eq!(policy.steps[0].attempts, 1);
-        assert_eq!((policy.limits.cooldown, policy.limits.window), (minutes(5), minutes(60)));
-        assert_eq!((policy.limits.max_actions, policy.limits.max_concurrent), (3, 1));
-        let short = compiled(&json!({})).unwrap().compiled.policy;
-        assert_eq!((short.clear_for, short.steps[0].verify_within), (SignedDuration::from_secs(30), minutes(2)));
-    }
-
-    /// Only a server with a feature switched on knows `anchored`.
-    fn unread(namespace: &str, more: &serde_json::Value) -> serde_json::Value {
-        let selector = format!("up{{namespace={namespace:?}}}[5m] anchored");
-        let mut condition = json!({"query": format!("increase({selector}) > 5")});
-        merge(&mut condition, more);
-        json!({"condition": {"promql": condition}})
-    }
-
-    #[test]
-    fn what_only_the_server_can_read_needs_evidence_and_signal_window() {
-        for more in [json!({}), json!({"evidence": "up"}), json!({"signalWindow": "5m"})] {
-            let error = compiled(&unread("shop", &more)).map(|_| ()).unwrap_err();
-            assert_eq!(error.reason(), "BadQuery", "{more}: {error}");
-            assert!(error.to_string().contains("set `evidence` and `signalWindow`"), "{more}: {error}");
-        }
-        let given = json!({"evidence": "increase(up[5m] anchored)", "signalWindow": "6m"});
-        let Plan { compiled: CompiledPolicy { policy, .. }, subscription: Subscription { query, .. } } =
-            compiled(&unread("shop", &given)).unwrap();
-        assert_eq!(query.text(), "increase(up{namespace=\"shop\"}[5m] anchored) > 5");
-        assert_eq!(query.evidence(), "increase(up[5m] anchored)");
-        assert_eq!(policy.clear_for, SignedDuration::from_mins(6));
-        assert!(!policy.pinned, "every series must have the namespace label");
-    }
-
-    #[test]
-    fn a_signal_window_lengthens_what_verify_waits_for() {
-        let window = |window| {
-            let promql = json!({"query": "rate(up{namespace=\"shop\"}[5m]) > 5", "signalWindow": window});
-            compiled(&json!({"condition": {"promql": promql}})).unwrap().compiled.policy
-        };
-        assert_eq!(window("1m").clear_for, SignedDuration::from_mins(5));
-        let wide = window("1h");
-        assert_eq!(wide.clear_for, SignedDuration::from_mins(60));
-        assert_eq!(wide.steps[0].verify_within, SignedDuration::from_mins(121));
-        assert!(wide.pinned);
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use prunella_api::HealingPolicy;
 use prunella_core::decide::Memory;
 use prunella_core::observation::Observation;
@@ -12,7 +12,7 @@ use prunella_core::policy::{PolicyKey, SubjectCap};
 use super::compile::{self, CompileError};
 use super::restore;
 use crate::compiled::CompiledPolicy;
-use crate::observe::{EvaluationSlots, Sources, Subscription};
+use crate::observe::{EvaluationSlots, SourceTerms, Sources, Subscription};
 use crate::report::status_writer::StatusMemory;
 
 /// What is remembered of all policies.
@@ -58,7 +58,7 @@ pub(super) struct Plan {
 #[derive(Debug)]
 struct CompiledFrom {
     resource_version: Option<String>,
-    lookback: Option<SignedDuration>,
+    terms: SourceTerms,
     plan: Arc<Plan>,
 }
 
@@ -72,19 +72,19 @@ impl PolicyMemory {
         subject_cap: SubjectCap,
     ) -> Result<Arc<Plan>, CompileError> {
         let source = policy.spec.condition.promql.as_ref().map(|promql| promql.source.name.as_str());
-        let lookback = source.and_then(|source| sources.lookback(source));
+        let terms = source.map(|source| sources.terms(source)).unwrap_or_default();
         let resource_version = &policy.metadata.resource_version;
         let same = |from: &&CompiledFrom| {
-            resource_version.is_some() && from.resource_version == *resource_version && from.lookback == lookback
+            resource_version.is_some() && from.resource_version == *resource_version && from.terms == terms
         };
         if let Some(from) = self.compiled.as_ref().filter(same) {
             return Ok(Arc::clone(&from.plan));
         }
         // Dropped only after the new one is made: the last subscriber of a query keeps its slot.
         let _earlier = self.compiled.take();
-        let plan = Arc::new(compile::compile(policy, sources, slots, subject_cap)?);
+        let plan = Arc::new(compile::compile(policy, &terms, slots, subject_cap)?);
         let resource_version = resource_version.clone();
-        self.compiled = Some(CompiledFrom { resource_version, lookback, plan: Arc::clone(&plan) });
+        self.compiled = Some(CompiledFrom { resource_version, terms, plan: Arc::clone(&plan) });
         Ok(plan)
     }
 
@@ -145,6 +145,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::SignedDuration;
 
     #[test]
     fn the_slot_that_was_learned_outlives_a_write_of_the_status() {

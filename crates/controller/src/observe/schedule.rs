@@ -24,6 +24,8 @@ const SLOTS: u8 = 8;
 pub(super) const PARTS: u32 = 64;
 /// After how many intervals the ages are queried again, because scrape times change when pods move.
 const LEARN_EVERY: u32 = 20;
+/// How often the spacing of the samples is queried.
+const SPACING_EVERY: Duration = Duration::from_mins(10);
 /// After how many intervals the ages are queried again if there were none: pods that were just
 /// deployed are not scraped yet.
 const LEARN_AGAIN: u32 = 2;
@@ -74,12 +76,17 @@ struct SlotState {
     phase: SignedDuration,
     /// When the ages must be queried. `None`: now.
     due: Option<Instant>,
+    /// How far apart the samples of a series usually are, if that is known.
+    spacing: Option<Duration>,
+    /// When it must be queried. `None`: now.
+    spacing_due: Option<Instant>,
 }
 
 impl EvaluationSlot {
     fn new(condition: u64, interval: SignedDuration) -> Self {
         let slot = u8::try_from(condition % u64::from(SLOTS)).unwrap_or_default();
-        let state = Mutex::new(SlotState { slot, phase: phase(interval, slot), due: None });
+        let state =
+            Mutex::new(SlotState { slot, phase: phase(interval, slot), due: None, spacing: None, spacing_due: None });
         Self { interval, state, newest: NewestAnswer::default() }
     }
 
@@ -102,6 +109,27 @@ impl EvaluationSlot {
             state.due = Some(now + self.intervals(LEARN_AGAIN));
         }
         is_due
+    }
+
+    /// How far apart the samples of a series usually are. `None`: not known.
+    pub(super) fn spacing(&self) -> Option<Duration> {
+        self.state().spacing
+    }
+
+    /// Whether the spacing must be queried now. It changes seldom, and the query reads many samples.
+    pub(super) fn is_spacing_due(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        let is_due = state.spacing_due.is_none_or(|due| now >= due);
+        if is_due {
+            state.spacing_due = Some(now + SPACING_EVERY);
+        }
+        is_due
+    }
+
+    /// Learns from the number of samples that a series has in `window`.
+    pub(super) fn learn_spacing(&self, window: Duration, samples: &[Series]) {
+        let count = samples.first().map(|one| one.value).filter(|count| *count >= 1.0);
+        self.state().spacing = count.map(|count| window.div_f64(count));
     }
 
     fn intervals(&self, count: u32) -> Duration {
@@ -174,6 +202,20 @@ mod tests {
 
     fn slot(slot: u8) -> EvaluationSlot {
         EvaluationSlot::new(u64::from(slot), INTERVAL)
+    }
+
+    #[test]
+    fn the_spacing_follows_from_the_number_of_samples() {
+        let minutes = Duration::from_mins(10);
+        let slot = slot(3);
+        let samples = |value| [Series { labels: [].into(), value }];
+        assert_eq!(slot.spacing(), None);
+        slot.learn_spacing(minutes, &samples(10.0));
+        assert_eq!(slot.spacing(), Some(Duration::from_mins(1)));
+        slot.learn_spacing(minutes, &[]);
+        assert_eq!(slot.spacing(), None, "no series is old enough");
+        let now = Instant::now();
+        assert!(slot.is_spacing_due(now) && !slot.is_spacing_due(now));
     }
 
     /// The answer of a source whose samples have these ages, in seconds.

@@ -4,9 +4,10 @@
 //! Each source is probed as soon as it exists, also without policies. Every process logs the result
 //! once, and then every change.
 
+mod access;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::authority::Authority;
 use crate::clients::Clients;
 use crate::report::metrics::Metrics;
 use crate::writes::{apply_status, stamp};
+pub(crate) use access::{SourceAccess, SourceTerms};
 use token::Token;
 
 /// A source as the watch delivers it: an object that does not parse stops no other.
@@ -67,6 +69,8 @@ struct SourceEntry {
     generation: Option<i64>,
     /// The token that the client sends.
     token: Option<Token>,
+    /// `None`: the spec is invalid, so the source gives out nothing.
+    access: Option<Arc<SourceAccess>>,
     client: Result<Arc<Prometheus>, Unusable>,
     /// Whether the scrape interval is known, or the server does not report it.
     settled: bool,
@@ -97,7 +101,7 @@ struct SourceReadiness {
 impl SourceEntry {
     /// A source that exists and cannot be queried.
     fn unusable(why: Unusable) -> Self {
-        Self { uid: None, generation: None, token: None, client: Err(why), settled: true }
+        Self { uid: None, generation: None, token: None, access: None, client: Err(why), settled: true }
     }
 }
 
@@ -106,18 +110,30 @@ impl Sources {
         Self { entries: RwLock::default(), listed: watch::Sender::new(false), logged: Mutex::default() }
     }
 
-    /// The client of a source. Otherwise why there is none, and what to do.
-    pub(crate) fn get(&self, name: &str) -> Result<Arc<Prometheus>, String> {
+    /// The client of a source, for queries that were compiled for `access`. Otherwise why there is none,
+    /// and what to do.
+    pub(crate) fn get(&self, name: &str, access: Option<&SourceAccess>) -> Result<Arc<Prometheus>, String> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         match entries.get(name) {
+            // Otherwise a query could read what an administrator has just forbidden.
+            Some(entry) if entry.client.is_ok() && entry.access.as_deref() != access => Err(format!(
+                "the ClusterPrometheusSource {name} has changed: the next evaluation uses its new settings"
+            )),
+            Some(SourceEntry { client: Ok(_), access: Some(access), .. }) if !access.knows_clusters() => {
+                Err(format!("the ClusterPrometheusSource {name} has not answered yet of which clusters it has series"))
+            }
             Some(entry) => entry.client.clone().map_err(|unusable| unusable.message),
             None => Err(format!("there is no ClusterPrometheusSource named {name}: create it, or name another source")),
         }
     }
 
-    /// The highest age of a sample of this source that a query still returns.
-    pub(crate) fn lookback(&self, name: &str) -> Option<SignedDuration> {
-        self.get(name).ok().and_then(|client| SignedDuration::try_from(client.lookback()).ok())
+    /// What a policy with this source is compiled with.
+    pub(crate) fn terms(&self, name: &str) -> SourceTerms {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(SourceEntry { access, client, .. }) = entries.get(name) else { return SourceTerms::default() };
+        let client = client.as_ref().ok();
+        let lookback = client.and_then(|client| SignedDuration::try_from(client.lookback()).ok());
+        SourceTerms { lookback, access: access.clone() }
     }
 
     /// Whether the sources that existed at the start have a client.
@@ -182,10 +198,12 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<SourceCon
         // Checked again until the object is gone. Then it is forgotten.
         return Ok(Requeue::requeue(PROBE_AGAIN));
     }
-    let entry = entry(source, &context).await;
+    let mut entry = entry(source, &context).await;
+    ask_for_clusters(&mut entry).await;
     context.sources.put(name, entry.clone());
     let readiness = probe(source, &entry).await;
-    let next = if readiness.ready && entry.settled { PROBE_EVERY } else { PROBE_AGAIN };
+    let is_complete = entry.access.as_ref().is_none_or(|access| access.knows_clusters());
+    let next = if readiness.ready && entry.settled && is_complete { PROBE_EVERY } else { PROBE_AGAIN };
     log(source, &readiness, &context);
     Ok(match write(source, readiness, &context).await {
         Ok(()) => Requeue::requeue(next),
@@ -200,6 +218,7 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<SourceCon
 /// The entry of the source: the existing one, unless the spec or the token has changed.
 async fn entry(source: &ClusterPrometheusSource, context: &SourceContext) -> SourceEntry {
     let (uid, generation) = (source.uid(), source.metadata.generation);
+    let access = Some(Arc::new(SourceAccess::of(&source.spec)));
     let earlier = context.sources.entry(&source.name_any());
     let earlier = earlier.filter(|entry| entry.uid == uid && entry.generation == generation);
     let token = match token::read(source, earlier.as_ref().and_then(|entry| entry.token.clone()), context).await {
@@ -210,8 +229,27 @@ async fn entry(source: &ClusterPrometheusSource, context: &SourceContext) -> Sou
         return entry;
     }
     match connect(source, token.as_ref()).await {
-        Ok((client, settled)) => SourceEntry { uid, generation, token, client: Ok(Arc::new(client)), settled },
-        Err(why) => SourceEntry { uid, generation, token, client: Err(why), settled: true },
+        Ok((client, settled)) => SourceEntry { uid, generation, token, access, client: Ok(Arc::new(client)), settled },
+        Err(why) => SourceEntry { uid, generation, token, access, client: Err(why), settled: true },
+    }
+}
+
+/// Asks of which clusters the source has series, so that no policy acts on those of another cluster.
+async fn ask_for_clusters(entry: &mut SourceEntry) {
+    let (Ok(client), Some(access)) = (&entry.client, &entry.access) else { return };
+    if !access.asks_for_clusters() {
+        return;
+    }
+    let clusters = match client.clusters(PROBE_DEADLINE).await {
+        Ok(clusters) => clusters,
+        // What is known stays known. A source that does not answer gives out no series either.
+        Err(unknown) if may_answer_later(&unknown) => return,
+        Err(_) if access.knows_clusters() => return,
+        Err(_) => BTreeSet::new(),
+    };
+    let asked = SourceAccess::clone(access).with_clusters(clusters);
+    if **access != asked {
+        entry.access = Some(Arc::new(asked));
     }
 }
 
@@ -232,16 +270,27 @@ async fn connect(source: &ClusterPrometheusSource, token: Option<&Token>) -> Res
     };
     let client = Prometheus::new(config).map_err(|error| Unusable::new(error.reason(), error.to_string()))?;
     if given.is_some() {
-        return Ok((client, true));
+        return Ok(with_lookback(client).await);
     }
     Ok(match client.scrape_interval(PROBE_DEADLINE).await {
-        Ok(Some(interval)) => (client.with_scrape_interval(interval), true),
-        Err(Unknown { reason: UnknownReason::Unreachable | UnknownReason::Timeout, .. }) => {
-            (client.with_scrape_interval(ASSUMED_SCRAPE_INTERVAL), false)
-        }
+        Ok(Some(interval)) => with_lookback(client.with_scrape_interval(interval)).await,
+        Err(unknown) if may_answer_later(&unknown) => (client.with_scrape_interval(ASSUMED_SCRAPE_INTERVAL), false),
         // If a server does not report its scrape interval, the client assumes one minute.
-        Ok(None) | Err(_) => (client, true),
+        Ok(None) | Err(_) => with_lookback(client).await,
     })
+}
+
+/// The client with the lookback that the server really uses, and whether that is known.
+async fn with_lookback(client: Prometheus) -> (Prometheus, bool) {
+    match client.ignores_lookback(PROBE_DEADLINE).await {
+        Ok(Some(true)) => (client.with_lookback_of_server(), true),
+        Err(unknown) if may_answer_later(&unknown) => (client, false),
+        Ok(_) | Err(_) => (client, true),
+    }
+}
+
+fn may_answer_later(unknown: &Unknown) -> bool {
+    matches!(unknown.reason, UnknownReason::Unreachable | UnknownReason::Timeout)
 }
 
 /// Asks the server whether it answers.
@@ -253,7 +302,14 @@ async fn probe(source: &ClusterPrometheusSource, entry: &SourceEntry) -> SourceR
     let url = &source.spec.url;
     match client.instant(PROBE, PROBE_DEADLINE).await {
         Answer::Answered(_) => {
-            let message = format!("{url} answers; a sample counts as current for {:?}", client.lookback());
+            let warning = entry.access.as_ref().map(|access| access.warning()).unwrap_or_default();
+            let own = if client.uses_lookback_of_server() {
+                ", because the server ignores lookback_delta: a silent exporter is noticed that late"
+            } else {
+                ""
+            };
+            let message =
+                format!("{url} answers; a sample counts as current for {:?}{own}{warning}", client.lookback());
             SourceReadiness { ready: true, reason: Answer::ANSWERED, message }
         }
         Answer::Unknown(unknown) => {

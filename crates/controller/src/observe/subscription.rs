@@ -16,9 +16,9 @@ use prunella_signals::{Prometheus, Query};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
-use super::Observer;
 use super::schedule::{self, EvaluationSlot};
 use super::shared_answer::SharedAnswer;
+use super::{Observer, SourceAccess};
 use crate::report::metrics::ResultLabels;
 
 /// The message when reading an answer panicked.
@@ -27,6 +27,9 @@ const NOT_READ: &str = "the answer could not be read: this is a bug, please repo
 const LONGEST: Duration = Duration::from_secs(10);
 /// How many requests of one evaluation are in flight at once.
 const REQUESTS_AT_ONCE: usize = 8;
+
+/// Over how long samples are counted: twice the longest lookback.
+const COUNTED_OVER: Duration = Duration::from_mins(10);
 
 /// The newest request of all policies with the same query.
 pub(super) type NewestAnswer = SharedAnswer<(SourceIdentity, Arc<str>)>;
@@ -46,6 +49,8 @@ impl PartialEq for SourceIdentity {
 pub(crate) struct Subscription {
     /// The name of the source.
     pub(crate) source: String,
+    /// What the source allowed when the queries were compiled.
+    pub(crate) access: Option<Arc<SourceAccess>>,
     /// The condition.
     pub(crate) query: Query,
     /// The time between two evaluations.
@@ -62,7 +67,7 @@ impl Subscription {
         // The instant before asking. The server evaluates later, so nothing counts for longer
         // than it was true.
         let now = observer.authority.now();
-        let (at, breach) = match observer.sources.get(&self.source) {
+        let (at, breach) = match self.client(observer) {
             Ok(source) => {
                 let (query, deadline) = (self.query.shared_text(), self.deadline());
                 if self.slot.is_shared() {
@@ -76,6 +81,7 @@ impl Subscription {
             Err(message) => (now, Answer::unknown(UnknownReason::SourceNotReady, message)),
         };
         count(&breach, (at == now).then_some(started), observer);
+        let breach = if self.query.counts_infinity() { breach } else { finite(breach) };
         Observation { at, breach, evidence: None, history: None, freshness: BTreeMap::new() }
     }
 
@@ -113,7 +119,7 @@ impl Subscription {
     /// Asks which targets were breached during a time without evaluations.
     async fn history(&self, since: Timestamp, until: Timestamp, requests: &Requests, observer: &Observer) -> History {
         let Some((_permit, deadline)) = requests.start().await else { return History::Unknown(out_of_time()) };
-        match observer.sources.get(&self.source) {
+        match self.client(observer) {
             Ok(source) => {
                 let step = Duration::try_from(self.interval).unwrap_or(LONGEST);
                 source.history(self.query.text(), since, until, step, deadline).await
@@ -145,19 +151,47 @@ impl Subscription {
     pub(crate) async fn learn_ages(&self, observer: &Observer) {
         let interval = Duration::try_from(self.interval).unwrap_or(LONGEST);
         let Some(query) = self.query.ages(interval, schedule::PARTS) else { return };
-        let Ok(source) = observer.sources.get(&self.source) else { return };
+        let Ok(source) = self.client(observer) else { return };
         let at = observer.authority.now();
         // A short deadline, so that the next evaluation is not late.
-        let Answer::Answered(ages) = source.instant(&query, (interval / 4).min(LONGEST)).await else { return };
+        let deadline = (interval / 4).min(LONGEST);
+        let Answer::Answered(ages) = source.instant(&query, deadline).await else { return };
         if self.slot.learn(at, &ages, Instant::now()) {
             debug!(query = self.query.text(), phase = %self.slot.phase(), "evaluating when samples are new");
         }
+        if !self.slot.is_spacing_due(Instant::now()) {
+            return;
+        }
+        let Some(query) = self.query.samples_in(COUNTED_OVER) else { return };
+        if let Answer::Answered(samples) = source.instant(&query, deadline).await {
+            self.slot.learn_spacing(COUNTED_OVER, &samples);
+        }
+    }
+
+    /// A warning if the samples are further apart than the lookback: then the series come and go, and
+    /// a breach is seen only part of the time.
+    pub(crate) fn too_sparse(&self, observer: &Observer) -> Option<String> {
+        let spacing = self.slot.spacing()?;
+        let lookback = self.client(observer).ok()?.lookback();
+        (spacing > lookback).then(|| {
+            let seconds = |time: Duration| (time.as_secs_f64() * 2.0).round() / 2.0;
+            format!(
+                "samples are {} s apart, lookback is {} s: set scrapeInterval on the source",
+                seconds(spacing).round(),
+                seconds(lookback)
+            )
+        })
+    }
+
+    /// The client of the source, or why there is none.
+    fn client(&self, observer: &Observer) -> Result<Arc<Prometheus>, String> {
+        observer.sources.get(&self.source, self.access.as_deref())
     }
 
     async fn ask(&self, query: &str, requests: &Requests, observer: &Observer) -> Answer {
         let Some((_permit, deadline)) = requests.start().await else { return Answer::Unknown(out_of_time()) };
         let started = Instant::now();
-        let answer = match observer.sources.get(&self.source) {
+        let answer = match self.client(observer) {
             Ok(source) => source.instant(query, deadline).await,
             Err(message) => Answer::unknown(UnknownReason::SourceNotReady, message),
         };
@@ -205,6 +239,17 @@ async fn ask_for_all(source: Arc<Prometheus>, query: Arc<str>, deadline: Duratio
     let answer = AssertUnwindSafe(source.instant(&query, deadline)).catch_unwind().await;
     // Other policies share this answer: a panic must not end their evaluation.
     answer.unwrap_or_else(|_| Answer::unknown(UnknownReason::Malformed, NOT_READ))
+}
+
+/// The answer without infinite values: a division by zero is no breach.
+fn finite(answer: Answer) -> Answer {
+    match answer {
+        Answer::Answered(mut series) => {
+            series.retain(|one| !one.value.is_infinite());
+            Answer::Answered(series)
+        }
+        unknown @ Answer::Unknown(_) => unknown,
+    }
 }
 
 /// Counts an answer, and how long the source took if it was asked for this policy.

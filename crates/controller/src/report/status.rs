@@ -30,6 +30,8 @@ pub(crate) struct StatusInputs<'a> {
     pub(crate) ledger: &'a Ledger,
     /// The namespace that holds healing back, if any.
     pub(crate) hold: Option<Hold>,
+    /// A warning if the samples are further apart than the lookback.
+    pub(crate) sparse: Option<String>,
 }
 
 impl StatusInputs<'_> {

@@ -181,14 +181,12 @@ pub(super) fn unreached(policy: &Policy, reach: &Reach) -> Option<(&'static str,
 fn fix(policy: &Policy, labels: &Labels) -> String {
     let own = policy.key.namespace.as_str();
     let namespace_label = policy.namespace_label.as_str();
-    let elsewhere = labels.iter().find(|(label, value)| label.as_str() != namespace_label && *value == own);
-    match (labels.get(namespace_label), &policy.series) {
-        (Some(namespace), _) if namespace != own && elsewhere.is_some() => {
-            let label = elsewhere.map_or("", |(label, _)| label);
-            format!(
-                "its namespace is in the label {label}: set target.namespaceLabel to {label}, or scrape with honorLabels"
-            )
-        }
+    let namespace = labels.get(namespace_label);
+    let is_own = namespace.map_or(policy.pinned, |namespace| namespace == own);
+    if let Some(fix) = other_labels(policy, labels).filter(|_| !is_own) {
+        return fix;
+    }
+    match (namespace, &policy.series) {
         (Some(namespace), _) if namespace != own => {
             format!("it belongs to the namespace {namespace}, but the policy's namespace is {own}")
         }
@@ -200,6 +198,9 @@ fn fix(policy: &Policy, labels: &Labels) -> String {
                 format!(
                     "no selected object has a pod named {pod}: the pod is gone, or target.selector does not select its owner"
                 )
+            }
+            None if let Some(other) = name_label(policy, labels) => {
+                format!("it has no label {label}: set target.match.label to {other} if that label names the target")
             }
             None => format!(
                 "it has no label {label}: keep that label in the query, set target.match.label, or set target.match.global if one series is about all targets"
@@ -213,6 +214,23 @@ fn fix(policy: &Policy, labels: &Labels) -> String {
         },
         (_, SeriesMatch::Global) => "target.selector selects no object".to_owned(),
     }
+}
+
+/// The fields to set if these labels have the policy's namespace in another label, all at once.
+pub(super) fn other_labels(policy: &Policy, labels: &Labels) -> Option<String> {
+    let own = policy.key.namespace.as_str();
+    let (label, _) = labels.iter().find(|(label, value)| **label != policy.namespace_label && *value == own)?;
+    let name = name_label(policy, labels).map(|name| format!(" and target.match.label to {name}")).unwrap_or_default();
+    Some(format!(
+        "its namespace is in the label {label}: set target.namespaceLabel to {label}{name}, or scrape with honorLabels"
+    ))
+}
+
+/// Another label that probably holds the target's name, such as `exported_pod` or
+/// `kubernetes_pod_name` for `pod`.
+fn name_label<'a>(policy: &Policy, labels: &'a Labels) -> Option<&'a String> {
+    let SeriesMatch::Label(own) = &policy.series else { return None };
+    labels.keys().find(|label| *label != own && label.contains(own.as_str()) && !label.contains("uid"))
 }
 
 /// Labels as `PromQL` writes them, cut to a readable length.

@@ -30,6 +30,14 @@ pub enum QueryError {
         /// The parser's message, at most 160 characters.
         message: String,
     },
+    /// The parser refuses it, so the labels that the source requires cannot be added.
+    #[error(
+        "the query does not parse: {message}; correct it. Syntax that only your Prometheus server knows needs a source with `isolation: None` and without `matchLabels`"
+    )]
+    SyntaxWithin {
+        /// The parser's message, at most 160 characters.
+        message: String,
+    },
     /// A scalar, a string or a range vector.
     #[error("the query is a {found}, not an instant vector; compare a selector with a value, as in `up == 0`")]
     NotAVector {
@@ -49,6 +57,39 @@ pub enum QueryError {
         /// The reason.
         why: String,
     },
+    /// A selector asks for another namespace than the policy's.
+    #[error(
+        "the query asks for {asked}, but the policy may read only its own namespace {namespace:?}: remove this matcher; Prunella adds {added} to every selector. Only a source whose administrator sets `isolation: None` lets a policy read other namespaces"
+    )]
+    OtherNamespace {
+        /// The matcher of the query.
+        asked: String,
+        /// The policy's namespace.
+        namespace: String,
+        /// The matcher that is added.
+        added: String,
+    },
+    /// A selector asks for other series than those the source gives out.
+    #[error("the query asks for {asked}, but `matchLabels` of the source requires {required}: remove this matcher")]
+    OtherLabel {
+        /// The matcher of the query.
+        asked: String,
+        /// The matcher that is added.
+        required: String,
+    },
+    /// A function reads series that no selector names.
+    #[error(
+        "the function {function}() reads series that no selector of the query names, so they cannot be restricted to the policy's namespace: write the join with `group_left`"
+    )]
+    ReadsUnnamedSeries {
+        /// The function.
+        function: &'static str,
+    },
+    /// The tree cannot be printed without changing it, so nothing can be added to it.
+    #[error(
+        "Prunella cannot add the required labels to the query, because the query changes when it is printed and parsed again; write it in a simpler way"
+    )]
+    NotPrintable,
     /// The user's own evidence is refused. The reason is inside. [`Self::field`] tells it apart
     /// from an error in the query.
     #[error("{0}")]
@@ -56,8 +97,8 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// The reason for conditions: `BadQuery`, `NoComparison`, `EvidenceRequired`
-    /// or `BadEvidence`.
+    /// The reason for conditions: `BadQuery`, `NotAllowed`, `NoComparison`,
+    /// `EvidenceRequired` or `BadEvidence`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -66,9 +107,14 @@ impl QueryError {
             | Self::TooDeep
             | Self::TooManyOperators
             | Self::Syntax { .. }
-            | Self::NotAVector { .. } => "BadQuery",
+            | Self::SyntaxWithin { .. }
+            | Self::NotAVector { .. }
+            | Self::ReadsUnnamedSeries { .. }
+            | Self::NotPrintable => "BadQuery",
+            Self::OtherNamespace { .. } | Self::OtherLabel { .. } => "NotAllowed",
             Self::NoComparison => "NoComparison",
             Self::EvidenceRequired { .. } => "EvidenceRequired",
+            Self::Evidence(inner) if inner.reason() == "NotAllowed" => "NotAllowed",
             Self::Evidence(_) => "BadEvidence",
         }
     }
@@ -87,6 +133,28 @@ impl QueryError {
             Self::Syntax { .. } => true,
             Self::Evidence(inner) => inner.is_unparsed(),
             _ => false,
+        }
+    }
+
+    /// Whether another source, or other settings of the source, can make the query work.
+    #[must_use]
+    pub fn is_of_source(&self) -> bool {
+        match self {
+            Self::OtherNamespace { .. }
+            | Self::OtherLabel { .. }
+            | Self::SyntaxWithin { .. }
+            | Self::ReadsUnnamedSeries { .. }
+            | Self::NotPrintable => true,
+            Self::Evidence(inner) => inner.is_of_source(),
+            _ => false,
+        }
+    }
+
+    /// The error of a query to which labels must be added.
+    pub(super) fn within(self) -> Self {
+        match self {
+            Self::Syntax { message } => Self::SyntaxWithin { message },
+            other => other,
         }
     }
 

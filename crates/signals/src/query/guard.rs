@@ -9,18 +9,24 @@ use super::QueryError;
 
 /// The length limit of an expression, in bytes.
 pub const MAX_LENGTH: usize = 4096;
+/// The length limit of a query that Prunella printed: the required labels make it longer.
+const MAX_PRINTED: usize = 8 * MAX_LENGTH;
 /// The nesting limit of brackets, in levels.
 pub const MAX_NESTING: usize = 64;
 /// The limit of operators. A chain `a + a + …` nests one level per operator without any
 /// bracket. The longest alert of kubernetes-mixin has about twenty.
 pub const MAX_OPERATORS: usize = 256;
 
-/// Refuses a text that is empty or too long.
+/// Refuses a text of a user that is empty or too long.
 pub(super) fn check_length(text: &str) -> Result<(), QueryError> {
+    check_length_to(text, MAX_LENGTH)
+}
+
+fn check_length_to(text: &str, longest: usize) -> Result<(), QueryError> {
     if text.trim().is_empty() {
         return Err(QueryError::Empty);
     }
-    if text.len() > MAX_LENGTH {
+    if text.len() > longest {
         return Err(QueryError::TooLong { length: text.len() });
     }
     Ok(())
@@ -29,7 +35,7 @@ pub(super) fn check_length(text: &str) -> Result<(), QueryError> {
 /// Refuses a text that is empty or too long, nests too deep, has too many operators, or
 /// has a string that cannot be printed again.
 pub(super) fn check(text: &str) -> Result<(), QueryError> {
-    check_length(text)?;
+    check_length_to(text, MAX_PRINTED)?;
     let mut chars = text.chars().peekable();
     let (mut nesting, mut operators, mut in_braces) = (0_usize, 0_usize, false);
     let mut word = String::new();

@@ -8,15 +8,23 @@ use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{self, Expr};
 use promql_parser::util::visitor::{ExprVisitorMut, walk_expr_mut};
 
-use super::{QueryError, build, guard};
+use super::{QueryError, build, guard, locate};
 
 /// The limit of characters that are kept of the parser's message.
 const MAX_MESSAGE: usize = 160;
 
+/// The text of a tree. `None` if the text does not parse to the same tree: the printer is
+/// not trusted.
+pub(super) fn printed(expr: &mut Expr) -> Option<String> {
+    canonicalise(expr);
+    let text = expr.to_string();
+    instant_vector(&text).is_ok_and(|again| again == *expr).then_some(text)
+}
+
 /// The syntax tree of an expression. It must be an instant vector.
 pub(super) fn instant_vector(text: &str) -> Result<Expr, QueryError> {
     guard::check(text)?;
-    let mut expr = parse(text).map_err(|message| QueryError::Syntax { message: bounded(&message) })?;
+    let mut expr = parse(text).map_err(|message| QueryError::Syntax { message: bounded(&placed(&message, text)) })?;
     canonicalise(&mut expr);
     match expr.value_type() {
         ValueType::Vector => Ok(expr),
@@ -31,6 +39,17 @@ pub(super) fn instant_vector(text: &str) -> Result<Expr, QueryError> {
 fn parse(text: &str) -> Result<Expr, String> {
     catch_unwind(AssertUnwindSafe(|| parser::parse(text)))
         .unwrap_or_else(|_| Err("a number or a duration in the query is out of range".to_owned()))
+}
+
+/// The parser's message with the place. Often the parser has no more to say than that it
+/// does not parse.
+fn placed(message: &str, text: &str) -> String {
+    const SAYS_NOTHING: &str = "invalid promql query";
+    match locate::first_fault(text) {
+        Some(fault) if message == SAYS_NOTHING => fault,
+        Some(fault) => format!("{message}: {fault}"),
+        None => message.to_owned(),
+    }
 }
 
 fn bounded(message: &str) -> String {

@@ -5,6 +5,7 @@
 mod alerts;
 mod evidence;
 mod guard;
+mod inject;
 mod leaves;
 mod proof;
 mod window;

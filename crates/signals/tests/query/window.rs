@@ -85,3 +85,17 @@ fn a_query_that_the_parser_does_not_know_uses_what_the_user_says() {
     assert_eq!(query.scope("namespace", "shop"), LabelScope::Carried, "its selectors are unknown");
     assert_eq!(Query::unparsed(newest, " ", Duration::ZERO).unwrap_err().reason(), "BadEvidence");
 }
+
+#[test]
+fn only_a_query_that_names_infinity_asks_for_it() {
+    for (query, asks) in [
+        ("errors / requests > 0.1", false),
+        ("x == +Inf", true),
+        ("x > 5 or y == -Inf", true),
+        ("topk(3, x) > 1e9", false),
+        ("max_over_time((x == Inf)[5m:])  > 0", true),
+    ] {
+        let query = Query::compile(query, Some("x")).unwrap();
+        assert_eq!(query.counts_infinity(), asks, "{}", query.text());
+    }
+}

@@ -58,8 +58,7 @@ impl StatusInputs<'_> {
             }
             Answer::Unknown(unknown) => {
                 let observed = ConditionValue::no(unknown.reason.as_str(), unknown.message.clone());
-                let source_ready = unknown.reason != UnknownReason::SourceNotReady;
-                (if source_ready { self.evaluating() } else { observed.clone() }, observed)
+                (if is_usable(unknown.reason) { self.evaluating() } else { observed.clone() }, observed)
             }
         }
     }
@@ -84,7 +83,7 @@ impl StatusInputs<'_> {
             PolicyMode::Enforce => "",
         };
         let every = format!("evaluated every {:#}{recorded}{held}", self.compiled.policy.interval);
-        let warnings = self.compiled.warnings.iter().map(|warning| format!("; {warning}"));
+        let warnings = self.compiled.warnings.iter().chain(&self.sparse).map(|warning| format!("; {warning}"));
         ConditionValue::yes(reason, std::iter::once(every).chain(warnings).collect::<String>())
     }
 
@@ -191,7 +190,12 @@ impl StatusInputs<'_> {
             Some(labels) if *matched == 0 && !reaches => {
                 wording::unreached(&self.compiled.policy, &Reach::NoTarget(labels.clone()))
             }
-            _ => wording::unreached(&self.compiled.policy, reach?),
+            _ => wording::unreached(&self.compiled.policy, reach?).map(|(reason, message)| {
+                // The series may be there, and not of this namespace.
+                let restriction = self.compiled.restriction.as_ref().filter(|_| reach == Some(&Reach::NoSeries));
+                let more = restriction.map(|restriction| format!(". {restriction}")).unwrap_or_default();
+                (reason, format!("{message}{more}"))
+            }),
         }
     }
 
@@ -199,8 +203,11 @@ impl StatusInputs<'_> {
     fn without_namespace(&self) -> Option<String> {
         let label = &self.compiled.policy.namespace_label;
         let namespace = &self.compiled.policy.key.namespace;
-        (self.decision.matching.unplaced > 0).then(|| {
-            format!("series without the label {label} are ignored, because they may belong to any namespace: add {label}={namespace:?} to every selector in condition.promql.query, or keep the label")
+        let found = self.decision.matching.first_ignored.as_ref();
+        let elsewhere = found.and_then(|labels| wording::other_labels(&self.compiled.policy, labels));
+        (self.decision.matching.unplaced > 0).then(|| match elsewhere {
+            Some(fix) => format!("series without the label {label} are ignored, because they may belong to any namespace: {fix}"),
+            None => format!("series without the label {label} are ignored, because they may belong to any namespace: add {label}={namespace:?} to every selector in condition.promql.query, or keep the label")
         })
     }
 
@@ -293,6 +300,11 @@ impl ConditionValue {
     fn unknown(reason: &'static str, message: impl Into<String>) -> Self {
         Self { status: None, reason, message: message.into() }
     }
+}
+
+/// Whether the source can give another answer without a change of the source or of the policy.
+fn is_usable(reason: UnknownReason) -> bool {
+    !matches!(reason, UnknownReason::SourceNotReady | UnknownReason::Unauthorized | UnknownReason::Malformed)
 }
 
 fn targets(count: usize) -> String {

@@ -114,6 +114,7 @@ impl Case {
             decision: &self.decision,
             ledger: &self.ledger,
             hold: self.hold.clone(),
+            sparse: None,
         };
         inputs.status(None, &inputs.blocked(), &Time(NOW))
     }
@@ -177,6 +178,7 @@ fn compiled() -> CompiledPolicy {
         system_critical: false,
         query: "up == 0".to_owned(),
         unit: ValueUnit::Plain,
+        restriction: None,
         warnings: Vec::new(),
     }
 }

@@ -1,0 +1,210 @@
+use super::*;
+use serde_json::json;
+
+/// Compiles a sound policy in namespace `shop` with `change` merged into its spec.
+fn compiled(change: &serde_json::Value) -> Result<Plan, CompileError> {
+    compiled_for(&json!({}), change)
+}
+
+/// The same for a source with this spec.
+fn compiled_for(source: &serde_json::Value, change: &serde_json::Value) -> Result<Plan, CompileError> {
+    compiled_with(access_of(source), change)
+}
+
+fn compiled_with(access: SourceAccess, change: &serde_json::Value) -> Result<Plan, CompileError> {
+    let terms = SourceTerms { lookback: None, access: Some(std::sync::Arc::new(access)) };
+    let mut spec = json!({
+        "condition": {"promql": {"query": "up{namespace=\"shop\"} > 5"}},
+        "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}},
+        "steps": [{"name": "evict", "action": {"deletePod": {}}}],
+    });
+    merge(&mut spec, change);
+    let object = json!({
+        "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
+        "metadata": {"name": "web", "namespace": "shop"}, "spec": spec,
+    });
+    let cap = SubjectCap { count: 5, window: SignedDuration::from_hours(1) };
+    compile(&serde_json::from_value(object).unwrap(), &terms, &EvaluationSlots::default(), cap)
+}
+
+fn access_of(source: &serde_json::Value) -> SourceAccess {
+    let mut spec = json!({"url": "http://prometheus:9090"});
+    merge(&mut spec, source);
+    SourceAccess::of(&serde_json::from_value(spec).unwrap())
+}
+
+fn merge(into: &mut serde_json::Value, change: &serde_json::Value) {
+    match (into, change) {
+        (serde_json::Value::Object(into), serde_json::Value::Object(change)) => {
+            for (key, value) in change {
+                merge(into.entry(key.clone()).or_insert(serde_json::Value::Null), value);
+            }
+        }
+        (into, change) => *into = change.clone(),
+    }
+}
+
+fn query(text: &str) -> serde_json::Value {
+    json!({"condition": {"promql": {"query": text}}})
+}
+
+#[test]
+fn what_can_never_work_is_refused_with_the_fix() {
+    for (change, reason, fix) in [
+        (query("up{namespace=\"shop\"}"), "NoComparison", "compare the value"),
+        (query("up{namespace=\"shop\"} >"), "BadQuery", ""),
+        (
+            json!({"condition": {"promql": {"query": "vector(1) > 0", "evidence": "up"}}}),
+            "NamespaceNotPinned",
+            "add namespace=\"shop\"",
+        ),
+        (query("up{namespace=\"bank\"} > 5"), "NotAllowed", "namespace=\"bank\""),
+        (query("up{namespace=\"bank\"} > 5"), "NotAllowed", "only its own namespace \"shop\""),
+        (
+            json!({"condition": {"promql": {"evidence": "up{namespace=\"bank\"}"}}}),
+            "NotAllowed",
+            "condition.promql.evidence: the query asks for namespace=\"bank\"",
+        ),
+        (
+            json!({"target": {"namespaceLabel": "ns"}}),
+            "NotAllowed",
+            "use one of namespace, exported_namespace, kubernetes_namespace, or ask",
+        ),
+        (json!({"limits": {"maxUnhealthy": 0}}), "InvalidSpec", "maxUnhealthy"),
+        (json!({"limits": {"maxUnhealthy": "101%"}}), "InvalidSpec", "maxUnhealthy"),
+        (
+            json!({"condition": {"promql": {"evidence": "1"}}}),
+            "BadEvidence",
+            "condition.promql.evidence: the query is a scalar",
+        ),
+        (
+            json!({"condition": {"clearFor": "30s"}, "interval": "10s",
+                   "steps": [{"name": "evict", "action": {"deletePod": {}}, "verify": {"within": "39s"}}]}),
+            "VerifyTooShort",
+            "40s",
+        ),
+        (json!({"interval": "1.5s"}), "InvalidSpec", "interval"),
+        (json!({"steps": [{"name": "evict", "action": {}}]}), "InvalidSpec", "steps"),
+        (
+            json!({"target": {"selector": {"matchExpressions": [{"key": "app", "operator": "Near"}]}}}),
+            "InvalidSpec",
+            "target.selector",
+        ),
+    ] {
+        let error = compiled(&change).map(|_| ()).unwrap_err();
+        assert_eq!(error.reason(), reason, "{change}: {error}");
+        assert!(error.to_string().contains(fix), "{change}: {error}");
+    }
+}
+
+#[test]
+fn what_is_left_out_has_the_documented_defaults() {
+    let policy = compiled(&query("rate(up{namespace=\"shop\"}[5m]) > 5")).unwrap().compiled.policy;
+    let minutes = SignedDuration::from_mins;
+    assert_eq!(policy.mode, prunella_core::policy::PolicyMode::DryRun);
+    assert_eq!(policy.interval, SignedDuration::from_secs(30));
+    assert_eq!(policy.clear_for, minutes(5), "the widest range");
+    assert_eq!(policy.steps[0].verify_within, minutes(11), "clearFor + 2 × interval + the widest range");
+    assert_eq!(policy.steps[0].attempts, 1);
+    assert_eq!((policy.limits.cooldown, policy.limits.window), (minutes(5), minutes(60)));
+    assert_eq!((policy.limits.max_actions, policy.limits.max_concurrent), (3, 1));
+    let short = compiled(&json!({})).unwrap().compiled.policy;
+    assert_eq!((short.clear_for, short.steps[0].verify_within), (SignedDuration::from_secs(30), minutes(2)));
+}
+
+#[test]
+fn without_isolation_the_query_itself_must_name_the_namespace() {
+    let open = json!({"isolation": "None"});
+    for (change, fix) in [
+        (query("sum by (pod) (up) > 5"), "add namespace=\"shop\""),
+        (query("up{namespace=\"bank\"} > 5"), "add namespace=\"shop\""),
+        (
+            json!({"target": {"namespaceLabel": "ns"}, "condition": {"promql": {"query": "sum by (namespace) (up) > 5"}}}),
+            "keep the label ns",
+        ),
+        (
+            json!({"condition": {"promql": {"query": "sum by (pod) (up{namespace=\"shop\"}) > 5", "evidence": "up"}}}),
+            "to every selector of the query and of the evidence",
+        ),
+    ] {
+        let error = compiled_for(&open, &change).map(|_| ()).unwrap_err();
+        assert_eq!(error.reason(), "NamespaceNotPinned", "{change}: {error}");
+        assert!(error.to_string().contains(fix), "{change}: {error}");
+    }
+    let text = "sum by (namespace) (up)  >  5";
+    assert_eq!(compiled_for(&open, &query(text)).unwrap().subscription.query.text(), text, "as it was written");
+}
+
+#[test]
+fn every_selector_gets_the_namespace_and_the_labels_of_the_source() {
+    let source = json!({"matchLabels": {"cluster": "prod"}, "allowedNamespaces": ["shop"]});
+    let plan = compiled_for(&source, &query("sum by (pod) (errors) / sum by (pod) (requests) > 0.5")).unwrap();
+    let sent = "sum by (pod) (errors{cluster=\"prod\",namespace=\"shop\"}) / sum by (pod) (requests{cluster=\"prod\",namespace=\"shop\"}) > 0.5";
+    assert_eq!(plan.subscription.query.text(), sent);
+    assert_eq!(plan.compiled.query, sent, "the record says what was asked");
+    assert!(plan.compiled.policy.pinned);
+    assert_eq!(plan.subscription.access.as_deref(), Some(&access_of(&source)));
+
+    let exported = json!({"target": {"namespaceLabel": "exported_namespace"}});
+    let plan = compiled_for(&json!({}), &exported).unwrap();
+    assert_eq!(plan.subscription.query.text(), "up{namespace=\"shop\"} > 5", "pinned by another allowed label");
+    let refused = compiled_for(&json!({"allowedNamespaces": ["bank"]}), &json!({})).map(|_| ()).unwrap_err();
+    assert_eq!(refused.reason(), "NotAllowed");
+    assert!(refused.to_string().contains("ask its administrator to add shop to allowedNamespaces"), "{refused}");
+}
+
+#[test]
+fn series_of_several_clusters_are_refused_unless_they_are_told_apart() {
+    let clusters = || ["prod", "staging"].map(str::to_owned).into();
+    let several = || access_of(&json!({})).with_clusters(clusters());
+    let refused = compiled_with(several(), &json!({})).map(|_| ()).unwrap_err();
+    assert_eq!(refused.reason(), "SeveralClusters");
+    for words in ["cluster=\"prod\", cluster=\"staging\"", "set matchLabels on it"] {
+        assert!(refused.to_string().contains(words), "{refused}");
+    }
+    assert!(refused.is_of_source(), "the administrator can fix it");
+    compiled_with(several(), &query("up{cluster=\"prod\"} > 5")).unwrap();
+    compiled_with(several(), &query("up{cluster=\"prod\"} > 5 and down")).map(|_| ()).unwrap_err();
+    let told_apart = json!({"matchLabels": {"cluster": "prod"}});
+    compiled_for(&told_apart, &json!({})).unwrap();
+}
+
+/// Only a server with a feature switched on knows `anchored`.
+fn unread(namespace: &str, more: &serde_json::Value) -> serde_json::Value {
+    let selector = format!("up{{namespace={namespace:?}}}[5m] anchored");
+    let mut condition = json!({"query": format!("increase({selector}) > 5")});
+    merge(&mut condition, more);
+    json!({"condition": {"promql": condition}})
+}
+
+#[test]
+fn what_only_the_server_can_read_needs_evidence_and_signal_window() {
+    let open = json!({"isolation": "None"});
+    for more in [json!({}), json!({"evidence": "up"}), json!({"signalWindow": "5m"})] {
+        let error = compiled_for(&open, &unread("shop", &more)).map(|_| ()).unwrap_err();
+        assert_eq!(error.reason(), "BadQuery", "{more}: {error}");
+        assert!(error.to_string().contains("set `evidence` and `signalWindow`"), "{more}: {error}");
+    }
+    let given = json!({"evidence": "increase(up[5m] anchored)", "signalWindow": "6m"});
+    let Plan { compiled: CompiledPolicy { policy, .. }, subscription: Subscription { query, .. } } =
+        compiled_for(&open, &unread("shop", &given)).unwrap();
+    assert_eq!(query.text(), "increase(up{namespace=\"shop\"}[5m] anchored) > 5");
+    assert_eq!(query.evidence(), "increase(up[5m] anchored)");
+    assert_eq!(policy.clear_for, SignedDuration::from_mins(6));
+    assert!(!policy.pinned, "every series must have the namespace label");
+    let refused = compiled(&unread("shop", &given)).map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("needs a source with `isolation: None`"), "{refused}");
+}
+
+#[test]
+fn a_signal_window_lengthens_what_verify_waits_for() {
+    let window = |window| {
+        let promql = json!({"query": "rate(up{namespace=\"shop\"}[5m]) > 5", "signalWindow": window});
+        compiled(&json!({"condition": {"promql": promql}})).unwrap().compiled.policy
+    };
+    assert_eq!(window("1m").clear_for, SignedDuration::from_mins(5));
+    let wide = window("1h");
+    assert_eq!(wide.clear_for, SignedDuration::from_mins(60));
+    assert_eq!(wide.steps[0].verify_within, SignedDuration::from_mins(121));
+    assert!(wide.pinned);
+}

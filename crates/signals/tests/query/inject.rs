@@ -1,0 +1,157 @@
+//! The labels that every selector of a policy's queries gets, whatever the query tries.
+
+use std::collections::BTreeMap;
+
+use promql_parser::label::{MatchOp, Matcher, Matchers};
+use promql_parser::parser::{self, Expr};
+use prunella_signals::{LabelScope, Query, QueryError, RequiredLabels, RequiredNamespace};
+
+const HOSTILE: &str = include_str!("hostile.txt");
+const ALERTS: &str = include_str!("alerts.txt");
+
+fn shop() -> RequiredLabels {
+    RequiredLabels {
+        namespace: Some(RequiredNamespace {
+            name: "shop".to_owned(),
+            label: "namespace".to_owned(),
+            allowed: ["namespace", "exported_namespace"].map(str::to_owned).into(),
+        }),
+        fixed: BTreeMap::new(),
+    }
+}
+
+/// Every evidence is given, so that only the labels decide.
+fn compiled(query: &str) -> Result<Query, QueryError> {
+    Query::compile_within(query, Some("up"), &shop())
+}
+
+/// Whether each alternative of each selector in `text` requires `label="value"`. Reads the
+/// tree on its own, not with the code under test.
+fn is_confined(text: &str, label: &str, value: &str) -> bool {
+    let pinned =
+        |group: &[Matcher]| group.iter().any(|one| one.name == label && one.value == value && one.op == MatchOp::Equal);
+    let mut groups = Vec::new();
+    alternatives(&parser::parse(text).unwrap(), &mut groups);
+    groups.iter().all(|group| pinned(group))
+}
+
+/// The alternatives of all selectors.
+fn alternatives(expr: &Expr, found: &mut Vec<Vec<Matcher>>) {
+    let mut selector = |matchers: &Matchers| match matchers.or_matchers.as_slice() {
+        [] => found.push(matchers.matchers.clone()),
+        groups => found.extend(groups.iter().cloned()),
+    };
+    match expr {
+        Expr::VectorSelector(one) => selector(&one.matchers),
+        Expr::MatrixSelector(one) => selector(&one.vs.matchers),
+        Expr::Aggregate(one) => {
+            one.param.iter().for_each(|param| alternatives(param, found));
+            alternatives(&one.expr, found);
+        }
+        Expr::Unary(one) => alternatives(&one.expr, found),
+        Expr::Binary(one) => {
+            alternatives(&one.lhs, found);
+            alternatives(&one.rhs, found);
+        }
+        Expr::Paren(one) => alternatives(&one.expr, found),
+        Expr::Subquery(one) => alternatives(&one.expr, found),
+        Expr::Call(one) => one.args.args.iter().for_each(|argument| alternatives(argument, found)),
+        Expr::NumberLiteral(_) | Expr::StringLiteral(_) | Expr::Extension(_) => {}
+    }
+}
+
+#[test]
+fn hostile_queries_are_confined_or_refused() {
+    let blocks: Vec<_> = HOSTILE.trim_end().split("\n\n").filter(|block| block.starts_with("# ")).collect();
+    assert!(blocks.len() >= 40, "{}", blocks.len());
+    let mut wrong = Vec::new();
+    for block in blocks {
+        let lines: Vec<_> = block.lines().collect();
+        let [title, query, want] = lines[..] else { panic!("{block}") };
+        let query = query.strip_prefix("query     ").unwrap().replace('↵', "\n");
+        let got = match compiled(&query) {
+            Ok(compiled) => format!("sent      {}", compiled.text()),
+            Err(error) => format!("refused   {}", error.reason()),
+        };
+        if got != want {
+            wrong.push(format!("{title}\n{got}\nexpected:\n{want}"));
+        }
+        if let Some(sent) = got.strip_prefix("sent      ") {
+            assert!(is_confined(sent, "namespace", "shop"), "{title}: {sent}");
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn everything_that_is_derived_from_a_query_has_its_labels() {
+    let required = RequiredLabels { fixed: [("cluster".to_owned(), "prod".to_owned())].into(), ..shop() };
+    let queries = ALERTS.lines().filter_map(|line| line.strip_prefix("query     "));
+    let mut compiled = 0;
+    for query in queries {
+        let Ok(plain) = Query::compile(query, None) else { continue };
+        let within = Query::compile_within(query, None, &required).unwrap();
+        compiled += 1;
+        let pins = [("namespace", "shop"), ("pod", "web-1")];
+        let mut derived = vec![within.text().to_owned(), within.evidence().to_owned()];
+        derived.extend(within.leaves().iter().map(|leaf| leaf.instant_query(&pins)));
+        derived.extend(within.ages(std::time::Duration::from_secs(30), 10));
+        derived.extend(within.samples_in(std::time::Duration::from_mins(10)));
+        for text in derived {
+            for (label, value) in [("namespace", "shop"), ("cluster", "prod")] {
+                assert!(is_confined(&text, label, value), "{label} is missing in {text}, from {query}");
+            }
+        }
+        assert_eq!(within.scope("namespace", "shop"), LabelScope::Pinned, "{query}");
+        assert_eq!(within.widest_range(), plain.widest_range());
+        assert_eq!(within.leaves().len(), plain.leaves().len());
+        // Nothing is added twice.
+        assert_eq!(Query::compile_within(within.text(), None, &required).unwrap(), within);
+    }
+    assert!(compiled >= 30, "{compiled}");
+}
+
+#[test]
+fn a_contradiction_is_refused_with_both_names() {
+    let message = |query: &str, evidence: Option<&str>, required: &RequiredLabels| {
+        Query::compile_within(query, evidence, required).unwrap_err().to_string()
+    };
+    assert_eq!(
+        message(r#"up{namespace="bank"} == 0"#, None, &shop()),
+        "the query asks for namespace=\"bank\", but the policy may read only its own namespace \"shop\": remove this matcher; Prunella adds namespace=\"shop\" to every selector. Only a source whose administrator sets `isolation: None` lets a policy read other namespaces"
+    );
+    let prod = RequiredLabels { fixed: [("cluster".to_owned(), "prod".to_owned())].into(), ..shop() };
+    assert_eq!(
+        message("up == 0", Some(r#"up{cluster=~"stag.+"}"#), &prod),
+        "the query asks for cluster=~\"stag.+\", but `matchLabels` of the source requires cluster=\"prod\": remove this matcher"
+    );
+}
+
+#[test]
+fn a_selector_may_require_the_namespace_by_another_allowed_label() {
+    for (query, sent) in [
+        (r#"x{exported_namespace="shop"} > 1"#, r#"x{exported_namespace="shop"} > 1"#),
+        (
+            r#"x{exported_namespace="shop",namespace="monitoring"} > 1"#,
+            r#"x{exported_namespace="shop",namespace="monitoring"} > 1"#,
+        ),
+        (
+            r#"x{exported_namespace="shop"} * on (pod) group_left () y > 1"#,
+            r#"x{exported_namespace="shop"} * on (pod) group_left () y{namespace="shop"} > 1"#,
+        ),
+        (r#"x{kubernetes_namespace="shop"} > 1"#, r#"x{kubernetes_namespace="shop",namespace="shop"} > 1"#),
+    ] {
+        let query = Query::compile_within(query, Some("up"), &shop()).unwrap();
+        assert_eq!(query.text(), sent);
+        assert_eq!(query.scope("namespace", "shop"), LabelScope::Pinned);
+    }
+}
+
+#[test]
+fn a_query_of_the_longest_length_is_still_compiled_with_its_labels() {
+    let query = format!("x{{a=\"{}\"}} > 1", "b".repeat(prunella_signals::query::MAX_LENGTH - 11));
+    assert_eq!(query.len(), prunella_signals::query::MAX_LENGTH);
+    let within = compiled(&query).unwrap();
+    assert!(within.text().len() > query.len() && !within.leaves().is_empty());
+    assert!(compiled(&format!("{query} ")).is_err());
+}
