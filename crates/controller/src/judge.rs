@@ -32,7 +32,7 @@ use prunella_api::HealingPolicy;
 use prunella_core::decide::{BreachPhase, Decision, Memory};
 use prunella_core::ledger::{Ledger, State};
 use prunella_core::observation::{Answer, Observation};
-use prunella_core::policy::{PolicyKey, SubjectCap};
+use prunella_core::policy::{PolicyKey, PolicyMode, SubjectCap};
 use prunella_core::time;
 use tracing::{debug, error, warn};
 
@@ -134,6 +134,7 @@ async fn evaluate(
     judge: &Judge,
 ) -> Result<Requeue, JudgeError> {
     let observer = &judge.observer;
+    memory.meet(policy);
     let plan = match memory.compile(policy, &observer.sources, &observer.slots, judge.subject_cap) {
         Ok(plan) => plan,
         Err(error) => return stalled(policy, key, memory, &error, judge).await,
@@ -144,7 +145,8 @@ async fn evaluate(
     let (observation, decision) =
         decide::decide(&plan, &memory.decision, seen.observation, seen.is_of_now, until, judge).await;
     let hold = judge.view.hold(&key.namespace);
-    policy_events::transitions(policy, &plan.compiled, &decision, hold.as_ref(), &judge.reporter);
+    let allowance = &mut memory.events;
+    policy_events::transitions(policy, &plan.compiled, &decision, hold.as_ref(), allowance, &judge.reporter);
 
     let decision = match start_reservations(policy, &plan, &observation, decision, memory, judge).await {
         Ok(decision) => decision,
@@ -189,7 +191,7 @@ async fn stalled(
     let (reason, message) = (error.reason(), error.to_string());
     let written = status_writer::write_stalled(policy, &mut memory.status, reason, &message, &judge.reporter);
     Box::pin(written).await.map_err(JudgeError::Status)?;
-    // An administrator may change the source, and that does not wake the policy.
+    // A change of the source wakes the policy. This is for a change that was missed.
     Ok(Requeue::requeue(if error.is_of_source() { SOURCE_AGAIN } else { STALLED_AGAIN }))
 }
 
@@ -205,7 +207,11 @@ struct Seen {
 /// Asks the source if that is due. A pass between two evaluations uses the last answer.
 async fn observe(plan: &Plan, memory: &mut PolicyMemory, judge: &Judge) -> Seen {
     let now = judge.authority.now();
-    let asked = memory.observation.is_none() || memory.due.is_none_or(|due| now >= due);
+    // An answer of a source that has changed since says nothing about what it answers now.
+    let source_change = judge.observer.sources.newest_change(&plan.subscription.source);
+    let is_changed = source_change != memory.source_change;
+    memory.source_change = source_change;
+    let asked = is_changed || memory.observation.is_none() || memory.due.is_none_or(|due| now >= due);
     let observation = match memory.observation.take() {
         Some(observation) if !asked => observation,
         _ => plan.subscription.breach(memory.due, &judge.observer).await,
@@ -313,6 +319,11 @@ fn findings(plan: &Plan, policy: &HealingPolicy, observation: &Observation, deci
         interval: plan.compiled.policy.interval,
         firing: firing.map(|(uid, _)| uid.clone()).collect(),
         verdicts: decision.verdicts.clone(),
+        // Nobody waits for a dry run.
+        removals: match plan.compiled.policy.mode {
+            PolicyMode::Enforce => decision.removals.clone(),
+            PolicyMode::DryRun => BTreeMap::new(),
+        },
     }
 }
 

@@ -13,6 +13,7 @@
 //! `decide` does no IO. If it needs more facts, it returns a [`Question`]. The caller adds
 //! the answer to the observation and decides again, with the same memory.
 
+mod busy;
 mod guardrails;
 mod ladder;
 mod matching;
@@ -27,8 +28,9 @@ use std::fmt;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::action::{Action, Inapplicable};
+use crate::availability::Shortage;
 use crate::execute::OutcomeReason;
-use crate::ledger::{Ledger, Outcome};
+use crate::ledger::{Ledger, Lineage, Outcome};
 use crate::observation::{Labels, Observation};
 use crate::policy::Policy;
 use crate::refusal::{Reason, Refusal};
@@ -54,11 +56,44 @@ pub struct Inputs<'a> {
     pub memory: &'a Memory,
     /// Whether a hold stops healing, in this namespace or everywhere.
     pub held: bool,
+    /// The workloads from which other policies are about to remove a single pod.
+    pub removals: &'a BTreeMap<Uid, PlannedRemoval>,
     /// The offset of the evaluation times within the interval. Policies with the same
     /// interval and phase are evaluated at the same times.
     pub phase: SignedDuration,
     /// The current time, by the API server's clock.
     pub now: Timestamp,
+}
+
+/// A single pod of a workload that a policy is about to remove. Of two policies that want to heal
+/// at the same time, the one that removes a pod goes before the one that changes the workload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedRemoval {
+    /// The name of the policy.
+    pub policy: String,
+    /// When it will remove the pod at the earliest.
+    pub at: Timestamp,
+}
+
+/// What a target that is busy waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BusyWith {
+    /// An action in flight.
+    Action {
+        /// The name of the `HealingAction`.
+        name: String,
+        /// Its kind, for example `DeletePod`.
+        action: String,
+        /// The object that it changes.
+        touches: Object,
+        /// The name of its policy.
+        policy: String,
+    },
+    /// A policy with this name that is about to remove a single pod of the workload.
+    Removal {
+        /// The name of the policy.
+        policy: String,
+    },
 }
 
 /// The state that one decision passes to the next. Its size is bounded by the selected
@@ -118,6 +153,15 @@ pub struct Decision {
     pub transitions: Vec<TargetTransition>,
     /// Whether a storm started or ended since the last decision.
     pub storm: Option<StormChange>,
+    /// What the targets with the refusal `TargetBusy` wait for.
+    pub busy: BTreeMap<Uid, BusyWith>,
+    /// The targets that are in the answer, but whose samples may be of an earlier object of the
+    /// same name, and until when.
+    pub too_young: BTreeMap<Uid, Timestamp>,
+    /// The workloads from which this policy is about to remove a single pod, and when.
+    pub removals: BTreeMap<Uid, Timestamp>,
+    /// The targets whose actions have started and wait until more pods of the workload are Ready.
+    pub below_floor: BTreeMap<Uid, Shortage>,
     /// The targets whose actions have started but must not be executed now.
     pub waiting: BTreeSet<Uid>,
     /// The questions to answer for a complete decision. Empty: this one is complete.
@@ -132,6 +176,14 @@ pub struct Decision {
     pub counts: Counts,
     /// The time from `at` to the next evaluation. More than zero, at most the interval.
     pub next_check: SignedDuration,
+}
+
+impl Decision {
+    /// Whether the target was breached for `for` in this episode.
+    #[must_use]
+    pub fn is_firing(&self, target: &Uid) -> bool {
+        self.memory.timers.get(target).is_some_and(|timer| timer.phase == BreachPhase::Firing)
+    }
 }
 
 /// An action that is wanted and that every guardrail allows.
@@ -184,7 +236,7 @@ pub struct Refused {
     /// The first guardrail that refused.
     pub refusal: Refusal,
     /// Whether an action is due and the refusal prevents it: the target is firing, is
-    /// breached now, and has no action in flight.
+    /// breached now, and has no action in flight. A hold counts from pending on.
     pub due: bool,
 }
 
@@ -282,26 +334,31 @@ pub struct Counts {
 pub fn decide(inputs: Inputs<'_>) -> Decision {
     let matching = matching::match_series(inputs);
     let sights = matching::sights(inputs, &matching);
-    let (timers, transitions) = timers::advance(inputs, &sights);
+    let lineage = Lineage::of(inputs.ledger, inputs.targets);
+    let (timers, transitions) = timers::advance(inputs, &sights, &lineage);
     let (storm, storm_change) = storm::advance(inputs, &sights, &timers);
     let (verifications, verdicts) = verify::judge(inputs, &sights, storm);
     let reached = outlook::reached(inputs, &matching);
     let mut memory = Memory { timers, verifications, storm, reached, ..Memory::default() };
-    let guardrails::Released { reservations, mut refusals, unproven } =
-        guardrails::release(inputs, &matching, &sights, &memory);
+    let guardrails::Released { reservations, mut refusals, unproven, removals } =
+        guardrails::release(inputs, &matching, &sights, &memory, &lineage);
     for refused in &mut refusals {
         refused.due = outlook::is_held_back(inputs, &memory, &refused.target, refused.refusal);
     }
     let mut transitions = transitions;
     (memory.exhausted, transitions) = ladder::exhausted(inputs, &refusals, transitions);
     (memory.held_back, transitions) = outlook::held_back(inputs, &memory, &refusals, transitions);
-    let skipped = ladder::skipped(inputs, &memory.timers, &memory.exhausted);
+    let skipped = ladder::skipped(inputs, &memory.timers, &memory.exhausted, &lineage);
     Decision {
         at: inputs.now,
         questions: outlook::questions(inputs, &sights, &matching, unproven),
         counts: outlook::counts(inputs, &memory),
         names: outlook::names(inputs, &memory),
         owners: outlook::owners(inputs, &refusals),
+        too_young: outlook::too_young(inputs, &sights, &matching),
+        busy: busy::busy(inputs, &lineage, &memory, &refusals),
+        removals,
+        below_floor: guardrails::below_floor(inputs),
         waiting: guardrails::waiting(inputs, memory.storm, &reservations),
         storm: storm_change,
         next_check: outlook::next_check(inputs, &memory, &refusals),

@@ -2,14 +2,23 @@
 //!
 //! Budgets, cooldowns and the actions in flight are counted from these records only. So
 //! they survive a restart of the process.
+//!
+//! - `budget`: how many actions a policy, a target and a subject may have.
+//! - `lineage`: which pod may have replaced which.
+
+mod budget;
+mod lineage;
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::action::ActionScope;
 use crate::execute::OutcomeReason;
-use crate::policy::{PolicyKey, PolicyMode, SubjectCap};
+use crate::policy::{PolicyKey, PolicyMode};
 use crate::target::{Object, Target, Uid};
-use crate::time::{after, before, elapsed, times, whole_seconds};
+use crate::time::elapsed;
+
+pub use budget::{ActionBudget, BACK_OFF_FIRST, BACK_OFF_LONGEST, RECORDS_AT_LEAST, RECORDS_WINDOW};
+pub use lineage::Lineage;
 
 /// The state of an action. The order is the order of the transition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,16 +48,6 @@ impl State {
         }
     }
 }
-
-/// The wait after the first action without effect on a target.
-pub const BACK_OFF_FIRST: SignedDuration = SignedDuration::from_secs(10);
-/// The longest such wait: as long as an eviction waits for a disruption budget.
-pub const BACK_OFF_LONGEST: SignedDuration = SignedDuration::from_mins(10);
-/// The window in which all records of a policy count, whatever their outcome.
-pub const RECORDS_WINDOW: SignedDuration = SignedDuration::from_mins(1);
-/// How many actions a policy may record within [`RECORDS_WINDOW`]. If its `maxActions` is
-/// larger, that number applies.
-pub const RECORDS_AT_LEAST: u32 = 10;
 
 /// How an action finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -255,14 +254,26 @@ impl Record {
     ///
     /// For a pod with a generated name, an action on another pod of the same subject counts
     /// if both hold:
-    /// - The action was created no later than the pod.
+    /// - The pod may have replaced that pod: see [`Lineage`].
     /// - The pod became unhealthy within `reset` of its creation.
     ///
     /// So two old pods with two leaks are two first attempts, and a replacement that is soon
-    /// unhealthy again is a second one. Only creation times are compared with each other: a
-    /// replacement is created milliseconds after the action, and the API keeps whole seconds.
+    /// unhealthy again is a second one.
     #[must_use]
-    pub fn counts_against(&self, target: &Target, unhealthy_since: Timestamp, reset: SignedDuration) -> bool {
+    pub fn counts_against(
+        &self,
+        target: &Target,
+        unhealthy_since: Timestamp,
+        reset: SignedDuration,
+        lineage: &Lineage,
+    ) -> bool {
+        self.is_on(target) || self.is_inherited_by(target, unhealthy_since, reset, lineage)
+    }
+
+    /// Whether it was an action on the target itself: on this object, on its whole workload, or
+    /// on the object of the same name before it, where names recur.
+    #[must_use]
+    pub fn is_on(&self, target: &Target) -> bool {
         // A blocked eviction replaced nothing, so it counts against its own target only.
         if self.is_blocked_attempt() {
             return self.target.uid == target.object.uid;
@@ -273,17 +284,24 @@ impl Record {
         if self.target.uid == target.object.uid || self.target.uid == target.subject.uid {
             return true;
         }
-        if self.subject.uid != target.subject.uid {
-            return false;
-        }
         // An action on the workload counts against each of its pods, old or new.
-        if self.scope.is_workload() {
-            return true;
-        }
-        if target.stable_name {
-            return self.target.name == target.object.name;
-        }
-        self.created <= target.created && elapsed(target.created, unhealthy_since) <= reset
+        let same_name = || target.stable_name && self.target.name == target.object.name;
+        self.subject.uid == target.subject.uid && (self.scope.is_workload() || same_name())
+    }
+
+    /// Whether it was an action on a pod that the target may have replaced, and the target
+    /// became unhealthy soon after that.
+    #[must_use]
+    pub fn is_inherited_by(
+        &self,
+        target: &Target,
+        unhealthy_since: Timestamp,
+        reset: SignedDuration,
+        lineage: &Lineage,
+    ) -> bool {
+        !target.stable_name
+            && elapsed(target.created, unhealthy_since) <= reset
+            && lineage.may_have_replaced(&target.object.uid, &self.name)
     }
 }
 
@@ -308,136 +326,28 @@ impl Ledger {
         self.records.iter().filter(move |record| record.policy == *policy)
     }
 
-    /// Whether an action in flight, of any policy, counts against the target: it touches the
-    /// target or its workload, or the target is its replacement.
+    /// The action in flight, of any policy, that counts against the target: it touches the
+    /// target or its workload, or the target may be its replacement.
     #[must_use]
-    pub fn busy_with(&self, target: &Target, unhealthy_since: Timestamp, reset: SignedDuration) -> bool {
-        let in_flight = |record: &&Record| record.mode == PolicyMode::Enforce && record.in_flight();
-        self.records.iter().filter(in_flight).any(|record| record.counts_against(target, unhealthy_since, reset))
-    }
-
-    /// Whether an action in flight, of any policy, touches the workload or one of its
-    /// pods.
-    #[must_use]
-    pub fn workload_busy(&self, workload: &Uid) -> bool {
-        // The workload is the subject of an action on it and of an action on one of its pods.
-        let own = |record: &&Record| record.subject.uid == *workload;
-        self.records.iter().filter(own).any(|record| record.mode == PolicyMode::Enforce && record.in_flight())
-    }
-
-    /// When the newest action that counts against the target was reserved.
-    #[must_use]
-    pub fn last_against(
+    pub fn busy_with(
         &self,
         target: &Target,
         unhealthy_since: Timestamp,
         reset: SignedDuration,
-    ) -> Option<Timestamp> {
-        self.records
-            .iter()
-            .filter(|record| record.counts_against(target, unhealthy_since, reset))
-            // A blocked eviction waits for ten minutes before it ends.
-            .map(|record| record.finished.filter(|_| record.is_blocked_attempt()).unwrap_or(record.created))
-            .max()
+        lineage: &Lineage,
+    ) -> Option<&Record> {
+        self.under_way().find(|record| record.counts_against(target, unhealthy_since, reset, lineage))
     }
 
-    /// When the policy's window allows the next action. `None`: it allows one now.
+    /// The action in flight, of any policy, that touches the workload or one of its pods.
     #[must_use]
-    pub fn window_full_until(
-        &self,
-        policy: &PolicyKey,
-        max_actions: u32,
-        window: SignedDuration,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        full_until(self.of(policy), max_actions, window, now)
+    pub fn workload_busy(&self, workload: &Uid) -> Option<&Record> {
+        // The workload is the subject of an action on it and of an action on one of its pods.
+        self.under_way().find(|record| record.subject.uid == *workload)
     }
 
-    /// When the target may be acted on again after actions that finished without effect. `None`:
-    /// it may be now.
-    ///
-    /// Such actions give their budget back and start no cooldown. Without this wait they would
-    /// be repeated without end. The wait doubles with each such action in a row, from
-    /// [`BACK_OFF_FIRST`] to [`BACK_OFF_LONGEST`]. An action with an effect ends the row.
-    #[must_use]
-    pub fn back_off_until(&self, policy: &PolicyKey, target: &Target, now: Timestamp) -> Option<Timestamp> {
-        let concerns = |record: &&Record| {
-            record.mode == PolicyMode::Enforce
-                && (record.target.uid == target.object.uid
-                    || (record.scope.is_workload() && record.subject.uid == target.subject.uid))
-        };
-        let ended = |record: &'_ Record| record.finished.unwrap_or(record.created);
-        let mut finished: Vec<&Record> =
-            self.of(policy).filter(concerns).filter(|record| !record.in_flight()).collect();
-        finished.sort_by_key(|record| std::cmp::Reverse(record.sequence));
-        let newest = finished.first().map(|record| ended(record))?;
-        // Actions of another day are not part of the row.
-        let longest_gap = times(BACK_OFF_LONGEST, 2);
-        let mut later = newest;
-        let row = finished.iter().take_while(|record| {
-            let is_near = elapsed(ended(record), later) <= longest_gap;
-            later = record.created;
-            is_near && matches!(record.state, State::Finished(outcome) if outcome.without_effect())
-        });
-        let row = row.count();
-        let doublings = u32::try_from(row.checked_sub(1)?).unwrap_or(u32::MAX);
-        let factor = 2_i32.checked_pow(doublings).unwrap_or(i32::MAX);
-        let until = after(newest, times(BACK_OFF_FIRST, factor).min(BACK_OFF_LONGEST));
-        (now < until).then_some(until)
+    /// The actions in flight that may be executed.
+    fn under_way(&self) -> impl Iterator<Item = &Record> {
+        self.records.iter().filter(|record| record.mode == PolicyMode::Enforce && record.in_flight())
     }
-
-    /// When the policy may record another action: no more than `most` within
-    /// [`RECORDS_WINDOW`], whatever their outcomes. `None`: it may now.
-    #[must_use]
-    pub fn records_full_until(&self, policy: &PolicyKey, most: u32, now: Timestamp) -> Option<Timestamp> {
-        let mut created: Vec<Timestamp> = self.of(policy).map(|record| record.created).collect();
-        created.sort_unstable();
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let oldest = created.len().checked_sub(most).and_then(|at| created.get(at))?;
-        let until = after(*oldest, RECORDS_WINDOW);
-        (now < until).then_some(until)
-    }
-
-    /// When the subject may be acted on again. `None`: it may be now.
-    #[must_use]
-    pub fn subject_full_until(&self, subject: &Uid, cap: SubjectCap, now: Timestamp) -> Option<Timestamp> {
-        full_until(self.records.iter().filter(|record| record.subject.uid == *subject), cap.count, cap.window, now)
-    }
-
-    /// How many of the policy's actions count against `maxConcurrent`: those in flight,
-    /// except the ones that wait for a disruption budget.
-    #[must_use]
-    pub fn in_flight(&self, policy: &PolicyKey, mode: PolicyMode) -> usize {
-        self.of(policy).filter(|record| record.mode == mode && record.in_flight() && !record.waiting).count()
-    }
-
-    /// Whether a dry run has already recorded this episode.
-    #[must_use]
-    pub fn dry_run_recorded(&self, policy: &PolicyKey, target: &Uid, unhealthy_since: Timestamp) -> bool {
-        // A record keeps whole seconds. With the fraction, the same episode would look newer.
-        let unhealthy_since = whole_seconds(unhealthy_since);
-        self.of(policy).any(|record| {
-            record.mode == PolicyMode::DryRun
-                && record.target.uid == *target
-                && record.unhealthy_since >= unhealthy_since
-        })
-    }
-}
-
-/// When fewer than `allowed` of these records spend budget within the window that ends
-/// then. `None`: there are fewer now.
-fn full_until<'a>(
-    records: impl Iterator<Item = &'a Record>,
-    allowed: u32,
-    window: SignedDuration,
-    now: Timestamp,
-) -> Option<Timestamp> {
-    let from = before(now, window);
-    let mut spent: Vec<Timestamp> =
-        records.filter(|record| record.spends() && record.created > from).map(|record| record.created).collect();
-    spent.sort_unstable();
-    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
-    let surplus = spent.len().checked_sub(allowed)?;
-    // If `allowed` is 0, the window never opens.
-    Some(spent.get(surplus).map_or(Timestamp::MAX, |oldest| after(*oldest, window)))
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::action::ActionSpec;
 use crate::availability::MinAvailable;
+use crate::ledger::ActionBudget;
 
 /// A compiled policy.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +52,14 @@ pub struct Policy {
     pub steps: Vec<LadderStep>,
     /// The settings of the guardrails.
     pub limits: PolicyLimits,
+}
+
+impl Policy {
+    /// What its actions are paid from.
+    #[must_use]
+    pub fn budget(&self) -> ActionBudget<'_> {
+        ActionBudget { policy: &self.key, mode: self.mode }
+    }
 }
 
 /// Namespace and name of a policy.

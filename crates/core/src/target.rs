@@ -128,6 +128,14 @@ pub struct Target {
     pub siblings: Option<Arc<Siblings>>,
 }
 
+impl Target {
+    /// Whether it has finished: it is neither healthy nor unhealthy, and nothing can heal it.
+    #[must_use]
+    pub fn has_finished(&self) -> bool {
+        self.not_healable == Some(NotHealable::Completed)
+    }
+}
+
 /// The facts about a workload that decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetWorkload {
@@ -229,6 +237,24 @@ impl NotHealable {
         Self::OwnPod,
         Self::PodsNotSelected,
     ];
+
+    /// Whether it stays so, whatever happens in the cluster. Other reasons are of this moment:
+    /// many pods on nodes that are not ready are as good a sign of a storm as any.
+    #[must_use]
+    pub fn is_permanent(self) -> bool {
+        match self {
+            Self::StaticPod
+            | Self::NoController
+            | Self::OwnedByJob
+            | Self::OwnerRunsToEnd
+            | Self::Terminating
+            | Self::Completed
+            | Self::SystemCritical
+            | Self::OwnPod
+            | Self::PodsNotSelected => true,
+            Self::NodeNotReady | Self::OwnerUnknown | Self::MidRollout | Self::Starting => false,
+        }
+    }
 
     /// The word in status, Events, metrics and logs.
     #[must_use]

@@ -4,6 +4,7 @@
 
 mod audit;
 mod breach;
+mod floor;
 mod lineage;
 mod transitions;
 
@@ -38,6 +39,9 @@ pub(crate) struct Check {
     effects: BTreeMap<String, Vec<Uid>>,
     /// The pods that somebody else ended, their own workload among them.
     deleted_by_others: BTreeSet<Uid>,
+    /// The Ready pods that were evicted, and all pods that were ever Ready.
+    removed: BTreeSet<Uid>,
+    ever_ready: BTreeSet<Uid>,
     /// Since when each suspended policy has been so.
     suspended: BTreeMap<String, Timestamp>,
     /// When a process was stopped, or did not look for other reasons.
@@ -71,6 +75,8 @@ impl Check {
             pods: BTreeMap::new(),
             effects: BTreeMap::new(),
             deleted_by_others: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            ever_ready: BTreeSet::new(),
             suspended: BTreeMap::new(),
             silences: Vec::new(),
             looks: BTreeMap::new(),
@@ -248,6 +254,7 @@ impl Check {
         let gives_back = matches!(state, Some(State::Finished(outcome)) if outcome.without_effect());
         self.require(!gives_back, now, "HP-7", || format!("{name} is {state:?} and changes {uid}"));
         self.check_still_breached(now, request.decided, action, prometheus);
+        self.check_floor(now, action, uid, api);
         let suspended = self.suspended.get(action.policy()).is_some_and(|since| *since < request.decided);
         self.require(!suspended, now, "HP-3", || format!("{name} changes {uid} while the policy is suspended"));
     }

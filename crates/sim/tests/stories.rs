@@ -3,8 +3,8 @@
 use jiff::SignedDuration;
 use prunella_core::action::{ActionSpec, Restart, ScaleSpec, Towards};
 use prunella_core::ledger::Outcome;
-use prunella_core::policy::LadderStep;
-use prunella_sim::{Episode, Happening, Health, Report, Scenario, run, step};
+use prunella_core::policy::{LadderStep, MaxUnhealthy};
+use prunella_sim::{Episode, Happening, Health, Report, Scenario, policy, run, step};
 
 fn seconds(seconds: i64) -> SignedDuration {
     SignedDuration::from_secs(seconds)
@@ -76,6 +76,50 @@ fn a_replacement_that_is_unhealthy_again_climbs_and_ends_exhausted() {
             assert!(report.tally.exhausted >= 1);
         });
     }
+}
+
+/// Fifty policies, five of which healed a pod an hour ago. The controller is killed ten times:
+/// nothing starts because a process is new.
+#[test]
+fn a_new_process_starts_nothing_because_it_is_new() {
+    let mut scenario = Scenario::calm();
+    scenario.workloads = vec![scenario.workloads[0].clone(); 50];
+    scenario.policies = (0..50)
+        .map(|number| {
+            let mut rule = policy(&format!("web-{number}"));
+            rule.interval = minutes(1);
+            rule.longest_gap = minutes(2);
+            // Healed an hour ago, so neither window nor cooldown nor ladder holds anything back.
+            rule.limits.window = minutes(30);
+            rule.limits.ladder_reset = minutes(30);
+            (rule, vec![number], prunella_sim::Condition::Newest)
+        })
+        .collect();
+    scenario.scrape_interval = seconds(30);
+    scenario.happenings = (0..5).map(|number| (seconds(60), Happening::Unhealthy(number, 0))).collect();
+    scenario.happenings.extend((0..10).map(|restart| (minutes(70 + 3 * restart), Happening::Crash(0))));
+    scenario.calm = minutes(110);
+    scenario.at_least_calm = scenario.calm;
+    let report = run(&scenario);
+    assert_eq!(report.violations.iter().map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(report.tally.kills, 10);
+    assert_eq!(outcomes(&report), [Some(Outcome::Succeeded); 5]);
+    assert_eq!(report.tally.evictions, 5);
+}
+
+/// Two policies see the same two of three pods unhealthy. One is evicted at a time.
+#[test]
+fn two_policies_leave_enough_pods_ready() {
+    let mut scenario = Scenario::calm();
+    scenario.policies.push((policy("shop"), vec![0], prunella_sim::Condition::Newest));
+    for (rule, ..) in &mut scenario.policies {
+        rule.limits.max_concurrent = 3;
+        rule.limits.max_unhealthy = MaxUnhealthy::Percent(100);
+        rule.limits.cooldown = seconds(0);
+    }
+    scenario.workloads[0].ready_within = 30;
+    scenario.happenings = vec![(seconds(60), Happening::Unhealthy(0, 0)), (seconds(60), Happening::Unhealthy(0, 1))];
+    tell(scenario, |report| assert_eq!(report.tally.evictions, 2));
 }
 
 #[test]

@@ -108,7 +108,7 @@ async fn series_of_deleted_pods_after_a_heal_are_no_fault_of_the_query() -> Resu
         ensure!(deleted.len() == 1 && deleted[0].label("pod") == name_of(&pods[0]), "{deleted:?}");
         let observed = room.until_condition(POLICY, "Observed", "True", "Answered").await?;
         ensure!(
-            observed.message.starts_with("the query returned 1 series, and 0 of them name"),
+            observed.message.starts_with("the query returned series, but none of them names a selected target"),
             "{}",
             observed.message
         );

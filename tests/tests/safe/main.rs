@@ -2,6 +2,7 @@
 //! restarts of the controller, and tenants without rights. The controller runs as a pod with its
 //! own `ServiceAccount`. Each test has its own namespace.
 
+mod again;
 mod guardrails;
 mod history;
 mod ladder;

@@ -8,7 +8,7 @@ use kube::api::DeleteParams;
 use prunella_api::{HealingAction, HealingPolicy};
 use prunella_cluster::{ClusterError, within};
 use prunella_core::decide::Memory;
-use prunella_core::ledger::{Ledger, Record};
+use prunella_core::ledger::{Ledger, Lineage, Record};
 use prunella_core::policy::PolicyKey;
 use prunella_core::time::elapsed;
 use tracing::{debug, warn};
@@ -67,13 +67,14 @@ fn surplus<'a>(
     }
     finished.sort_by_key(|record| std::cmp::Reverse(record.sequence));
     let targets = judge.view.targets(compiled);
+    let lineage = Lineage::of(ledger, &targets);
     // While an episode lasts, its records count towards the ladder, and a dry run records each step
     // only once.
     let of_an_episode = |record: &Record| {
         targets.iter().any(|target| {
             memory.timers.get(&target.object.uid).is_some_and(|timer| {
                 record.target.uid == target.object.uid
-                    || record.counts_against(target, timer.since, compiled.policy.limits.ladder_reset)
+                    || record.counts_against(target, timer.since, compiled.policy.limits.ladder_reset, &lineage)
             })
         })
     };
@@ -81,7 +82,7 @@ fn surplus<'a>(
         .into_iter()
         .skip(limit.max(1))
         .filter(|record| {
-            let counts = record.spends() || record.is_blocked_attempt();
+            let counts = compiled.policy.budget().counts(record) || record.is_blocked_attempt();
             let kept = if counts { KEEP_COUNTED_FOR } else { KEEP_UNCOUNTED_FOR };
             elapsed(record.finished.unwrap_or(record.created), now) > kept
         })

@@ -62,6 +62,7 @@ async fn ask_more(
 /// One decision from what is known at this instant.
 pub(super) fn decide_once(plan: &Plan, memory: &Memory, observation: &Observation, judge: &Judge) -> Decision {
     let policy = &plan.compiled.policy;
+    let now = judge.authority.now();
     prunella_core::decide(Inputs {
         policy,
         observation,
@@ -69,8 +70,9 @@ pub(super) fn decide_once(plan: &Plan, memory: &Memory, observation: &Observatio
         ledger: &judge.records.ledger(&policy.key.namespace),
         memory,
         held: judge.view.is_held(&policy.key.namespace),
+        removals: &judge.handover.removals_of_others(&policy.key, now),
         phase: plan.subscription.slot.phase(),
-        now: judge.authority.now(),
+        now,
     })
 }
 

@@ -13,6 +13,7 @@ use super::compile::{self, CompileError};
 use super::restore;
 use crate::compiled::CompiledPolicy;
 use crate::observe::{EvaluationSlots, SourceTerms, Sources, Subscription};
+use crate::report::policy_events::EventAllowance;
 use crate::report::status_writer::StatusMemory;
 
 /// What is remembered of all policies.
@@ -28,9 +29,10 @@ type MemorySlot = Mutex<Option<Box<PolicyMemory>>>;
 /// What is remembered of one policy.
 #[derive(Debug, Default)]
 pub(super) struct PolicyMemory {
-    /// The uid of the policy, and the digest of its condition, target and steps. If either
-    /// changes, nothing remembered is of use.
-    identity: (String, String),
+    /// The uid of the policy. Nothing that is remembered outlives it.
+    uid: String,
+    /// The digest of the condition, target and steps that were evaluated last. `None`: none yet.
+    digest: Option<String>,
     /// The generation of the spec that was evaluated last. If it changes, the source is asked
     /// at once, however long the old interval was.
     generation: Option<i64>,
@@ -45,6 +47,10 @@ pub(super) struct PolicyMemory {
     pub(super) due: Option<Timestamp>,
     /// What was written to the status.
     pub(super) status: StatusMemory,
+    /// How many Events about targets may be written.
+    pub(super) events: EventAllowance,
+    /// The number of the newest change of the source when it was asked last.
+    pub(super) source_change: Option<u64>,
 }
 
 /// A compiled policy with its queries.
@@ -88,20 +94,27 @@ impl PolicyMemory {
         Ok(plan)
     }
 
-    /// Forgets what belongs to another policy of the same name, or to other rules. A process
-    /// that sees the policy for the first time restores the timers from its status.
-    pub(super) fn adopt(&mut self, policy: &HealingPolicy, digest: &str) {
+    /// Forgets what belongs to an earlier policy of the same name. It comes before the policy is
+    /// compiled: also a policy that cannot work gets a status of its own.
+    pub(super) fn meet(&mut self, policy: &HealingPolicy) {
         let uid = policy.metadata.uid.as_deref().unwrap_or_default();
-        if self.identity.0 != uid || self.identity.1 != digest {
-            let first = self.identity.0.is_empty();
-            if self.identity.0 != uid {
-                self.status.forget_written();
-            }
+        if self.uid != uid {
+            *self = Self { uid: uid.to_owned(), ..Self::default() };
+        }
+    }
+
+    /// Forgets what belongs to other rules. A process that evaluates the policy for the first
+    /// time restores the timers from its status.
+    pub(super) fn adopt(&mut self, policy: &HealingPolicy, digest: &str) {
+        if self.digest.as_deref() != Some(digest) {
+            let first = self.digest.is_none();
             *self = Self {
-                identity: (uid.to_owned(), digest.to_owned()),
+                uid: std::mem::take(&mut self.uid),
+                digest: Some(digest.to_owned()),
                 compiled: self.compiled.take(),
                 decision: if first { restore::memory(policy, digest) } else { Memory::default() },
                 status: std::mem::take(&mut self.status),
+                events: std::mem::take(&mut self.events),
                 ..Self::default()
             };
         }
@@ -169,5 +182,29 @@ mod tests {
         drop(first);
         let after = memory.compile(&policy("2"), &sources, &slots, cap).unwrap();
         assert!(before.upgrade().is_some_and(|before| Arc::ptr_eq(&before, &after.subscription.slot)));
+    }
+
+    /// A policy that is refused, deleted and created with the same mistake gets a status again.
+    #[test]
+    fn what_is_remembered_of_a_policy_ends_with_its_uid() {
+        let policy = |uid: &str| {
+            serde_json::from_value::<HealingPolicy>(serde_json::json!({
+                "apiVersion": "prunella.dev/v1alpha1", "kind": "HealingPolicy",
+                "metadata": {"name": "web", "namespace": "shop", "uid": uid},
+                "spec": {
+                    "condition": {"promql": {"query": "up"}},
+                    "target": {"kind": "Pod", "selector": {"matchLabels": {"app": "web"}}},
+                    "steps": [{"name": "evict", "action": {"deletePod": {}}}],
+                },
+            }))
+            .unwrap()
+        };
+        let mut memory = PolicyMemory::default();
+        memory.meet(&policy("first"));
+        memory.status.note_written(prunella_api::HealingPolicyStatus::default());
+        memory.meet(&policy("first"));
+        assert!(memory.status.has_written(), "the same policy");
+        memory.meet(&policy("second"));
+        assert!(!memory.status.has_written(), "another policy of the same name");
     }
 }

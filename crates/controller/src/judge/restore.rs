@@ -19,8 +19,11 @@ pub(super) fn memory(policy: &HealingPolicy, digest: &str) -> Memory {
     memory.storm = status.storm.as_ref().map(|storm| Storm::restored(storm.since.0));
     // The target of an executed action is gone: the next decision drops its timer.
     for unhealthy in &status.unhealthy {
+        // A target that recovered while its action is verified has no value. Its recovery was
+        // reported, and a timer would report it again.
+        let Some(value) = &unhealthy.value_at_transition else { continue };
         let phase = if unhealthy.state == "Pending" { BreachPhase::Pending } else { BreachPhase::Firing };
-        let value = unhealthy.value_at_transition.as_deref().and_then(|value| value.parse().ok()).unwrap_or(f64::NAN);
+        let value = value.parse().unwrap_or(f64::NAN);
         memory.timers.insert(unhealthy.uid.clone().into(), Timer::restored(phase, unhealthy.since.0, value));
         // A guardrail that was reported before is not reported again by this process.
         let reported = Reason::ALL.into_iter().find(|reason| unhealthy.blocked_by.as_deref() == Some(reason.as_str()));
@@ -59,6 +62,20 @@ mod tests {
         }
         let stalled = of(&json!({"observedGeneration": 2, "storm": storm}));
         assert!(stalled.timers.is_empty() && stalled.storm.is_some());
+    }
+
+    #[test]
+    fn a_target_that_recovered_under_an_action_is_not_restored() {
+        let entry = |state: &str, value: Option<&str>| json!({"uid": "a", "name": "a", "state": state, "since": "2026-11-21T10:00:00Z", "valueAtTransition": value});
+        for (state, value, restored) in [
+            ("Verifying", None, false),
+            ("Settling", None, false),
+            ("Verifying", Some("7"), true),
+            ("Firing", Some("7"), true),
+        ] {
+            let memory = of(&json!({"observedGeneration": 2, "digest": "digest", "unhealthy": [entry(state, value)]}));
+            assert_eq!(memory.timers.contains_key(&"a".into()), restored, "{state} {value:?}");
+        }
     }
 
     fn of(status: &serde_json::Value) -> Memory {

@@ -5,6 +5,7 @@
 //! once, and then every change.
 
 mod access;
+mod changes;
 mod token;
 
 use std::collections::{BTreeSet, HashMap};
@@ -12,6 +13,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::Stream;
 use jiff::SignedDuration;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Requeue;
@@ -28,6 +30,8 @@ use crate::clients::Clients;
 use crate::report::metrics::Metrics;
 use crate::writes::{apply_status, stamp};
 pub(crate) use access::{SourceAccess, SourceTerms};
+pub(crate) use changes::ChangedSource;
+use changes::SourceChanges;
 use token::Token;
 
 /// A source as the watch delivers it: an object that does not parse stops no other.
@@ -59,6 +63,7 @@ pub(crate) struct SourceContext {
 pub(crate) struct Sources {
     entries: RwLock<HashMap<String, SourceEntry>>,
     listed: watch::Sender<bool>,
+    changes: SourceChanges,
     /// The condition of each source as this process has last logged it.
     logged: Mutex<HashMap<String, SourceReadiness>>,
 }
@@ -105,9 +110,26 @@ impl SourceEntry {
     }
 }
 
+impl SourceEntry {
+    /// Whether queries may be answered differently than before. A client that is made again for
+    /// the same server is no change.
+    fn answers_differently(&self, earlier: &Self) -> bool {
+        (&self.uid, self.generation, &self.token, self.settled)
+            != (&earlier.uid, earlier.generation, &earlier.token, earlier.settled)
+            || self.access != earlier.access
+            || self.client.as_ref().err().map(|why| &why.message)
+                != earlier.client.as_ref().err().map(|why| &why.message)
+    }
+}
+
 impl Sources {
     pub(crate) fn new() -> Self {
-        Self { entries: RwLock::default(), listed: watch::Sender::new(false), logged: Mutex::default() }
+        Self {
+            entries: RwLock::default(),
+            listed: watch::Sender::new(false),
+            changes: SourceChanges::new(),
+            logged: Mutex::default(),
+        }
     }
 
     /// The client of a source, for queries that were compiled for `access`. Otherwise why there is none,
@@ -161,20 +183,43 @@ impl Sources {
         self.entries.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    fn put(&self, name: String, entry: SourceEntry) {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(name, entry);
+    /// The sources that change from now on.
+    pub(crate) fn follow_changes(&self) -> impl Stream<Item = ChangedSource> + Send + use<> {
+        self.changes.follow()
+    }
+
+    /// The number of the newest change of a source. It differs after each change.
+    pub(crate) fn newest_change(&self, name: &str) -> Option<u64> {
+        self.changes.newest(name)
+    }
+
+    fn put(&self, name: &str, entry: SourceEntry) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let is_change = entries.get(name).is_none_or(|earlier| entry.answers_differently(earlier));
+        entries.insert(name.to_owned(), entry);
+        drop(entries);
+        if is_change {
+            self.changes.note(name);
+        }
     }
 
     /// Forgets a source that is gone.
     pub(crate) fn forget(&self, name: &str) {
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        if self.entries.write().unwrap_or_else(PoisonError::into_inner).remove(name).is_some() {
+            self.changes.note(name);
+        }
         self.logged.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
-    /// Whether this process has not logged this yet.
+    /// Whether this process has not logged this yet. A source that answers again has changed.
     fn is_new(&self, name: &str, readiness: &SourceReadiness) -> bool {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        logged.insert(name.to_owned(), readiness.clone()).as_ref() != Some(readiness)
+        let earlier = logged.insert(name.to_owned(), readiness.clone());
+        drop(logged);
+        if readiness.ready && earlier.as_ref().is_some_and(|earlier| !earlier.ready) {
+            self.changes.note(name);
+        }
+        earlier.as_ref() != Some(readiness)
     }
 }
 
@@ -187,20 +232,20 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<SourceCon
             let name = invalid.metadata.name.clone().unwrap_or_default();
             let why =
                 Unusable::new(INVALID, format!("the spec of the source is invalid: {}; correct it", invalid.error));
-            context.sources.put(name, SourceEntry::unusable(why));
+            context.sources.put(&name, SourceEntry::unusable(why));
             return Ok(Requeue::await_change());
         }
     };
     let name = source.name_any();
     if source.metadata.deletion_timestamp.is_some() {
         let why = Unusable::new(INVALID, "the source is being deleted".to_owned());
-        context.sources.put(name, SourceEntry::unusable(why));
+        context.sources.put(&name, SourceEntry::unusable(why));
         // Checked again until the object is gone. Then it is forgotten.
         return Ok(Requeue::requeue(PROBE_AGAIN));
     }
     let mut entry = entry(source, &context).await;
     ask_for_clusters(&mut entry).await;
-    context.sources.put(name, entry.clone());
+    context.sources.put(&name, entry.clone());
     let readiness = probe(source, &entry).await;
     let is_complete = entry.access.as_ref().is_none_or(|access| access.knows_clusters());
     let next = if readiness.ready && entry.settled && is_complete { PROBE_EVERY } else { PROBE_AGAIN };
@@ -355,5 +400,47 @@ async fn write(
         Ok(_) => Ok(()),
         Err(ClusterError::Kube(kube::Error::Api(answer))) if answer.is_not_found() => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_change_the_answers_of_a_source_is_a_change() {
+        let sources = Sources::new();
+        let unusable = |message: &str| SourceEntry::unusable(Unusable::new(INVALID, message.to_owned()));
+        let readiness = |ready| SourceReadiness { ready, reason: INVALID, message: String::new() };
+        let mut last = sources.newest_change("main");
+        let mut is_change = |step: &dyn Fn()| {
+            step();
+            let now = sources.newest_change("main");
+            std::mem::replace(&mut last, now) != now
+        };
+        assert!(is_change(&|| sources.put("main", unusable("a"))), "it is new");
+        assert!(!is_change(&|| sources.put("main", unusable("a"))));
+        assert!(!is_change(&|| sources.put("other", unusable("a"))), "another source");
+        assert!(is_change(&|| sources.put("main", unusable("b"))));
+        assert!(is_change(&|| {
+            let entry = SourceEntry { generation: Some(2), ..unusable("b") };
+            sources.put("main", entry);
+        }));
+        assert!(!is_change(&|| {
+            sources.is_new("main", &readiness(false));
+        }));
+        assert!(
+            is_change(&|| {
+                sources.is_new("main", &readiness(true));
+            }),
+            "it answers again"
+        );
+        assert!(
+            !is_change(&|| {
+                sources.is_new("main", &readiness(false));
+            }),
+            "its policies see that themselves"
+        );
+        assert!(is_change(&|| sources.forget("main")));
     }
 }

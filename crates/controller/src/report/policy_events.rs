@@ -1,6 +1,8 @@
 //! What happened to the targets of a policy, as Events on policy and target and a log line
 //! for each.
 
+use std::time::Instant;
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy};
@@ -8,9 +10,10 @@ use prunella_core::decide::{Change, Decision, Reservation, StormChange, TargetTr
 use prunella_core::policy::PolicyMode;
 use prunella_core::refusal::Reason;
 use prunella_core::target::Object;
-use tracing::info;
+use tracing::{debug, info, warn};
 
 use super::events::{self, EventText};
+use super::pace::{EVENTS_AT_ONCE, Pace};
 use super::value::for_people;
 use super::{Reporter, wording};
 use crate::cluster_view::Hold;
@@ -19,12 +22,45 @@ use crate::compiled::CompiledPolicy;
 /// The action of Events about an evaluation.
 const EVALUATE: &str = "Evaluate";
 
+/// How many Events about targets one policy may write, and whether it was reported that some
+/// were left out.
+#[derive(Debug, Default)]
+pub(crate) struct EventAllowance {
+    pace: Option<Pace>,
+    reported: bool,
+}
+
+/// What happens to an Event about a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Passage {
+    Written,
+    /// It is left out, and that is to be reported.
+    FirstLeftOut,
+    LeftOut,
+}
+
+impl EventAllowance {
+    fn pass(&mut self, now: Instant) -> Passage {
+        let pace = self.pace.get_or_insert_with(|| Pace::of_events(now));
+        if pace.wait(now).is_some() {
+            let first = !std::mem::replace(&mut self.reported, true);
+            return if first { Passage::FirstLeftOut } else { Passage::LeftOut };
+        }
+        if pace.is_full() {
+            self.reported = false;
+        }
+        pace.spend();
+        Passage::Written
+    }
+}
+
 /// Reports what happened to targets since the last decision.
 pub(crate) fn transitions(
     policy: &HealingPolicy,
     compiled: &CompiledPolicy,
     decision: &Decision,
     hold: Option<&Hold>,
+    allowance: &mut EventAllowance,
     reporter: &Reporter,
 ) {
     if let Some(change) = decision.storm {
@@ -32,12 +68,30 @@ pub(crate) fn transitions(
     }
     for transition in &decision.transitions {
         let Some(text) = text(compiled, decision, transition, hold) else { continue };
-        info!(policy = %compiled.policy.key, target = %transition.target, "{}: {}", text.reason, text.note);
         if matches!(transition.change, Change::Recovered { by_itself: true, .. }) {
             reporter.metrics.recovered(&compiled.policy.key);
         }
+        let passage = allowance.pass(Instant::now());
+        if passage == Passage::FirstLeftOut {
+            left_out(policy, compiled, reporter);
+        }
+        if passage != Passage::Written {
+            debug!(policy = %compiled.policy.key, target = %transition.target, "{}: {}", text.reason, text.note);
+            continue;
+        }
+        info!(policy = %compiled.policy.key, target = %transition.target, "{}: {}", text.reason, text.note);
         reporter.events.write_both(&text, &policy.object_ref(&()), &reference(compiled, &transition.target));
     }
+}
+
+/// Reports that Events about targets are left out.
+fn left_out(policy: &HealingPolicy, compiled: &CompiledPolicy, reporter: &Reporter) {
+    let note = format!(
+        "more than {EVENTS_AT_ONCE} changes of targets were reported in a short time, so most Events about targets are left out now; status.unhealthy and the metrics are complete. If targets flap, set condition.for and condition.clearFor"
+    );
+    warn!(policy = %compiled.policy.key, "EventsLeftOut: {note}");
+    let text = EventText { warning: true, reason: "EventsLeftOut", action: EVALUATE.to_owned(), note };
+    reporter.events.write(&text, &policy.object_ref(&()), None);
 }
 
 /// Reports that a storm has started, or is over.
@@ -129,9 +183,11 @@ fn text(
             true,
             refusal.reason.as_str(),
             format!(
-                "{target} is unhealthy, but no action starts: {}{}",
+                "{target} {}, but no action starts: {}{}{}",
+                if decision.is_firing(&target.uid) { "is unhealthy" } else { "is breached" },
                 wording::refusal(compiled, refusal, hold),
                 wording::owned_by(decision.owners.get(&target.uid)),
+                wording::busy(decision.busy.get(&target.uid)),
             ),
         ),
         Change::Recovered { was_firing: true, by_itself } => {
@@ -144,4 +200,32 @@ fn text(
 
 fn reference(compiled: &CompiledPolicy, target: &Object) -> ObjectReference {
     events::reference(&compiled.policy.key.namespace, target)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A hundred targets that flap every four seconds, for an hour: three transitions each time.
+    #[test]
+    fn a_flapping_policy_writes_a_bounded_number_of_events() {
+        let start = Instant::now();
+        let mut allowance = EventAllowance::default();
+        let count = |passage| {
+            let passages = (0..900).flat_map(|flap| std::iter::repeat_n(start + Duration::from_secs(4 * flap), 300));
+            let mut allowance = EventAllowance::default();
+            passages.filter(|now| allowance.pass(*now) == passage).count()
+        };
+        assert_eq!(count(Passage::FirstLeftOut), 1, "it is reported once");
+        assert!(count(Passage::Written) <= 60 + 360, "{} in an hour", count(Passage::Written));
+        // After a calm hour all is as at first.
+        let written = |allowance: &mut EventAllowance, now| (0..300).map(|_| allowance.pass(now)).collect::<Vec<_>>();
+        for hour in [0, 1] {
+            let passages = written(&mut allowance, start + Duration::from_hours(hour));
+            assert!(passages[..60].iter().all(|passage| *passage == Passage::Written), "{hour}");
+            assert_eq!(passages[60], Passage::FirstLeftOut, "{hour}");
+        }
+    }
 }

@@ -20,6 +20,7 @@ use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
 use crate::records::DISRUPTION_BUDGET;
 use crate::report::action_messages;
+pub(in crate::report) use conditions::OTHER_SERIES;
 
 /// What a status is built from.
 pub(crate) struct StatusInputs<'a> {

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::Reporter;
 use super::events::EventText;
 use super::pace::Pace;
-use super::status::StatusInputs;
+use super::status::{OTHER_SERIES, StatusInputs};
 use crate::writes::{apply_status, stamp};
 
 /// What is remembered of the status of one policy.
@@ -43,9 +43,14 @@ impl StatusMemory {
         self.waiting
     }
 
-    /// Forgets what was written. Another object of the same name has another status.
-    pub(crate) fn forget_written(&mut self) {
-        self.written = None;
+    #[cfg(test)]
+    pub(crate) fn note_written(&mut self, status: HealingPolicyStatus) {
+        self.written = Some(Box::new(status));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_written(&self) -> bool {
+        self.written.is_some()
     }
 }
 
@@ -113,7 +118,7 @@ async fn write_if_due(
     reporter: &Reporter,
 ) -> Result<(), ClusterError> {
     let now = Instant::now();
-    let pace = memory.pace.get_or_insert_with(|| Pace::new(now));
+    let pace = memory.pace.get_or_insert_with(|| Pace::of_status(now));
     let earlier = memory.written.as_deref().or(policy.status.as_ref());
     let due = due(earlier, &status, urgency, pace.wait(now));
     memory.waiting = match due {
@@ -173,13 +178,14 @@ fn due(
     }
 }
 
-/// Whether nothing has changed except how many series were returned and which of them name no
-/// target: other people's pods are not this policy's concern.
+/// Whether nothing has changed except which series name no target: other people's pods are not
+/// this policy's concern.
 fn says_the_same(earlier: &HealingPolicyStatus, status: &HealingPolicyStatus) -> bool {
     let without = |status: &HealingPolicyStatus| {
         let mut status = status.clone();
         let observed = |one: &&mut Condition| one.type_ == Observed.as_str() && one.status == "True";
-        status.conditions.iter_mut().filter(observed).for_each(|one| one.message.clear());
+        let own = |message: &str| message.split(OTHER_SERIES).next().unwrap_or_default().to_owned();
+        status.conditions.iter_mut().filter(observed).for_each(|one| one.message = own(&one.message));
         status
     };
     earlier == status || without(earlier) == without(status)
@@ -255,7 +261,9 @@ mod tests {
             HealingPolicyStatus { conditions, ..HealingPolicyStatus::default() }
         };
         for (earlier, now, expected) in [
-            (observed("True", "3 series"), observed("True", "4 series"), Due::Never),
+            (observed("True", "a; other series name x"), observed("True", "a; other series name y"), Due::Never),
+            (observed("True", "a; other series name x"), observed("True", "a"), Due::Never),
+            (observed("True", "no series"), observed("True", "series of 2 selected targets"), Due::Now),
             (observed("False", "timeout"), observed("False", "refused"), Due::Now),
             (observed("False", "timeout"), observed("True", "4 series"), Due::Now),
         ] {

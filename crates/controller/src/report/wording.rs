@@ -1,10 +1,12 @@
 //! The sentences of the guardrails, the same in conditions, Events and log lines.
 
+use std::collections::BTreeMap;
+
 use prunella_core::availability::Shortage;
-use prunella_core::decide::{POD_LABEL, Reach, Skipped, carried_uid};
+use prunella_core::decide::{BusyWith, POD_LABEL, Reach, Skipped, carried_uid};
 use prunella_core::ledger::{BACK_OFF_LONGEST, RECORDS_AT_LEAST};
 use prunella_core::observation::Labels;
-use prunella_core::policy::{Policy, SeriesMatch, StormRule};
+use prunella_core::policy::{Policy, PolicyMode, SeriesMatch, StormRule};
 use prunella_core::refusal::{Reason, Refusal};
 use prunella_core::target::{NotHealable, Object};
 
@@ -83,18 +85,24 @@ pub(super) fn why(policy: &Policy, reason: Reason, hold: Option<&Hold>) -> Strin
             "the newest actions on the target ended without effect (Cancelled, Expired or Superseded); the wait before the next one doubles each time, up to {BACK_OFF_LONGEST:#}"
         ),
         Reason::TooManyRecords => format!(
-            "the policy has recorded {} within a minute; dry runs and actions without effect count too",
+            "the policy has recorded {} within a minute, whatever their outcome",
             actions(limits.max_actions.max(RECORDS_AT_LEAST))
         ),
         Reason::SubjectCap => {
             let cap = limits.subject_cap;
             format!("its workload has had {} from all policies in the last {:#} (--subject-cap)", actions(cap.count), cap.window)
         }
-        Reason::MaxActions => format!(
-            "the policy has started {} in the last {:#}, which is its limit (limits.maxActions)",
-            actions(limits.max_actions),
-            limits.window
-        ),
+        Reason::MaxActions => {
+            let started = match policy.mode {
+                PolicyMode::Enforce => "started",
+                PolicyMode::DryRun => "recorded",
+            };
+            format!(
+                "the policy has {started} {} in the last {:#}, which is its limit (limits.maxActions)",
+                actions(limits.max_actions),
+                limits.window
+            )
+        }
         Reason::MaxConcurrent => {
             format!("the policy already has {} in flight (limits.maxConcurrent)", actions(limits.max_concurrent))
         }
@@ -111,6 +119,25 @@ pub(super) fn why(policy: &Policy, reason: Reason, hold: Option<&Hold>) -> Strin
             in_a_storm(limits.on_storm)
         ),
     }
+}
+
+/// What a busy target waits for, as the end of a sentence.
+pub(super) fn busy(with: Option<&BusyWith>) -> String {
+    match with {
+        Some(BusyWith::Action { name, action, touches, policy }) => {
+            format!("; it waits for HealingAction {name} ({action} on {touches}) of policy {policy}")
+        }
+        Some(BusyWith::Removal { policy }) => format!(
+            "; it waits for policy {policy}, which is about to remove a single pod of the workload: that goes before a change of the whole workload"
+        ),
+        None => String::new(),
+    }
+}
+
+/// Why Prunella must not act on several targets, with the number of targets for each reason.
+pub(super) fn none_healable(reasons: &BTreeMap<NotHealable, usize>) -> String {
+    let reasons = reasons.iter().map(|(why, count)| format!("{count} {} ({})", why.as_str(), not_healable(*why)));
+    format!("Prunella must not act on them: {}", reasons.collect::<Vec<_>>().join(", "))
 }
 
 /// What is still done in a storm.

@@ -9,7 +9,7 @@ use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::{self, Action as Requeue, Controller};
 use kube::runtime::reflector::ObjectRef;
-use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::store::{Store, Writer};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy};
@@ -24,7 +24,7 @@ use super::term::Parts;
 use crate::act::{self, Actor};
 use crate::isolation::isolated;
 use crate::judge::{self, EvaluationTurns, Judge};
-use crate::observe::sources::{self, SourceContext};
+use crate::observe::sources::{self, ChangedSource, SourceContext};
 use crate::report::metrics::Metrics;
 
 /// How many policies are evaluated at once for each action that runs at once. An evaluation
@@ -62,10 +62,13 @@ pub(super) async fn run_policies(
 ) {
     let turns = Arc::new(EvaluationTurns::new(concurrency.saturating_mul(EVALUATIONS_PER_ACTION).into()));
     let ends = stop.clone();
-    let results = watched(Api::<judge::GuardedPolicy>::all(parts.clients.reads.clone()))
+    let policies = watched(Api::<judge::GuardedPolicy>::all(parts.clients.reads.clone()));
+    let with_changed_source = of_changed_sources(parts.sources.follow_changes(), policies.store());
+    let results = policies
         // Zero: no limit. The turns are the limit.
         .with_config(controller::Config::default().concurrency(0))
         .reconcile_on(self::woken(woken))
+        .reconcile_on(with_changed_source)
         .graceful_shutdown_on(stopped(stop))
         .run(
             move |object, judge: Arc<Judge>| {
@@ -149,6 +152,21 @@ fn slim(metadata: &mut ObjectMeta) {
     if let Some(annotations) = &mut metadata.annotations {
         annotations.remove(LAST_APPLIED);
     }
+}
+
+/// The policies of each source that changes.
+fn of_changed_sources(
+    changed: impl Stream<Item = ChangedSource> + Send + 'static,
+    policies: Store<judge::GuardedPolicy>,
+) -> impl Stream<Item = ObjectRef<judge::GuardedPolicy>> + Send + 'static {
+    changed.flat_map(move |source| {
+        let uses_it = |policy: &HealingPolicy| {
+            policy.spec.condition.promql.as_ref().is_some_and(|promql| source.may_be(&promql.source.name))
+        };
+        let all = policies.state().into_iter();
+        let those = all.filter(|policy| policy.0.as_ref().is_ok_and(uses_it));
+        futures::stream::iter(those.map(|policy| ObjectRef::from_obj(&*policy)).collect::<Vec<_>>())
+    })
 }
 
 /// Refers to the guarded form of the objects to wake.

@@ -7,17 +7,18 @@
 //!
 //! A refusal concerns one target. The other targets are still decided.
 //!
-//! A dry run spends no budget and blocks no other action, but the same guardrails hold it
+//! A dry run blocks no action and spends a budget of its own, and the same guardrails hold it
 //! back. Up to its first action it decides as if it acted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::busy::{planned_removal, removes_at};
 use super::ladder::{self, Attempt, LadderPosition};
 use super::matching::POD_LABEL;
 use super::storm::{self, Gate};
 use super::{BreachPhase, Inputs, Matching, Memory, Question, Refused, Reservation, Sight, Skipped, Storm, Timer};
-use crate::availability;
-use crate::ledger::{Ledger, RECORDS_AT_LEAST, Record, State};
+use crate::availability::{self, Shortage};
+use crate::ledger::{Ledger, Lineage, RECORDS_AT_LEAST, Record, State};
 use crate::observation::{Freshness, Labels, Series};
 use crate::policy::{Policy, PolicyMode, SeriesMatch};
 use crate::readiness::starting_until;
@@ -43,6 +44,8 @@ pub(super) struct Released {
     pub(super) refusals: Vec<Refused>,
     /// The questions about targets for which only the proof of freshness is missing.
     pub(super) unproven: Vec<Question>,
+    /// The workloads from which a single pod is about to be removed, and when.
+    pub(super) removals: BTreeMap<Uid, Timestamp>,
 }
 
 /// Decides about each unhealthy target, oldest episode first.
@@ -51,6 +54,7 @@ pub(super) fn release(
     matching: &Matching,
     sights: &BTreeMap<Uid, Sight>,
     memory: &Memory,
+    lineage: &Lineage,
 ) -> Released {
     let mut unhealthy: Vec<(&Target, &Timer)> = inputs
         .targets
@@ -59,7 +63,8 @@ pub(super) fn release(
         .collect();
     unhealthy.sort_by(|(a, x), (b, y)| (x.since, &a.object.uid).cmp(&(y.since, &b.object.uid)));
 
-    let mut released = Released { reservations: Vec::new(), refusals: Vec::new(), unproven: Vec::new() };
+    let mut released =
+        Released { reservations: Vec::new(), refusals: Vec::new(), unproven: Vec::new(), removals: BTreeMap::new() };
     // A quiet policy does not pay for a copy of the ledger.
     if unhealthy.is_empty() {
         return released;
@@ -71,10 +76,20 @@ pub(super) fn release(
         let uid = &target.object.uid;
         let sight = sights.get(uid).copied().unwrap_or(Sight::Unknown);
         let gate = storm::gate(inputs, &ledger, memory.storm);
-        let position = ladder::position(inputs.policy, &ledger, target, timer.since);
-        let (position, closed) = position_in_storm(inputs, &ledger, gate, target, timer, position);
-        let mut refusal = first_refusal(inputs, &ledger, target, timer, sight, &position)
-            .or_else(|| closed.then(|| Refusal::open(Reason::Storm)));
+        let position = ladder::position(inputs.policy, &ledger, lineage, target, timer.since);
+        let (position, closed) = position_in_storm(inputs, &ledger, lineage, gate, target, timer, position);
+        let mut refusal = first_refusal(inputs, &ledger, lineage, target, timer, sight, &position);
+        // While the probe of a storm runs, the storm is what the others wait for.
+        if closed && refusal.is_none_or(|refusal| refusal.reason == Reason::MaxConcurrent) {
+            refusal = Some(Refusal::open(Reason::Storm));
+        }
+        if let Some(at) = removes_at(inputs, &position, target, refusal) {
+            released
+                .removals
+                .entry(target.subject.uid.clone())
+                .and_modify(|first| *first = at.min(*first))
+                .or_insert(at);
+        }
         if refusal.is_none() {
             refusal = freshness_refusal(inputs, target);
             let is_answered = inputs.observation.freshness.contains_key(uid);
@@ -103,6 +118,7 @@ pub(super) fn release(
 fn first_refusal(
     inputs: Inputs<'_>,
     ledger: &Ledger,
+    lineage: &Lineage,
     target: &Target,
     timer: &Timer,
     sight: Sight,
@@ -111,7 +127,7 @@ fn first_refusal(
     policy_refusal(inputs)
         .or_else(|| observation_refusal(inputs, target, timer, sight))
         .or_else(|| target_refusal(inputs, target, position))
-        .or_else(|| history_refusal(inputs, ledger, target, timer, position))
+        .or_else(|| history_refusal(inputs, ledger, lineage, target, timer, position))
         .or_else(|| budget_refusal(inputs, ledger, target))
         .or_else(|| availability_refusal(inputs, ledger, target, position))
 }
@@ -171,6 +187,7 @@ fn target_refusal(inputs: Inputs<'_>, target: &Target, position: &LadderPosition
 fn history_refusal(
     inputs: Inputs<'_>,
     ledger: &Ledger,
+    lineage: &Lineage,
     target: &Target,
     timer: &Timer,
     position: &LadderPosition,
@@ -178,17 +195,19 @@ fn history_refusal(
     let Inputs { policy, now, .. } = inputs;
     let limits = &policy.limits;
     let whole = position.touches_workload() || target.object.uid == target.subject.uid;
-    if ledger.busy_with(target, timer.since, limits.ladder_reset) || whole && ledger.workload_busy(&target.subject.uid)
+    if ledger.busy_with(target, timer.since, limits.ladder_reset, lineage).is_some()
+        || whole && ledger.workload_busy(&target.subject.uid).is_some()
+        || whole && planned_removal(inputs, target).is_some()
     {
         return Some(Refusal::open(Reason::TargetBusy));
     }
     if position.next.is_none() {
         return Some(Refusal::open(Reason::Exhausted));
     }
-    if policy.mode == PolicyMode::DryRun && ledger.dry_run_recorded(&policy.key, &target.object.uid, timer.since) {
+    if policy.mode == PolicyMode::DryRun && is_recorded(inputs, ledger, target, timer) {
         return Some(Refusal::open(Reason::AlreadyRecorded));
     }
-    if let Some(last) = ledger.last_against(target, timer.since, limits.ladder_reset) {
+    if let Some(last) = ledger.last_against(policy.budget(), target, timer.since, limits.ladder_reset, lineage) {
         let until = after(last, limits.cooldown);
         if now < until {
             return Some(Refusal::until(Reason::Cooldown, until));
@@ -200,17 +219,27 @@ fn history_refusal(
     None
 }
 
+/// Whether the dry run of this episode is on record. After a restart the timer may start later
+/// than the record says, because the history had a gap. The target was not clear since then, so
+/// it is the same episode.
+fn is_recorded(inputs: Inputs<'_>, ledger: &Ledger, target: &Target, timer: &Timer) -> bool {
+    let uid = &target.object.uid;
+    let reported = inputs.memory.held_back.get(uid).is_some_and(|reasons| reasons.contains(&Reason::AlreadyRecorded));
+    let is_known = reported && inputs.memory.timers.contains_key(uid);
+    is_known || ledger.dry_run_recorded(&inputs.policy.key, uid, timer.since)
+}
+
 fn budget_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target) -> Option<Refusal> {
     let Inputs { policy, now, .. } = inputs;
     let limits = &policy.limits;
-    if let Some(until) = ledger.subject_full_until(&target.subject.uid, limits.subject_cap, now) {
+    if let Some(until) = ledger.subject_full_until(policy.budget(), &target.subject.uid, limits.subject_cap, now) {
         return Some(Refusal::until(Reason::SubjectCap, until));
     }
-    if let Some(until) = ledger.window_full_until(&policy.key, limits.max_actions, limits.window, now) {
+    if let Some(until) = ledger.window_full_until(policy.budget(), limits.max_actions, limits.window, now) {
         return Some(Refusal::until(Reason::MaxActions, until));
     }
     let most = limits.max_actions.max(RECORDS_AT_LEAST);
-    if let Some(until) = ledger.records_full_until(&policy.key, most, now) {
+    if let Some(until) = ledger.records_full_until(policy.budget(), most, now) {
         return Some(Refusal::until(Reason::TooManyRecords, until));
     }
     let allowed = usize::try_from(limits.max_concurrent).unwrap_or(usize::MAX);
@@ -272,6 +301,7 @@ fn mid_rollout(inputs: Inputs<'_>, target: &Target) -> Option<Timestamp> {
 fn position_in_storm(
     inputs: Inputs<'_>,
     ledger: &Ledger,
+    lineage: &Lineage,
     gate: Gate<'_>,
     target: &Target,
     timer: &Timer,
@@ -282,12 +312,12 @@ fn position_in_storm(
         Gate::Closed => return (position, true),
         Gate::Climb(probe) => probe,
     };
-    let counts = probe.counts_against(target, timer.since, inputs.policy.limits.ladder_reset);
+    let counts = probe.counts_against(target, timer.since, inputs.policy.limits.ladder_reset, lineage);
     let repeats = position.next.as_ref().is_some_and(|next| next.step <= probe.step);
     if !counts || !repeats {
         return (position, !counts);
     }
-    let above = ladder::position_above(inputs.policy, ledger, target, timer.since, probe.step);
+    let above = ladder::position_above(inputs.policy, ledger, lineage, target, timer.since, probe.step);
     if above.next.is_some() { (above, false) } else { (position, true) }
 }
 
@@ -340,6 +370,21 @@ fn provisional(inputs: Inputs<'_>, target: &Target, reservation: &Reservation) -
         reason: None,
         finished: None,
     }
+}
+
+/// The started actions of the policy that would leave too few Ready pods now, by target. The
+/// executor checks the same before each try.
+pub(super) fn below_floor(inputs: Inputs<'_>) -> BTreeMap<Uid, Shortage> {
+    let started = inputs.ledger.of(&inputs.policy.key).filter(|record| {
+        record.state == State::Running && !record.scope.is_workload() && record.mode == PolicyMode::Enforce
+    });
+    let short = started.filter_map(|record| {
+        let target = inputs.targets.iter().find(|target| target.object.uid == record.target.uid)?;
+        let (disrupted, _) = availability::siblings(record, &inputs.ledger.records);
+        let shortage = availability::shortage(inputs.policy.limits.min_available, target, &disrupted)?;
+        Some((record.target.uid.clone(), shortage))
+    });
+    short.collect()
 }
 
 /// The targets whose actions have started, wait for a disruption budget, and must not be

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Change, Inputs, Refused, Skipped, TargetTransition, Timer};
 use crate::action::{Action, Inapplicable};
 use crate::execute::OutcomeReason;
-use crate::ledger::{Ledger, Record};
+use crate::ledger::{Ledger, Lineage, Record};
 use crate::policy::{Policy, PolicyMode};
 use crate::refusal::Reason;
 use crate::target::{Target, Uid};
@@ -45,13 +45,36 @@ pub(super) struct Attempt {
     pub(super) action: Action,
 }
 
+/// What was tried. Steps below the highest one are not tried again.
+#[derive(Debug)]
+struct Tried {
+    /// The highest step that was tried.
+    step: u32,
+    /// How often.
+    attempts: u32,
+    /// The steps whose change somebody else took back.
+    taken_back: BTreeSet<u32>,
+}
+
+impl Tried {
+    fn nothing() -> Self {
+        Self { step: 1, attempts: 0, taken_back: BTreeSet::new() }
+    }
+}
+
 /// The position of a target that became unhealthy at `since`.
-pub(super) fn position(policy: &Policy, ledger: &Ledger, target: &Target, since: Timestamp) -> LadderPosition {
-    let position = position_above(policy, ledger, target, since, 0);
+pub(super) fn position(
+    policy: &Policy,
+    ledger: &Ledger,
+    lineage: &Lineage,
+    target: &Target,
+    since: Timestamp,
+) -> LadderPosition {
+    let position = position_above(policy, ledger, lineage, target, since, 0);
     // A dry run cannot know whether a step would have helped, so it always records the first
     // step that applies. It is exhausted when it would be exhausted if it acted.
     if policy.mode == PolicyMode::DryRun && position.next.is_some() {
-        next_attempt(policy, target, &[], 0)
+        next_attempt(policy, target, &Tried::nothing(), 0)
     } else {
         position
     }
@@ -61,37 +84,33 @@ pub(super) fn position(policy: &Policy, ledger: &Ledger, target: &Target, since:
 pub(super) fn position_above(
     policy: &Policy,
     ledger: &Ledger,
+    lineage: &Lineage,
     target: &Target,
     since: Timestamp,
     step: u32,
 ) -> LadderPosition {
-    next_attempt(policy, target, &counted_attempts(policy, ledger, target, since), step)
+    next_attempt(policy, target, &tried(policy, ledger, lineage, target, since), step)
 }
 
 /// The first step above `above` that applies and has an attempt left.
-fn next_attempt(policy: &Policy, target: &Target, counted: &[&Record], above: u32) -> LadderPosition {
-    let highest = counted.iter().map(|record| record.step).max().unwrap_or(1);
-    let tried = counted.iter().filter(|record| record.step == highest).count();
-    let tried = u32::try_from(tried).unwrap_or(u32::MAX);
+fn next_attempt(policy: &Policy, target: &Target, tried: &Tried, above: u32) -> LadderPosition {
     let mut skipped = Vec::new();
     for (number, step) in (1_u32..).zip(&policy.steps) {
-        let tried = match number.cmp(&highest) {
+        let attempts = match number.cmp(&tried.step) {
             Ordering::Less => continue,
-            Ordering::Equal => tried,
+            Ordering::Equal => tried.attempts,
             Ordering::Greater => 0,
         };
-        if number <= above || tried >= step.attempts {
+        if number <= above || attempts >= step.attempts {
             continue;
         }
         // What somebody else took back is not repeated: it would be taken back again.
-        let taken_back =
-            |record: &&Record| record.step == number && record.reason == Some(OutcomeReason::ChangedByOthers);
-        let resolved =
-            if counted.iter().any(taken_back) { Err(Inapplicable::TakenBack) } else { step.action.resolve(target) };
+        let taken_back = tried.taken_back.contains(&number);
+        let resolved = if taken_back { Err(Inapplicable::TakenBack) } else { step.action.resolve(target) };
         match resolved {
             Ok(action) => {
                 let next =
-                    Attempt { step_name: step.name.clone(), step: number, number: tried.saturating_add(1), action };
+                    Attempt { step_name: step.name.clone(), step: number, number: attempts.saturating_add(1), action };
                 return LadderPosition { next: Some(next), skipped };
             }
             Err(why) => {
@@ -108,15 +127,43 @@ fn next_attempt(policy: &Policy, target: &Target, counted: &[&Record], above: u3
     LadderPosition { next: None, skipped }
 }
 
-/// The attempts that count, newest first. They end where the target was clear for longer
-/// than `ladderReset`.
-fn counted_attempts<'a>(policy: &'a Policy, ledger: &'a Ledger, target: &Target, since: Timestamp) -> Vec<&'a Record> {
+/// What was tried on the target, and on the pods it may have replaced. Of several such pods,
+/// the one with the most attempts counts: the target replaced only one of them.
+fn tried(policy: &Policy, ledger: &Ledger, lineage: &Lineage, target: &Target, since: Timestamp) -> Tried {
+    let counted = counted(policy, ledger, lineage, target, since);
+    let own = || counted.iter().filter(|record| record.is_on(target));
+    // Step and number of the attempt. The number includes the attempts before it.
+    let inherited = counted.iter().filter(|record| !record.is_on(target));
+    let inherited =
+        inherited.map(|record| (record.step, record.attempt.saturating_sub(u32::from(!record.is_attempt()))));
+    let inherited = inherited.max();
+    let step = own().map(|record| record.step).chain(inherited.map(|(step, _)| step)).max().unwrap_or(1);
+    let on_it = own().filter(|record| record.step == step).count();
+    let before = inherited.filter(|(highest, _)| *highest == step).map_or(0, |(_, attempts)| attempts);
+    let attempts = before.saturating_add(u32::try_from(on_it).unwrap_or(u32::MAX));
+    let taken_back = counted.iter().filter(|record| record.reason == Some(OutcomeReason::ChangedByOthers));
+    Tried { step, attempts, taken_back: taken_back.map(|record| record.step).collect() }
+}
+
+/// The actions that count, newest first: the attempts on the target, and the newest actions on
+/// the pods it may have replaced. They end where the target was clear for longer than
+/// `ladderReset`.
+fn counted<'a>(
+    policy: &'a Policy,
+    ledger: &'a Ledger,
+    lineage: &Lineage,
+    target: &Target,
+    since: Timestamp,
+) -> Vec<&'a Record> {
     let reset = policy.limits.ladder_reset;
     let mut attempts: Vec<&Record> = ledger
         .of(&policy.key)
-        .filter(|record| record.digest == policy.digest && record.is_attempt())
+        .filter(|record| record.digest == policy.digest)
         .filter(|record| policy.reset_at.is_none_or(|reset| record.created > reset))
-        .filter(|record| record.counts_against(target, since, reset))
+        .filter(|record| {
+            let inherited = || !record.in_flight() && record.is_inherited_by(target, since, reset, lineage);
+            if record.is_on(target) { record.is_attempt() } else { inherited() }
+        })
         .collect();
     attempts.sort_by_key(|record| std::cmp::Reverse((record.created, record.sequence)));
     let mut became_unhealthy = since;
@@ -140,11 +187,12 @@ pub(super) fn skipped(
     inputs: Inputs<'_>,
     timers: &BTreeMap<Uid, Timer>,
     exhausted: &BTreeSet<Uid>,
+    lineage: &Lineage,
 ) -> BTreeMap<Uid, Vec<Skipped>> {
     let positions =
         inputs.targets.iter().filter(|target| exhausted.contains(&target.object.uid)).filter_map(|target| {
             let since = timers.get(&target.object.uid)?.since;
-            Some((target.object.uid.clone(), position(inputs.policy, inputs.ledger, target, since).skipped))
+            Some((target.object.uid.clone(), position(inputs.policy, inputs.ledger, lineage, target, since).skipped))
         });
     positions.filter(|(_, skipped)| !skipped.is_empty()).collect()
 }

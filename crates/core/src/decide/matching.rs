@@ -24,6 +24,8 @@ pub struct Matching {
     pub matched: usize,
     /// How many of them have no namespace label, while the query names no namespace either.
     pub unplaced: usize,
+    /// How many name a pod that has finished. They are ignored.
+    pub finished: usize,
     /// The labels of a series that names no target: the smallest by order.
     pub first_ignored: Option<Labels>,
     /// The series with the worst value, for each breached target.
@@ -75,7 +77,8 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
             continue;
         }
         matching.matched = matching.matched.saturating_add(1);
-        for target in named {
+        matching.finished = matching.finished.saturating_add(usize::from(named.iter().all(|one| one.has_finished())));
+        for target in named.into_iter().filter(|target| !target.has_finished()) {
             let uid = &target.object.uid;
             if naming.is_own(&one.labels, target) {
                 matching.own.insert(uid.clone());

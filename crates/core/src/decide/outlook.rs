@@ -110,6 +110,20 @@ pub(super) fn owners(inputs: Inputs<'_>, refusals: &[Refused]) -> BTreeMap<Uid, 
         .collect()
 }
 
+/// The targets that are in the answer, but are not judged yet because their samples may be of
+/// an earlier object of the same name. Without this, they would look healthy.
+pub(super) fn too_young(
+    inputs: Inputs<'_>,
+    sights: &BTreeMap<Uid, Sight>,
+    matching: &Matching,
+) -> BTreeMap<Uid, Timestamp> {
+    let in_answer = inputs.targets.iter().filter(|target| matching.breached.contains_key(&target.object.uid));
+    in_answer
+        .filter(|target| sights.get(&target.object.uid) == Some(&Sight::Namesake))
+        .map(|target| (target.object.uid.clone(), after(target.created, inputs.policy.signal_window)))
+        .collect()
+}
+
 /// The time until the next evaluation: the earliest of the next point of the interval's
 /// grid, the end of a refusal and the end of a timer. More than zero, at most the
 /// interval.
@@ -157,7 +171,7 @@ pub(super) fn held_back(
     let mut reported = inputs.memory.held_back.clone();
     reported.retain(|uid, _| memory.timers.contains_key(uid));
     for Refused { target, refusal, due } in refusals {
-        if !due || refusal.reason == Reason::AlreadyRecorded {
+        if !due {
             continue;
         }
         let reasons = reported.entry(target.clone()).or_default();
@@ -166,7 +180,10 @@ pub(super) fn held_back(
             reasons.insert(refusal.reason);
         }
         let object = inputs.targets.iter().map(|one| &one.object).find(|object| object.uid == *target);
-        if let Some(object) = object.filter(|_| is_new && refusal.reason != Reason::Exhausted) {
+        // `AlreadyRecorded` is no news: the record was reported. It is kept for the next process,
+        // whose timers may start later.
+        let is_news = is_new && !matches!(refusal.reason, Reason::Exhausted | Reason::AlreadyRecorded);
+        if let Some(object) = object.filter(|_| is_news) {
             let change = Change::HeldBack(*refusal);
             let value = memory.timers.get(target).map(|timer| timer.value);
             transitions.push(TargetTransition { target: object.clone(), change, value });
@@ -176,9 +193,11 @@ pub(super) fn held_back(
 }
 
 /// Whether an action is due and the refusal prevents it: the target is firing, is breached
-/// now, and has no action in flight.
+/// now, and has no action in flight. A hold is reported as soon as the target is pending: who is
+/// called then must see it at once.
 pub(super) fn is_held_back(inputs: Inputs<'_>, memory: &Memory, target: &Uid, refusal: Refusal) -> bool {
-    let firing = memory.timers.get(target).is_some_and(|timer| timer.phase == BreachPhase::Firing);
+    let may_be_due = |phase| phase == BreachPhase::Firing || refusal.reason == Reason::Held;
+    let firing = memory.timers.get(target).is_some_and(|timer| may_be_due(timer.phase));
     let acted_on = || inputs.ledger.of(&inputs.policy.key).any(|one| one.in_flight() && one.target.uid == *target);
     firing && refusal.reason != Reason::NotYetFor && !acted_on()
 }

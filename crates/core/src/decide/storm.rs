@@ -72,7 +72,7 @@ pub(super) fn advance(
         return (earlier.map(|storm| Storm { frozen: true, ..storm }), None);
     }
     let at = inputs.observation.at;
-    let remaining = || inputs.targets.iter().filter(|target| !target.terminating);
+    let remaining = || inputs.targets.iter().filter(|target| can_be_healed(target));
     let breached = remaining().filter(|target| is_breached(inputs, sights, timers, target)).count();
     let allowed = inputs.policy.limits.max_unhealthy.of(remaining().count());
     match earlier {
@@ -92,6 +92,12 @@ pub(super) fn advance(
             }
         }
     }
+}
+
+/// Whether the target counts in a storm. A pod that is going or that can never be healed says
+/// nothing about the others: six failed pods of a Job must not stop the healing of six web pods.
+fn can_be_healed(target: &Target) -> bool {
+    !target.terminating && target.not_healable.is_none_or(|why| !why.is_permanent())
 }
 
 /// Whether the target counts as breached: it is pending or firing, or it shows the result

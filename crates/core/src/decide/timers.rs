@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Change, Inputs, Sight, TargetTransition};
-use crate::ledger::{Record, State};
+use crate::ledger::{Lineage, Record, State};
 use crate::policy::Policy;
 use crate::target::{Target, Uid};
 use crate::time::{Span, whole_seconds};
@@ -48,14 +48,16 @@ pub enum BreachPhase {
     Firing,
 }
 
-/// The timers after this observation, and the changes. A target that is gone has no timer.
+/// The timers after this observation, and the changes. A target that is gone or has finished has
+/// no timer.
 pub(super) fn advance(
     inputs: Inputs<'_>,
     sights: &BTreeMap<Uid, Sight>,
+    lineage: &Lineage,
 ) -> (BTreeMap<Uid, Timer>, Vec<TargetTransition>) {
     let mut timers = BTreeMap::new();
     let mut transitions = Vec::new();
-    for target in inputs.targets {
+    for target in inputs.targets.iter().filter(|target| !target.has_finished()) {
         let uid = &target.object.uid;
         let earlier = inputs.memory.timers.get(uid);
         let sight = sights.get(uid).copied().unwrap_or(Sight::Unknown);
@@ -65,7 +67,7 @@ pub(super) fn advance(
             }
             _ => next_timer(earlier.copied(), sight, inputs.observation.at, inputs.policy),
         };
-        transitions.extend(transition(inputs, target, timer.as_ref()));
+        transitions.extend(transition(inputs, target, timer.as_ref(), lineage));
         if let Some(timer) = timer {
             timers.insert(uid.clone(), timer);
         }
@@ -130,16 +132,29 @@ fn cleared(timer: Timer, at: Timestamp, policy: &Policy) -> Option<Timer> {
     (span.held() < policy.clear_for).then_some(Timer { breach: None, clear: Some(span), frozen: false, ..timer })
 }
 
-fn transition(inputs: Inputs<'_>, target: &Target, timer: Option<&Timer>) -> Option<TargetTransition> {
+fn transition(
+    inputs: Inputs<'_>,
+    target: &Target,
+    timer: Option<&Timer>,
+    lineage: &Lineage,
+) -> Option<TargetTransition> {
     let earlier = inputs.memory.timers.get(&target.object.uid);
     let reset = inputs.policy.limits.ladder_reset;
     let by_itself = earlier.is_some_and(|timer| {
-        // A pending action, or an action of an earlier episode, did not end this one.
+        // A pending action, or an action of an earlier episode, did not end this one. A workload
+        // may be healed by another policy's action on one of its pods.
+        let on_its_pod = |record: &Record| record.subject.uid == target.object.uid;
+        // Another policy may have started before this one saw the breach.
+        let during = |record: &Record| {
+            let since = whole_seconds(timer.since);
+            let is_others = record.policy != inputs.policy.key;
+            record.created >= since || is_others && record.finished.is_none_or(|at| at >= since)
+        };
         let acted = |record: &Record| {
             record.state > State::Pending
                 && record.spends()
-                && record.created >= whole_seconds(timer.since)
-                && record.counts_against(target, timer.since, reset)
+                && during(record)
+                && (on_its_pod(record) || record.counts_against(target, timer.since, reset, lineage))
         };
         timer.phase == BreachPhase::Firing && !inputs.ledger.records.iter().any(acted)
     });

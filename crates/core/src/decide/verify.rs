@@ -90,7 +90,7 @@ fn in_scope(record: &Record, target: &Target) -> bool {
         ActionScope::Replacement | ActionScope::NewPods => is_newer && same_subject,
         ActionScope::AllPods => same_subject,
     };
-    judged_by && !target.terminating
+    judged_by && !target.terminating && !target.has_finished()
 }
 
 /// Cancels a pending action whose target is clear again.

@@ -109,6 +109,19 @@ fn three_policies_evict_one_sibling_at_a_time() {
 }
 
 #[test]
+fn a_started_action_that_waits_for_ready_pods_is_known() {
+    let mut world = world(&["a", "b", "c"], &["a", "b", "c"]);
+    let mut other = record("other-1", 1, &world.targets[1], 0, State::Running);
+    other.policy.name = "other".into();
+    world.ledger.records = vec![other, record("web-1", 1, &world.targets[0], 1, State::Running)];
+    let below = |world: &World| world.decide(second(10), &observation(second(10), &breached(&["a"]))).below_floor;
+    let shortage = Shortage { required: 2, wanted: 3 };
+    assert_eq!(below(&world), [(world.targets[0].object.uid.clone(), shortage)].into());
+    world.ledger.records[0].state = State::Finished(Outcome::Succeeded);
+    assert!(below(&world).is_empty(), "it goes on");
+}
+
+#[test]
 fn of_two_leaders_the_later_one_sees_the_others_eviction() {
     let targets = pods(&["a", "b", "c"], &["a", "b", "c"]);
     let earlier = record("web-1", 1, &targets[0], 0, State::Running);

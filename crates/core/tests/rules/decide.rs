@@ -128,6 +128,7 @@ fn an_old_observation_is_not_acted_on() {
             ledger: &world.ledger,
             memory: &world.memory,
             held: false,
+            removals: &world.removals,
             phase: seconds(0),
             now: second(now),
         });
@@ -227,7 +228,8 @@ fn a_target_that_is_gone_has_no_timer() {
 
 #[test]
 fn a_target_that_is_not_healable_is_refused_with_its_reason() {
-    for why in NotHealable::ALL {
+    // A pod that has finished is not unhealthy: there is nothing to refuse.
+    for why in NotHealable::ALL.into_iter().filter(|why| *why != NotHealable::Completed) {
         let mut world = World::new(vec![prunella_core::target::Target { not_healable: Some(why), ..pod("a", -600) }]);
         let decision = world.evaluate_from_to(0, 60, &breached(&["a"]));
         assert_eq!(reserved(&decision), [""; 0], "{why:?}");

@@ -292,6 +292,28 @@ fn a_recovery_is_by_itself_unless_an_action_of_the_same_episode_started() {
     }
 }
 
+/// A workload of one policy, and an action of another one on a pod of it.
+#[test]
+fn what_another_policys_action_healed_is_no_recovery_by_itself() {
+    for (created, finished, by_itself) in
+        [(10, None, false), (-20, None, false), (-20, Some(5), false), (-20, Some(-5), true)]
+    {
+        let mut world = World::new(vec![pod("web", -600)]);
+        world.targets[0].subject = world.targets[0].object.clone();
+        world.targets[0].stable_name = true;
+        world.evaluate_from_to(0, 30, &breached(&["web"]));
+        let one = Target { subject: world.targets[0].object.clone(), ..pod("web-1", -600) };
+        let state = finished.map_or(State::Verifying, |_| State::Finished(Outcome::Succeeded));
+        let mut other = record("r", 1, &one, created, state);
+        other.policy.name = "pods".into();
+        other.finished = finished.map(second);
+        world.ledger.records.push(other);
+        let well = world.evaluate_from_to(40, 60, &breached(&[]));
+        let changes: Vec<_> = well.transitions.iter().map(|one| one.change).collect();
+        assert_eq!(changes, [Change::Recovered { was_firing: true, by_itself }], "{created} {finished:?}");
+    }
+}
+
 #[test]
 fn a_judged_replacement_needs_no_evidence() {
     let mut world = World::new(vec![pod("b", 1)]);

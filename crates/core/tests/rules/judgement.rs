@@ -417,6 +417,30 @@ fn a_recovery_without_any_action_differs_from_one_after_an_action() {
     }
 }
 
+/// It is in the answer and must not look healthy.
+#[test]
+fn a_target_that_is_not_judged_yet_because_of_its_name_is_known_with_the_time() {
+    let mut world = World::new(vec![pod("web-0", 0), pod("web-1", -600)]);
+    world.targets.iter_mut().for_each(|target| target.stable_name = true);
+    let uid = world.targets[0].object.uid.clone();
+    let young = world.evaluate(10, &breached(&["web-0", "web-1"]));
+    assert_eq!(young.too_young, [(uid, second(45))].into());
+    assert!(world.evaluate(20, &breached(&["web-1"])).too_young.is_empty(), "it is not in the answer");
+    assert!(world.evaluate(50, &breached(&["web-0"])).too_young.is_empty(), "it is old enough");
+}
+
+#[test]
+fn a_hold_is_reported_as_soon_as_a_target_is_pending() {
+    let mut world = World::new(vec![pod("a", -600)]);
+    world.held = true;
+    let reasons = |decision: &prunella_core::Decision| {
+        decision.transitions.iter().filter(|one| matches!(one.change, Change::HeldBack(_))).count()
+    };
+    let pending = world.evaluate(0, &breached(&["a"]));
+    assert!(pending.refusals[0].due && reasons(&pending) == 1, "{:?}", pending.transitions);
+    assert_eq!(reasons(&world.evaluate_from_to(10, 60, &breached(&["a"]))), 0, "once in an episode");
+}
+
 // Dry runs
 
 #[test]

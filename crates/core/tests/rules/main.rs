@@ -2,11 +2,14 @@
 
 mod actions;
 mod availability;
+mod busy;
 mod decide;
+mod dry_run;
 mod edges;
 mod execute;
 mod judgement;
 mod ladder;
+mod lineage;
 mod properties;
 mod settling;
 mod storm;

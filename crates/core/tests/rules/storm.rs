@@ -5,6 +5,7 @@ use prunella_core::decide::{Memory, Storm, StormChange};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::policy::{MaxUnhealthy, PolicyMode, StormRule};
+use prunella_core::target::{NotHealable, Target};
 
 /// Four old pods, of which two may be breached, and no other limit.
 fn world() -> World {
@@ -79,6 +80,38 @@ fn a_terminating_pod_counts_neither_as_breached_nor_as_selected() {
     assert!(decision.memory.storm.is_some(), "two of two");
 }
 
+/// Six failed pods of a Job share the selector with six web pods, two of which are unhealthy.
+#[test]
+fn pods_that_cannot_be_healed_do_not_count_in_a_storm() {
+    let jobs: Vec<String> = (0..6).map(|number| format!("job-{number}")).collect();
+    let webs: Vec<String> = (0..6).map(|number| format!("web-{number}")).collect();
+    let unhealthy: Vec<&str> = jobs.iter().chain(&webs[..2]).map(String::as_str).collect();
+    for (why, storm) in [
+        (NotHealable::Completed, false),
+        (NotHealable::OwnedByJob, false),
+        (NotHealable::NodeNotReady, true),
+        (NotHealable::OwnerUnknown, true),
+    ] {
+        let mut world = world();
+        let job = |name: &String| Target { not_healable: Some(why), ..pod(name, -9000) };
+        world.targets = jobs.iter().map(job).chain(webs.iter().map(|name| pod(name, -9000))).collect();
+        let decision = world.evaluate_from_to(0, 30, &breached(&unhealthy));
+        assert_eq!(decision.memory.storm.is_some(), storm, "{why:?}");
+        let expected = if storm { vec!["web-0"] } else { vec!["web-0", "web-1"] };
+        assert_eq!(reserved(&decision), expected, "{why:?}");
+    }
+}
+
+#[test]
+fn a_pod_that_has_finished_is_not_unhealthy() {
+    let mut world = world();
+    world.evaluate_from_to(0, 30, &breached(&["a"]));
+    world.targets[0].not_healable = Some(NotHealable::Completed);
+    let decision = world.evaluate(40, &breached(&["a"]));
+    assert!(decision.memory.timers.is_empty() && decision.refusals.is_empty() && decision.transitions.is_empty());
+    assert_eq!((decision.matching.matched, decision.matching.finished), (1, 1));
+}
+
 #[test]
 fn a_storm_lets_one_probe_through_and_the_next_only_after_it_has_succeeded() {
     let mut world = world();
@@ -134,6 +167,17 @@ fn of_two_replicas_with_a_bad_configuration_only_the_probed_one_climbs() {
     let climbs = world.evaluate_from_to(40, 70, &breached(&["a2", "b"]));
     assert_eq!((reserved(&climbs), climbs.reservations[0].step), (vec!["a2"], 2));
     assert_eq!(refused(&climbs), [("b", "Storm")].into());
+}
+
+#[test]
+fn while_the_probe_runs_the_others_wait_for_the_storm() {
+    let mut world = world();
+    world.policy.limits.max_concurrent = 1;
+    let probe = world.evaluate_from_to(0, 30, &breached(&ALL));
+    world.reserve(&probe.reservations, second(30));
+    world.advance_actions(State::Running, None);
+    let waits = refused(&world.evaluate(40, &breached(&ALL))).get("b").copied();
+    assert_eq!(waits, Some("Storm"), "and not for maxConcurrent");
 }
 
 #[test]

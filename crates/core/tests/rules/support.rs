@@ -15,14 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::action::{ActionScope, ActionSpec, PodRemoval, ProtectedPod, Removal};
 use prunella_core::availability::MinAvailable;
-use prunella_core::decide::{Decision, Inputs, Memory, Question, Reservation};
+use prunella_core::decide::{Decision, Inputs, Memory, PlannedRemoval, Question, Reservation};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
 use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Series, UnknownReason};
 use prunella_core::policy::{
     LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, SeriesMatch, StormRule,
     SubjectCap,
 };
-use prunella_core::target::{Object, Target};
+use prunella_core::target::{Object, Target, Uid};
 use prunella_core::{decide, time};
 
 pub fn seconds(seconds: i64) -> SignedDuration {
@@ -168,6 +168,8 @@ pub struct World {
     pub stale: BTreeSet<String>,
     /// Whether a hold stops healing.
     pub held: bool,
+    /// What other policies are about to remove.
+    pub removals: BTreeMap<Uid, PlannedRemoval>,
     /// The offset of the evaluation times within the interval.
     pub phase: SignedDuration,
 }
@@ -184,6 +186,7 @@ impl World {
             history: History::Answered(Vec::new()),
             stale: BTreeSet::new(),
             held: false,
+            removals: BTreeMap::new(),
             phase: SignedDuration::ZERO,
         }
     }
@@ -197,6 +200,7 @@ impl World {
             ledger: &self.ledger,
             memory: &self.memory,
             held: self.held,
+            removals: &self.removals,
             phase: self.phase,
             now: at,
         })

@@ -4,7 +4,7 @@
 mod reserve;
 mod tell;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use jiff::SignedDuration;
@@ -149,6 +149,8 @@ impl Process {
         let unknown = Memory::default();
         let memory = self.desk.get(&policy.rule.key.name).map_or(&unknown, |standing| &standing.memory);
         let now = self.clock(ground);
+        // Which of two policies goes first is no promise, so the model leaves it to chance.
+        let removals = BTreeMap::new();
         let inputs = Inputs {
             policy: &policy.rule,
             observation,
@@ -156,6 +158,7 @@ impl Process {
             ledger,
             memory,
             held: false,
+            removals: &removals,
             phase: SignedDuration::from_secs(if ground.looks_move { now.as_second() / 60 % 5 } else { 0 }),
             now,
         };

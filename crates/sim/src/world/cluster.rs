@@ -114,6 +114,7 @@ impl World<'_> {
         if let Some(pod) = self.api.pod(uid).filter(|pod| !pod.terminating).cloned() {
             let new = pod.template == self.api.workloads[pod.workload].template;
             self.api.put_pod(Pod { ready: true, ..(*pod).clone() });
+            self.check.became_ready(uid);
             if new && self.is_rolling_out(pod.workload) {
                 self.rollout_progresses(pod.workload, Some(self.now));
             }

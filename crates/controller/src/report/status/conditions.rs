@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use prunella_api::ConditionType::{Blocked, Healing, Healthy, Observed, Ready, Stalled};
 use prunella_api::{HealingPolicyStatus, set_condition};
@@ -18,6 +19,9 @@ use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
 use crate::records::DISRUPTION_BUDGET;
 use crate::report::{action_messages, wording};
+
+/// How the sentence about series of other objects starts.
+pub(in crate::report) const OTHER_SERIES: &str = "; other series name";
 
 impl StatusInputs<'_> {
     pub(super) fn conditions(
@@ -98,11 +102,14 @@ impl StatusInputs<'_> {
                 "Verifying",
                 "an action has started, and it is not known yet whether it helped; see the condition Healing",
             ),
+            (_, 0, _) if selected == 0 => ConditionValue::unknown("NoTarget", self.nothing_selected()),
             // Such a query returns nothing about the targets, also if all of them are unhealthy.
             (_, 0, _) if self.unreached().is_some() => {
                 ConditionValue::unknown("NotObserved", "the query reaches no target; see the condition Observed")
             }
-            (_, 0, _) if selected == 0 => ConditionValue::unknown("NoTarget", self.nothing_selected()),
+            (_, 0, _) if let Some(until) = self.decision.too_young.values().max() => {
+                ConditionValue::unknown("TooYoung", self.too_young(*until))
+            }
             (_, 0, _) => ConditionValue::yes(
                 "AllTargetsHealthy",
                 format!("no selected target is breached ({selected} selected)"),
@@ -133,9 +140,12 @@ impl StatusInputs<'_> {
     }
 
     fn blocked_condition(&self, blocked: &BTreeMap<Reason, usize>) -> ConditionValue {
-        match blocked.iter().next() {
+        // In a storm, the storm is the first thing to know.
+        let storm = blocked.get_key_value(&Reason::Storm);
+        match storm.or_else(|| blocked.iter().next()) {
             Some((reason, _)) => {
-                ConditionValue::yes(reason.as_str(), format!("{}{}", self.why(*reason), and_others(blocked)))
+                let others = and_others(blocked, reason.as_str());
+                ConditionValue::yes(reason.as_str(), format!("{}{others}", self.why(*reason)))
             }
             None if self.waiting_for_budget() > 0 => ConditionValue::yes(
                 DISRUPTION_BUDGET,
@@ -157,27 +167,40 @@ impl StatusInputs<'_> {
         self.ledger.of(&self.compiled.policy.key).any(started)
     }
 
+    /// Targets in the answer that are not judged yet.
+    fn too_young(&self, until: Timestamp) -> String {
+        let count = self.decision.too_young.len();
+        format!(
+            "{count} of {} selected targets {} in the answer of the query, but {} as long as samples of an earlier object of the same name may be in its range: not before {until:.0}. A series with the label uid or pod of the new object is judged at once",
+            self.decision.counts.selected,
+            are(count),
+            if count == 1 { "it is not judged" } else { "they are not judged" },
+        )
+    }
+
     fn nothing_selected(&self) -> String {
         let CompiledPolicy { kind, selector, policy, .. } = self.compiled;
         format!("target.selector selects no {} in namespace {}: {selector}", kind.as_str(), policy.key.namespace)
     }
 
-    /// How many series of the answer name a selected target.
+    /// How many selected targets the answer names. What follows [`OTHER_SERIES`] is about objects
+    /// of other people: it may be old, because a change of it alone is not written.
     fn answered(&self) -> String {
         let matching = &self.decision.matching;
-        let Matching { returned, matched, .. } = matching;
+        let Matching { returned, finished, first_ignored, breached, .. } = matching;
         if *returned == 0 {
             return "the query returned no series".to_owned();
         }
-        let ignored = matching.first_ignored.as_ref().map(|labels| {
-            let count = returned.saturating_sub(*matched);
-            let (name, objects) =
-                if count == 1 { ("names", "an object that is") } else { ("name", "objects that are") };
-            format!("; {count} {name} {objects} gone or not selected, for example {}", wording::shown(labels))
+        let named = match breached.len() {
+            0 => "the query returned series, but none of them names a selected target".to_owned(),
+            1 => "the query returned series of 1 selected target".to_owned(),
+            count => format!("the query returned series of {count} selected targets"),
+        };
+        let finished = if *finished == 0 { "" } else { "; pods that have finished are ignored" };
+        let ignored = first_ignored.as_ref().map(|labels| {
+            format!("{OTHER_SERIES} objects that are gone or not selected, for example {}", wording::shown(labels))
         });
-        let name = if *matched == 1 { "names" } else { "name" };
-        let counts = format!("the query returned {returned} series, and {matched} of them {name} a selected target");
-        format!("{counts}{}", ignored.unwrap_or_default())
+        format!("{named}{finished}{}", ignored.unwrap_or_default())
     }
 
     /// The problem if the query does not reach the targets: judged by the series that it returned or
@@ -185,8 +208,10 @@ impl StatusInputs<'_> {
     fn unreached(&self) -> Option<(&'static str, String)> {
         let Matching { matched, first_ignored, .. } = &self.decision.matching;
         let reach = self.decision.memory.reached.as_ref().map(|reached| &reached.reach);
-        let reaches = reach == Some(&Reach::Targets) && self.decision.counts.selected > 0;
+        let reaches = reach == Some(&Reach::Targets);
         match first_ignored {
+            // No series can name a target if there is none. The labels are not the problem.
+            Some(_) if self.decision.counts.selected == 0 => Some(("NoTarget", self.nothing_selected())),
             Some(labels) if *matched == 0 && !reaches => {
                 wording::unreached(&self.compiled.policy, &Reach::NoTarget(labels.clone()))
             }
@@ -219,7 +244,12 @@ impl StatusInputs<'_> {
             .iter()
             .filter(|refused| refused.due && refused.refusal.reason.as_str() == reason.as_str())
             .collect();
-        let mut why = wording::why(&self.compiled.policy, reason, self.hold.as_ref());
+        let mut why = match self.not_healable() {
+            reasons if matches!(reason, Reason::NotHealable(_)) && reasons.len() > 1 => {
+                wording::none_healable(&reasons)
+            }
+            _ => wording::why(&self.compiled.policy, reason, self.hold.as_ref()),
+        };
         if reason == Reason::Exhausted {
             why.push_str(&wording::skipped(self.decision.skipped.values().next()));
         }
@@ -227,10 +257,24 @@ impl StatusInputs<'_> {
             let first = refused.iter().find(|refused| refused.refusal.reason == reason);
             why.push_str(&wording::owned_by(first.and_then(|first| self.decision.owners.get(&first.target))));
         }
+        if reason == Reason::TargetBusy {
+            why.push_str(&wording::busy(self.decision.busy.values().next()));
+        }
         let until = refused.iter().filter_map(|refused| refused.refusal.until).min();
         let first = if refused.len() == 1 { "" } else { "the first one " };
         let until = until.map(|until| format!("; {first}not before {until:.0}")).unwrap_or_default();
         format!("{}: {why}{until}", targets(refused.len()))
+    }
+
+    /// Why Prunella must not act on unhealthy targets, and on how many of them for each reason.
+    fn not_healable(&self) -> BTreeMap<NotHealable, usize> {
+        let mut reasons = BTreeMap::new();
+        for refused in self.decision.refusals.iter().filter(|refused| refused.due) {
+            if let Reason::NotHealable(why) = refused.refusal.reason {
+                *reasons.entry(why).or_default() += 1;
+            }
+        }
+        reasons
     }
 
     /// The progress of an action, and what it waits for.
@@ -241,6 +285,10 @@ impl StatusInputs<'_> {
                 Some(reason) => {
                     let why = wording::why(&self.compiled.policy, reason, self.hold.as_ref());
                     format!("running; it waits, at most until {EXECUTE_WITHIN:#} after its start: {why}")
+                }
+                None if let Some(shortage) = self.decision.below_floor.get(&record.target.uid) => {
+                    let reason = Reason::TooFewAvailable(*shortage);
+                    format!("running; it waits: {}", wording::why(&self.compiled.policy, reason, None))
                 }
                 None if self.decision.waiting.contains(&record.target.uid) => {
                     "running; it waits for limits.maxConcurrent, a storm or a rollout, or the policy has changed"
@@ -316,8 +364,8 @@ fn are(count: usize) -> &'static str {
 }
 
 /// How many targets other guardrails than the first hold back, as the end of a sentence.
-pub(super) fn and_others(blocked: &BTreeMap<Reason, usize>) -> String {
-    let others = by_word(blocked).into_iter().skip(1);
+pub(super) fn and_others(blocked: &BTreeMap<Reason, usize>, first: &str) -> String {
+    let others = by_word(blocked).into_iter().filter(|other| other.reason != first);
     let counts: Vec<String> = others.map(|other| format!("{} held back by {}", other.count, other.reason)).collect();
     if counts.is_empty() { String::new() } else { format!("; other targets: {}", counts.join(", ")) }
 }

@@ -6,17 +6,17 @@ use jiff::{SignedDuration, Timestamp};
 use kube::core::Selector;
 use prunella_api::TargetKind;
 use prunella_core::action::{ActionScope, ActionSpec, PodRemoval, ProtectedPod, Removal};
-use prunella_core::availability::MinAvailable;
-use prunella_core::decide::{BreachPhase, Counts, Matching, Memory, Refused, Timer};
+use prunella_core::availability::{MinAvailable, Shortage};
+use prunella_core::decide::{BreachPhase, BusyWith, Counts, Matching, Memory, Reach, Reached, Refused, Timer};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, Record};
-use prunella_core::observation::Answer;
+use prunella_core::observation::{Answer, Labels, Series};
 use prunella_core::policy::{
     LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, SeriesMatch, StormRule,
     SubjectCap,
 };
 use prunella_core::refusal::Refusal;
-use prunella_core::target::{NotHealable, Object};
+use prunella_core::target::{NotHealable, Object, Uid};
 use prunella_signals::ValueUnit;
 use serde_json::json;
 
@@ -49,6 +49,10 @@ impl Case {
             skipped: BTreeMap::new(),
             transitions: Vec::new(),
             storm: None,
+            busy: BTreeMap::new(),
+            below_floor: BTreeMap::new(),
+            too_young: BTreeMap::new(),
+            removals: BTreeMap::new(),
             waiting: BTreeSet::new(),
             questions: Vec::new(),
             matching: Matching::default(),
@@ -258,6 +262,131 @@ fn reasons_with_the_same_word_are_counted_together() {
     ]);
     let words: Vec<(String, i32)> = by_word(&blocked).into_iter().map(|one| (one.reason, one.count)).collect();
     assert_eq!(words, [("NotHealable".to_owned(), 3), ("Cooldown".to_owned(), 4)]);
-    assert_eq!(and_others(&blocked), "; other targets: 4 held back by Cooldown");
-    assert_eq!(and_others(&BTreeMap::from([(Reason::Cooldown, 4)])), "");
+    assert_eq!(and_others(&blocked, "NotHealable"), "; other targets: 4 held back by Cooldown");
+    assert_eq!(and_others(&BTreeMap::from([(Reason::Cooldown, 4)]), "Cooldown"), "");
+}
+
+/// The pods `web-1`, `web-2`, … of which each has one of these refusals.
+fn several(reasons: &[Reason]) -> Case {
+    let mut case = Case::refused(BreachPhase::Firing, reasons[0]);
+    case.decision.refusals.clear();
+    for (number, reason) in (1..).zip(reasons) {
+        let uid = Uid::from(format!("pod-{number}"));
+        case.decision.memory.timers.insert(uid.clone(), Timer::restored(BreachPhase::Firing, NOW, 7.0));
+        case.decision.names.insert(uid.clone(), format!("web-{number}"));
+        case.decision.refusals.push(Refused { target: uid, refusal: Refusal::open(*reason), due: true });
+    }
+    case
+}
+
+#[test]
+fn blocked_counts_all_targets_that_must_not_be_healed_and_lists_the_reasons() {
+    let not = Reason::NotHealable;
+    let case = several(&[not(NotHealable::NodeNotReady), not(NotHealable::StaticPod), not(NotHealable::StaticPod)]);
+    let message = case.message("Blocked");
+    for part in ["3 targets: ", "2 StaticPod (", "1 NodeNotReady ("] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn in_a_storm_blocked_says_so_first() {
+    let status = several(&[Reason::Cooldown, Reason::Storm]).status();
+    let blocked = status.conditions.iter().find(|one| one.type_ == "Blocked").unwrap();
+    assert_eq!(blocked.reason, "Storm");
+    assert!(blocked.message.ends_with("; other targets: 1 held back by Cooldown"), "{}", blocked.message);
+}
+
+#[test]
+fn a_hold_is_shown_with_its_words_as_soon_as_a_target_is_pending() {
+    let mut case = Case::refused(BreachPhase::Pending, Reason::Held).held();
+    case.decision.refusals[0].due = true;
+    let message = case.message("Blocked");
+    assert!(message.contains("a migration") && message.contains("namespace shop"), "{message}");
+    let unhealthy = case.status().unhealthy;
+    assert_eq!((unhealthy[0].state.as_str(), unhealthy[0].blocked_by.as_deref()), ("Pending", Some("Held")));
+}
+
+#[test]
+fn a_busy_target_names_the_action_and_its_policy() {
+    let mut case = Case::refused(BreachPhase::Firing, Reason::TargetBusy);
+    let with = BusyWith::Action {
+        name: "pods-abc-1".to_owned(),
+        action: "DeletePod".to_owned(),
+        touches: pod(),
+        policy: "pods".to_owned(),
+    };
+    case.decision.busy.insert(pod().uid, with);
+    let message = case.message("Blocked");
+    assert!(message.contains("HealingAction pods-abc-1 (DeletePod on Pod/web-1) of policy pods"), "{message}");
+    case.decision.busy.insert(pod().uid, BusyWith::Removal { policy: "pods".to_owned() });
+    assert!(case.message("Blocked").contains("policy pods, which is about to remove a single pod"));
+}
+
+/// A policy without unhealthy targets.
+fn quiet(selected: usize, matching: Matching, reach: Option<Reach>) -> Case {
+    let mut case = Case::refused(BreachPhase::Firing, Reason::Cooldown);
+    case.decision.refusals.clear();
+    case.decision.memory.timers.clear();
+    case.decision.counts.selected = selected;
+    case.decision.matching = matching;
+    case.decision.memory.reached = reach.map(|reach| Reached { at: NOW, reach });
+    case
+}
+
+fn matching(returned: usize, matched: usize, first_ignored: Option<Labels>) -> Matching {
+    let mut matching = Matching::default();
+    (matching.returned, matching.matched, matching.first_ignored) = (returned, matched, first_ignored);
+    matching
+}
+
+#[test]
+fn a_selector_that_selects_nothing_is_named_before_the_series() {
+    let labels = Labels::from([("pod".to_owned(), "web-1".to_owned())]);
+    let ignored = matching(1, 0, Some(labels));
+    let reason = |case: &Case, kind: &str| {
+        let conditions = case.status().conditions;
+        conditions.into_iter().find(|one| one.type_ == kind).map(|one| one.reason).unwrap_or_default()
+    };
+    for (selected, matching, reach, observed, healthy) in [
+        (0, Matching::default(), None, "Answered", "NoTarget"),
+        (0, ignored.clone(), Some(Reach::Targets), "NoTarget", "NoTarget"),
+        (0, ignored.clone(), None, "NoTarget", "NoTarget"),
+        (0, Matching::default(), Some(Reach::NoSeries), "NoSeries", "NoTarget"),
+        (1, ignored.clone(), None, "NoSeriesMatchesTargets", "NotObserved"),
+        (1, ignored, Some(Reach::Targets), "Answered", "AllTargetsHealthy"),
+    ] {
+        let case = quiet(selected, matching, reach.clone());
+        let found = (reason(&case, "Observed"), reason(&case, "Healthy"));
+        assert_eq!(found, (observed.to_owned(), healthy.to_owned()), "{selected} selected, {reach:?}");
+    }
+}
+
+#[test]
+fn a_young_target_in_the_answer_is_not_shown_as_healthy() {
+    let mut case = quiet(1, matching(1, 1, None), Some(Reach::Targets));
+    case.decision.too_young.insert(pod().uid, NOW);
+    let message = case.message("Healthy");
+    assert!(
+        message.contains("1 of 1 selected targets is in the answer") && message.contains("1970-01-01"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_started_action_says_that_it_waits_for_ready_pods() {
+    let mut case = Case::refused(BreachPhase::Firing, Reason::TargetBusy).with_action(State::Running, None);
+    case.decision.below_floor.insert(pod().uid, Shortage { required: 2, wanted: 3 });
+    let message = case.message("Healing");
+    assert!(message.contains("it waits: ") && message.contains("fewer than 2 of the workload's 3 pods"), "{message}");
+}
+
+#[test]
+fn the_targets_of_the_answer_are_counted() {
+    let series = Series { labels: Labels::new(), value: 1.0 };
+    let mut matching = matching(3, 2, None);
+    matching.finished = 1;
+    matching.breached.insert(pod().uid, series);
+    let message = quiet(1, matching, None).message("Observed");
+    assert_eq!(message, "the query returned series of 1 selected target; pods that have finished are ignored");
 }

@@ -3,7 +3,7 @@
 use prunella_api::UnhealthyTarget;
 use prunella_core::decide::{BreachPhase, Timer};
 use prunella_core::ledger::{Record, State};
-use prunella_core::refusal::Refusal;
+use prunella_core::refusal::{Reason, Refusal};
 use prunella_core::target::Uid;
 use prunella_core::time::whole_seconds;
 
@@ -50,8 +50,8 @@ impl StatusInputs<'_> {
     /// An unhealthy target without an action in flight.
     fn waiting(&self, target: &Uid, refusal: Option<Refusal>) -> Option<UnhealthyTarget> {
         let timer = self.timer(target)?;
-        // No action is due for a pending target, so no guardrail holds it back.
-        let refusal = refusal.filter(|_| timer.phase == BreachPhase::Firing);
+        // No action is due for a pending target, so only a hold is shown.
+        let refusal = refusal.filter(|refusal| timer.phase == BreachPhase::Firing || refusal.reason == Reason::Held);
         Some(UnhealthyTarget {
             uid: target.to_string(),
             name: self.name_of(target)?,

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 use prunella_core::decide::{BreachPhase, Decision};
-use prunella_core::ledger::Record;
+use prunella_core::ledger::{Lineage, Record};
 use prunella_core::time::{after, elapsed};
 
 use super::{Look, Stage};
@@ -90,9 +90,11 @@ impl Process {
     fn is_of_an_episode(&self, look: &Look, record: &Record) -> bool {
         let Some(standing) = self.desk.get(&look.policy.rule.key.name) else { return true };
         let reset = look.policy.rule.limits.ladder_reset;
-        self.caches.targets(&look.policy).iter().any(|target| {
+        let targets = self.caches.targets(&look.policy);
+        let lineage = Lineage::of(&self.caches.ledger(), &targets);
+        targets.iter().any(|target| {
             standing.memory.timers.get(&target.object.uid).is_some_and(|timer| {
-                record.target.uid == target.object.uid || record.counts_against(target, timer.since, reset)
+                record.target.uid == target.object.uid || record.counts_against(target, timer.since, reset, &lineage)
             })
         })
     }

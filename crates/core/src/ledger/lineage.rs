@@ -1,0 +1,135 @@
+//! Which pod may have replaced which. Kubernetes does not record that for pods with generated
+//! names, so it follows from the order of removals and creations: a new pod can replace only
+//! pods that were gone or going when it was created, and each of them once.
+//!
+//! Harmful case: of three pods, A is evicted and its replacement stands. Then B is evicted. If
+//! B's replacement inherited the attempt on A as well, a workload would exhaust its ladder by
+//! being large.
+//!
+//! If several removed pods are not replaced yet, a new pod may have replaced any of them, and
+//! all of them count as candidates. Only creation times are compared with each other: a
+//! replacement is created milliseconds after the action, and the API keeps whole seconds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Ledger, Record};
+use crate::action::ActionScope;
+use crate::target::{Target, Uid};
+
+/// For each pod, the actions on the pods that it may have replaced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// The names of the actions, by the uid of the newer pod.
+    candidates: BTreeMap<Uid, BTreeSet<String>>,
+}
+
+/// What happened to the pods of one subject. At the same time removals come first.
+#[derive(Debug, Clone, Copy)]
+enum PodChange<'a> {
+    Removed(&'a Record),
+    Created(&'a Target),
+}
+
+/// The removed pods that are not known to be replaced.
+#[derive(Debug, Default)]
+struct Unreplaced<'a> {
+    removals: Vec<&'a Record>,
+    /// How many pods were created since the first of them was removed.
+    created: usize,
+}
+
+impl Lineage {
+    /// The lineage of these targets, by the actions of all policies.
+    #[must_use]
+    pub fn of(ledger: &Ledger, targets: &[Target]) -> Self {
+        let mut changes: BTreeMap<&Uid, Vec<PodChange<'_>>> = BTreeMap::new();
+        for record in ledger.records.iter().filter(|record| has_removed(record, targets)) {
+            changes.entry(&record.subject.uid).or_default().push(PodChange::Removed(record));
+        }
+        // Nearly all ledgers end here.
+        for target in targets.iter().filter(|target| !target.stable_name) {
+            if let Some(changes) = changes.get_mut(&target.subject.uid) {
+                changes.push(PodChange::Created(target));
+            }
+        }
+        let mut lineage = Self::default();
+        for mut changes in changes.into_values() {
+            changes.sort_by(|a, b| a.order().cmp(&b.order()));
+            lineage.follow(&changes);
+        }
+        lineage
+    }
+
+    /// Whether the pod may have replaced the one that this action removed.
+    #[must_use]
+    pub fn may_have_replaced(&self, pod: &Uid, action: &str) -> bool {
+        self.candidates.get(pod).is_some_and(|actions| actions.contains(action))
+    }
+
+    fn follow(&mut self, changes: &[PodChange<'_>]) {
+        let mut unreplaced = Unreplaced::default();
+        for change in changes {
+            match change {
+                PodChange::Removed(record) => unreplaced.remove(record),
+                PodChange::Created(target) if !unreplaced.removals.is_empty() => {
+                    let actions = unreplaced.removals.iter().map(|record| record.name.clone()).collect();
+                    self.candidates.insert(target.object.uid.clone(), actions);
+                    unreplaced.created = unreplaced.created.saturating_add(1);
+                    unreplaced.forget_if_all_replaced();
+                }
+                PodChange::Created(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether the action removed a pod, or may still remove it.
+fn has_removed(record: &Record, targets: &[Target]) -> bool {
+    let still_there = || targets.iter().any(|one| one.object.uid == record.target.uid && !one.terminating);
+    record.scope == ActionScope::Replacement && record.spends() && !still_there()
+}
+
+impl<'a> PodChange<'a> {
+    fn order(&self) -> (Timestamp, bool, u64, &'a str) {
+        match self {
+            Self::Removed(record) => (record.created, false, record.sequence, record.name.as_str()),
+            Self::Created(target) => (target.created, true, 0, target.object.name.as_str()),
+        }
+    }
+}
+
+impl<'a> Unreplaced<'a> {
+    /// A pod is removed. If the action was not the first attempt, its pod had replaced the pod
+    /// of the attempt before. That pod is replaced, although its replacement is gone by now.
+    fn remove(&mut self, record: &'a Record) {
+        let same_pod = |other: &&Record| other.target.uid == record.target.uid;
+        let before = if self.removals.iter().any(same_pod) {
+            self.removals.iter().position(same_pod)
+        } else {
+            self.removals.iter().rposition(|other| is_attempt_before(other, record))
+        };
+        if let Some(before) = before {
+            self.removals.remove(before);
+            self.forget_if_all_replaced();
+        }
+        self.removals.push(record);
+    }
+
+    fn forget_if_all_replaced(&mut self) {
+        if self.created >= self.removals.len() {
+            *self = Self::default();
+        }
+    }
+}
+
+/// Whether `record` may be the attempt that follows `other` on the same ladder.
+fn is_attempt_before(other: &Record, record: &Record) -> bool {
+    let next_attempt = other.step == record.step && other.attempt.saturating_add(1) == record.attempt;
+    let next_step = other.step < record.step && record.attempt == 1;
+    other.policy == record.policy
+        && other.digest == record.digest
+        && other.created <= record.unhealthy_since
+        && (next_attempt || next_step)
+}
