@@ -22,8 +22,9 @@ pub(crate) struct SlimPod {
     uid: Uid,
     labels: Arc<BTreeMap<String, String>>,
     created: Timestamp,
-    /// `None`: it is ready.
-    unready_since: Option<Timestamp>,
+    ready: bool,
+    /// Since when it is ready, or not ready.
+    ready_changed: Timestamp,
     /// When it must have ended. `None`: it is not being deleted.
     terminating_until: Option<Timestamp>,
     controller: Option<Arc<Object>>,
@@ -75,11 +76,9 @@ impl Slimmer {
         let status = pod.status.as_ref();
         let created = meta.creation_timestamp.as_ref()?.0;
         let conditions = status.and_then(|status| status.conditions.as_ref());
-        let unready_since = match conditions.and_then(|all| all.iter().find(|one| one.type_ == "Ready")) {
-            Some(ready) if ready.status == "True" => None,
-            Some(unready) => Some(unready.last_transition_time.as_ref().map_or(created, |time| time.0)),
-            None => Some(created),
-        };
+        let condition = conditions.and_then(|all| all.iter().find(|one| one.type_ == "Ready"));
+        let ready = condition.is_some_and(|condition| condition.status == "True");
+        let changed = condition.and_then(|condition| condition.last_transition_time.as_ref());
         let controller = controller_of(meta.owner_references.as_deref());
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
         Some(Arc::new(SlimPod {
@@ -87,7 +86,8 @@ impl Slimmer {
             uid: meta.uid.clone()?.into(),
             labels: self.labels.of(pod.labels()),
             created,
-            unready_since,
+            ready,
+            ready_changed: changed.map_or(created, |time| time.0),
             terminating_until: meta.deletion_timestamp.as_ref().map(|time| time.0),
             node: node.map(|node| self.nodes.of(node)),
             opted_out: opt_out(pod),
@@ -100,7 +100,7 @@ impl Slimmer {
                 .as_ref()
                 .and_then(|spec| spec.termination_grace_period_seconds)
                 .map(SignedDuration::from_secs),
-            trouble: unready_since.and_then(|_| trouble(pod)).map(Into::into),
+            trouble: if ready { None } else { trouble(pod).map(Into::into) },
             startup: pod.spec.as_ref().and_then(startup_budget),
             system_critical: is_system_critical(pod.spec.as_ref()),
         }))
@@ -127,14 +127,13 @@ impl SlimPod {
     /// of the action, by the API server's clock.
     pub(crate) fn role_after_removal(&self, target: &Uid, removed: Timestamp) -> RemovalRole {
         let counts = !self.is_terminating() && self.not_healable != Some(NotHealable::Completed);
-        let ready = self.unready_since.is_none();
         if !counts || self.uid == *target {
             RemovalRole::Other
         } else if self.created >= removed {
-            if ready { RemovalRole::Replacement } else { RemovalRole::Other }
-        } else if ready {
+            if self.ready { RemovalRole::Replacement } else { RemovalRole::Other }
+        } else if self.ready {
             RemovalRole::ReadyBefore
-        } else if self.unready_since.is_some_and(|since| since < removed) {
+        } else if self.ready_changed < removed {
             RemovalRole::UnreadyBefore
         } else {
             RemovalRole::Other
@@ -153,7 +152,7 @@ impl SlimPod {
 
     /// Whether the pod is Ready.
     pub(crate) fn is_ready(&self) -> bool {
-        self.unready_since.is_none()
+        self.ready
     }
 
     /// Whether the pod is being deleted.
@@ -193,7 +192,8 @@ impl SlimPod {
             subject: top.unwrap_or_else(|| self.object()),
             object: self.object(),
             created: self.created,
-            ready: self.unready_since.is_none(),
+            ready: self.ready,
+            ready_since: self.ready.then_some(self.ready_changed),
             terminating: self.is_terminating(),
             stable_name: self.stable_name,
             protected_by: self.protected_by,

@@ -175,6 +175,7 @@ impl Workloads {
             subject: slim.object.clone(),
             created: slim.created,
             ready: slim.ready,
+            ready_since: None,
             terminating: slim.not_healable == Some(NotHealable::Terminating),
             // A recreated workload has the same name.
             stable_name: true,

@@ -45,16 +45,20 @@ impl ReadyTimes {
     }
 }
 
-/// Until when a pod that is not Ready may still be starting. `None`: it is Ready, or nobody says
-/// how long it may take: neither its startup probes nor the policy (`asked`).
+/// Until when a pod may still be starting. `None`: it is not, or nobody says how long it may take:
+/// neither its startup probes nor the policy (`asked`). A pod that became Ready in that time counts
+/// as starting for `breach_for` more: until then, the breach that is seen may be older.
 ///
-/// Harmful case: a policy heals pods that are not Ready for five minutes, and a pod takes ten
-/// minutes to load. It would be removed again and again, and never become Ready.
+/// Harmful cases: a policy heals pods that are not Ready for five minutes, and a pod takes ten
+/// minutes to load. It would be removed again and again, and never become Ready. Or it becomes
+/// Ready at last, and is removed in that second, because its metric was not scraped again yet.
 #[must_use]
-pub fn starting_until(target: &Target, asked: Option<SignedDuration>) -> Option<Timestamp> {
-    if target.ready {
-        return None;
-    }
+pub fn starting_until(target: &Target, asked: Option<SignedDuration>, breach_for: SignedDuration) -> Option<Timestamp> {
     let budget = target.startup.into_iter().chain(asked).max()?;
-    Some(after(target.created, budget))
+    let started_by = after(target.created, budget);
+    match target.ready_since {
+        Some(since) => (since <= started_by).then(|| after(since, breach_for)),
+        None if target.ready => None,
+        None => Some(started_by),
+    }
 }

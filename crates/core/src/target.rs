@@ -99,6 +99,8 @@ pub struct Target {
     pub created: Timestamp,
     /// Whether it is ready: a pod by its `Ready` condition, a workload by its replicas.
     pub ready: bool,
+    /// Since when a pod is ready. `None`: it is not, or the target is a workload.
+    pub ready_since: Option<Timestamp>,
     /// Whether it is being deleted.
     pub terminating: bool,
     /// The stable object behind it, which keeps its history: the top controller of a pod, or

@@ -63,6 +63,7 @@ impl Pod {
             object: self.object.clone(),
             created: self.created,
             ready: self.ready,
+            ready_since: None,
             terminating: self.terminating,
             subject: workload.object.clone(),
             stable_name: workload.stable,

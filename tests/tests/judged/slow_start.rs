@@ -40,7 +40,7 @@ async fn a_slow_starter_is_not_killed() -> Result<()> {
         })
         .await?;
 
-        // It is evicted when it is Ready, and its replacement gets the same time.
+        // It is evicted when it has been Ready for `for`, and its replacement gets the same time.
         eventually(PATIENCE, "the eviction", async || {
             ensure!(done(room)? == [format!("create pods/eviction {}", name_of(&first))], "{:#?}", done(room)?);
             Ok(())

@@ -162,7 +162,7 @@ fn not_healable(why: NotHealable) -> &'static str {
         NotHealable::NodeNotReady => "its node is not ready, so the state of the pod is not known",
         NotHealable::OwnerUnknown => "the controller of the pod is not known yet",
         NotHealable::Starting => {
-            "it is not Ready yet and may still be starting: its startup probes or steps[].verify.readyWithin allow it this time"
+            "it may still be starting, as its startup probes or steps[].verify.readyWithin allow, or it became Ready less than condition.for ago"
         }
         NotHealable::MidRollout => "its workload is rolling out and makes progress",
         NotHealable::SystemCritical => {

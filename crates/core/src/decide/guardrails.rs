@@ -175,7 +175,7 @@ fn target_refusal(inputs: Inputs<'_>, target: &Target, position: &LadderPosition
         return Some(Refusal::open(Reason::NotHealable(why)));
     }
     let asked = inputs.policy.steps.first().and_then(|step| step.ready_within);
-    if let Some(until) = starting_until(target, asked).filter(|until| now < *until) {
+    if let Some(until) = starting_until(target, asked, inputs.policy.breach_for).filter(|until| now < *until) {
         return Some(Refusal::until(Reason::NotHealable(NotHealable::Starting), until));
     }
     if let Some(until) = mid_rollout(inputs, target).filter(|until| now < *until) {

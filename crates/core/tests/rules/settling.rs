@@ -77,6 +77,22 @@ fn a_slow_starter_is_not_killed() {
 }
 
 #[test]
+fn a_pod_that_has_just_started_is_breached_from_then_on_and_not_before() {
+    // Its metric still shows the time before it became Ready.
+    let started =
+        |ready_since| Target { startup: Some(seconds(1200)), ready_since: Some(second(ready_since)), ..pod("a", 0) };
+    let mut world = World::new(vec![started(680)]);
+    let breach_for = world.policy.breach_for;
+    let decision = world.evaluate_from_to(600, 700, &breached(&["a"]));
+    assert_eq!(refused(&decision).get("a").copied(), Some("NotHealable"));
+    let until = decision.refusals.first().and_then(|refused| refused.refusal.until);
+    assert_eq!(until, second(680).checked_add(breach_for).ok());
+    // A pod that was Ready later than its start allows has lost its readiness and found it again.
+    let mut world = World::new(vec![started(1201)]);
+    assert_eq!(reserved(&world.evaluate_from_to(1100, 1210, &breached(&["a"]))), ["a"]);
+}
+
+#[test]
 fn a_change_is_settled_when_the_workload_is_restored_with_or_without_the_old_pods() {
     for (facts, field) in [(restart(State::Settling), MARKED), (scale(State::Settling), LiveField::Count(4))] {
         for target in [LiveTarget::Present, LiveTarget::Terminating, LiveTarget::Gone] {

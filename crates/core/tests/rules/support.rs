@@ -99,6 +99,7 @@ pub fn pod(name: &str, created: i64) -> Target {
         object: Object::known("Pod", name, format!("uid-{name}")),
         created: second(created),
         ready: true,
+        ready_since: None,
         terminating: false,
         subject: deployment(),
         stable_name: false,
