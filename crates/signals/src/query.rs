@@ -9,24 +9,30 @@
 //! prints some escapes differently and does not know the newest syntax. Then only derived
 //! queries, the evidence and the leaves, are printed.
 
+mod advice;
 mod branches;
 mod build;
 mod carried;
 mod error;
 mod evidence;
+mod exporter;
 mod filter;
 mod guard;
 mod inject;
 mod leaf;
 mod locate;
 mod missing;
+mod operands;
 mod parse;
+mod picked;
 mod ratio;
 mod recent;
 mod tree;
 mod unit;
+mod vanishing;
 mod window;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +43,7 @@ pub use error::QueryError;
 pub use guard::{MAX_LENGTH, MAX_NESTING, MAX_OPERATORS};
 pub use inject::{RequiredLabels, RequiredNamespace};
 pub use leaf::Leaf;
+pub use operands::OPERAND;
 pub use unit::ValueUnit;
 
 /// The label of the series that [`Query::ages`] returns.
@@ -59,8 +66,8 @@ pub struct Query {
     is_own_evidence: bool,
     /// Whether our parser accepted the expression. If not, only its text is known.
     is_parsed: bool,
-    /// Whether every selector is restricted to the policy's namespace.
-    is_confined: bool,
+    /// What was added to every selector.
+    required: RequiredLabels,
     infinite: InfiniteValue,
     widest_range: Duration,
 }
@@ -109,7 +116,7 @@ impl Query {
         }
         let text = inject::into(query, required)?;
         let evidence = evidence.map(|own| inject::into(own, required)).transpose().map_err(QueryError::of_evidence)?;
-        Ok(Self { is_confined: required.namespace.is_some(), ..Self::of(&text, evidence.as_deref())? })
+        Ok(Self { required: required.clone(), ..Self::of(&text, evidence.as_deref())? })
     }
 
     fn of(query: &str, evidence: Option<&str>) -> Result<Self, QueryError> {
@@ -126,7 +133,7 @@ impl Query {
             evidence: derived.into(),
             is_own_evidence: evidence.is_some(),
             is_parsed: true,
-            is_confined: false,
+            required: RequiredLabels::default(),
             infinite: if names_infinity(&expr) { InfiniteValue::Breach } else { InfiniteValue::Ignored },
             widest_range: window::widest(&expr),
         })
@@ -147,7 +154,7 @@ impl Query {
             evidence: evidence.into(),
             is_own_evidence: true,
             is_parsed: false,
-            is_confined: false,
+            required: RequiredLabels::default(),
             infinite: InfiniteValue::Breach,
             widest_range: signal_window,
         })
@@ -156,8 +163,7 @@ impl Query {
     /// What the values of the query measure.
     #[must_use]
     pub fn unit(&self) -> ValueUnit {
-        let parsed = self.is_parsed.then(|| parse::instant_vector(&self.text).ok()).flatten();
-        parsed.map_or(ValueUnit::Plain, |expr| unit::of(&expr))
+        self.tree().map_or(ValueUnit::Plain, |expr| unit::of(&expr))
     }
 
     /// Sets the least time that the query looks back. Needed for recording rules, which
@@ -198,17 +204,51 @@ impl Query {
         &self.evidence
     }
 
-    /// The selectors that must have samples *now*, so that a breach is fresh. Every leaf
-    /// must return a series. Empty if a breach needs no data (`absent`).
+    /// What must be proven *now*, so that a breach is fresh: the selectors that it needs have
+    /// samples, and so have those that would inhibit it. Every leaf must return a series.
     #[must_use]
     pub fn leaves(&self) -> Vec<Leaf> {
         match (self.is_parsed, parse::instant_vector(&self.text)) {
             (false, _) => Vec::new(),
-            (true, Ok(expr)) => leaf::needed(&expr),
+            (true, Ok(expr)) => leaf::needed(&expr).into_iter().map(|leaf| leaf.within(&self.required)).collect(),
             // It parsed before, so this does not happen. If it does, nothing proves the
             // breach.
             (true, Err(_)) => vec![Leaf::unproven()],
         }
+    }
+
+    /// Whether the user wrote the evidence query. Its series may be of another metric.
+    #[must_use]
+    pub fn has_own_evidence(&self) -> bool {
+        self.is_own_evidence
+    }
+
+    /// The labels that may have other values in the evidence than in a series that was
+    /// breached.
+    #[must_use]
+    pub fn varying_labels(&self) -> BTreeSet<String> {
+        self.tree().map(|expr| vanishing::varying_labels(&expr)).unwrap_or_default()
+    }
+
+    /// The selectors without which a breach is impossible. A metric that exists only while
+    /// something is wrong is not among them.
+    #[must_use]
+    pub fn operands(&self) -> Vec<Leaf> {
+        self.tree().map(|expr| operands::of(&expr)).unwrap_or_default()
+    }
+
+    /// The query for the operands that have no series at all: it returns one series for each,
+    /// with its number in [`Query::operands`] in the label [`OPERAND`]. `None` if there are
+    /// fewer than two: then the evidence tells as much.
+    #[must_use]
+    pub fn missing_operands(&self) -> Option<String> {
+        operands::query(&self.operands())
+    }
+
+    /// What is valid but may not do what the user wants, each with the fix.
+    #[must_use]
+    pub fn advice(&self) -> Vec<String> {
+        self.tree().map(|expr| advice::of(&expr, self.is_own_evidence)).unwrap_or_default()
     }
 
     /// The query for the age of the newest samples that a breach needs, modulo
@@ -240,10 +280,18 @@ impl Query {
 
     /// The age of the oldest sample that the expression can use: ranges, subqueries and
     /// offsets, added up along the widest path, or the user's `signal_window` if that is
-    /// longer. Zero for plain instant selectors. The lookback is not included.
+    /// longer. The past that the query compares with does not count. Zero for plain instant
+    /// selectors. The lookback is not included.
     #[must_use]
     pub fn widest_range(&self) -> Duration {
         self.widest_range
+    }
+
+    /// How far back the past reaches that the query compares with, as in
+    /// `A > 2 * (A offset 1d)`. `None`: it compares with no past.
+    #[must_use]
+    pub fn baseline(&self) -> Option<Duration> {
+        self.tree().and_then(|expr| window::widest_baseline(&expr))
     }
 
     /// How the series of the query relate to `label="value"`. The series of an unparsed
@@ -254,7 +302,8 @@ impl Query {
             return LabelScope::Carried;
         }
         let selectors = self.selectors();
-        let is_pinned = |one: &VectorSelector| self.is_confined || tree::pin(one, label) == Some(value);
+        let is_confined = self.required.namespace.is_some();
+        let is_pinned = |one: &VectorSelector| is_confined || tree::pin(one, label) == Some(value);
         if !selectors.is_empty() && selectors.iter().all(is_pinned) {
             LabelScope::Pinned
         } else if self.leaves().iter().any(|leaf| leaf.may_carry(label, value)) {
@@ -270,6 +319,11 @@ impl Query {
         let selectors = self.selectors();
         let value = selectors.first().and_then(|first| tree::pin(first, label));
         value.is_some() && selectors.iter().all(|one| tree::pin(one, label) == value)
+    }
+
+    /// The syntax tree. `None` if our parser does not know the expression.
+    fn tree(&self) -> Option<Expr> {
+        self.is_parsed.then(|| parse::instant_vector(&self.text).ok()).flatten()
     }
 
     /// Every selector of the expression and of the user's own evidence. Empty if the

@@ -8,11 +8,12 @@
 
 use std::collections::BTreeSet;
 
-use promql_parser::parser::token::T_LOR;
-use promql_parser::parser::{Expr, LabelModifier, VectorSelector};
+use promql_parser::parser::token::{T_EQLC, T_LOR, T_MIN, T_MUL, TokenType};
+use promql_parser::parser::{AggregateExpr, BinaryExpr, Expr, LabelModifier, NumberLiteral};
 
 use super::filter::picks_series;
-use super::tree::{children, matches_vectors, metric_name, selectors, without_parens};
+use super::tree::{children, matches_vectors, metric_name, without_parens};
+use super::{build, exporter};
 
 /// What two branches of an `or` have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +27,8 @@ pub(super) enum Branches {
 }
 
 pub(super) fn of(lhs: &Expr, rhs: &Expr) -> Branches {
-    let (left, right) = (exporters(lhs), exporters(rhs));
-    if left == right && left.len() == 1 && !left.contains(&None) {
+    // A fill says itself whether the exporter works.
+    if exporter::all_same(lhs, rhs) || is_alive(rhs) {
         return Branches::SameExporter;
     }
     match (grouping(lhs), grouping(rhs)) {
@@ -45,19 +46,43 @@ pub(super) fn any_unrelated(expr: &Expr) -> bool {
     unrelated || children(expr).into_iter().any(any_unrelated)
 }
 
-fn exporters(expr: &Expr) -> BTreeSet<Option<&str>> {
-    selectors(expr).into_iter().map(exporter).collect()
+/// The evidence for a branch that fills in zero where a series is missing, as in
+/// `… or 0 * up`: the exporters that it stands for are up. `up` has a series for a dead
+/// exporter as well, so `0 * up` alone proves nothing. `None`: it is no such branch.
+pub(super) fn alive(branch: &Expr) -> Option<Expr> {
+    let Expr::Binary(binary) = without_parens(branch) else { return None };
+    let is_zero =
+        |expr: &Expr| matches!(without_parens(expr), Expr::NumberLiteral(NumberLiteral { val }) if *val == 0.0);
+    let filled = match (binary.op.id(), is_zero(&binary.lhs), is_zero(&binary.rhs)) {
+        (T_MUL, true, false) => without_parens(&binary.rhs),
+        (T_MUL, false, true) => without_parens(&binary.lhs),
+        _ => return None,
+    };
+    let up = match filled {
+        Expr::VectorSelector(selector) if metric_name(selector) == Some("up") => filled.clone(),
+        Expr::Aggregate(AggregateExpr { expr, modifier, .. }) if is_up(expr) => {
+            // The least, because a pod can have several exporters.
+            build::aggregate(TokenType::new(T_MIN), None, without_parens(expr).clone(), modifier.clone())
+        }
+        _ => return None,
+    };
+    let one = Expr::NumberLiteral(NumberLiteral::new(1.0));
+    Some(build::binary(up, TokenType::new(T_EQLC), one, None))
 }
 
-/// The exporter of a metric, by the convention that a metric name starts with the
-/// exporter's prefix: `kube_…`, `container_…`, `node_…`. The name of a recording rule
-/// says nothing about its exporter, so every rule counts as an exporter of its own.
-fn exporter(selector: &VectorSelector) -> Option<&str> {
-    let name = metric_name(selector)?;
-    if name.contains(':') {
-        return Some(name);
+/// Whether `expr` is what [`alive`] returns.
+fn is_alive(expr: &Expr) -> bool {
+    match without_parens(expr) {
+        Expr::Binary(BinaryExpr { op, lhs, .. }) if op.id() == T_EQLC => match without_parens(lhs) {
+            Expr::Aggregate(aggregate) => aggregate.op.id() == T_MIN && is_up(&aggregate.expr),
+            other => is_up(other),
+        },
+        _ => false,
     }
-    name.split('_').next().filter(|word| !word.is_empty())
+}
+
+fn is_up(expr: &Expr) -> bool {
+    matches!(without_parens(expr), Expr::VectorSelector(selector) if metric_name(selector) == Some("up"))
 }
 
 /// The labels that every series of `expr` has, if that is known.

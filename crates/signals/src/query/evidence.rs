@@ -14,10 +14,15 @@
 //! | `A and B` | `A and B`, same matching |
 //! | `A unless B`, `A and absent(B)` | `A` |
 //! | `A or B` | `A or B` with one exporter, `A and B` with the same labels: see [`branches`] |
+//! | `A > 5 or A offset 1h > 5` | `A`: data of an hour ago does not prove that there is data now |
+//! | `(A or 0 * up) > 5` | `A or up == 1`: see [`branches::alive`] |
+//! | `A > 0`, and `A` exists only while it is 1 | another metric: see [`vanishing`] |
 //! | `absent(A)` | `A` |
-//! | `topk(3, A)` | `A`: series that are not picked have data as well |
+//! | `topk(3, A) > 5` | `A unless A > 5`: see [`picked`] |
 //! | `rate(A[5m])` | `rate(A[5m]) and A`: see [`recent`] |
 //! | anything else | unchanged around the evidence for its arguments |
+
+use std::collections::BTreeSet;
 
 use promql_parser::parser::token::{T_ADD, T_LAND, T_LOR, T_LUNLESS, T_MAX, TokenType};
 use promql_parser::parser::value::ValueType;
@@ -26,8 +31,8 @@ use promql_parser::parser::{
 };
 
 use super::branches::{self, Branches};
-use super::tree::{is_vector, matches_vectors, selectors, without_parens};
-use super::{build, filter, missing, ratio, recent};
+use super::tree::{is_vector, matches_vectors, metric_name, selectors, without_parens};
+use super::{build, filter, missing, picked, ratio, recent, vanishing, window};
 
 /// The most selectors that [`of_conjunction`] repeats. In a chain of `and`, every
 /// link repeats everything before it, so the query would grow with the square of the
@@ -48,7 +53,7 @@ pub(super) fn derive(expr: &Expr) -> Result<Expr, &'static str> {
             "the branches of its `or` are not scraped together, so one can stop reporting while the other continues",
         );
     }
-    Ok(recent::with_recent_samples(&derived))
+    Ok(picked::without_hidden(expr, recent::with_recent_samples(&derived)))
 }
 
 fn evidence(expr: &Expr) -> Expr {
@@ -103,11 +108,17 @@ fn of_binary(binary: &BinaryExpr) -> Expr {
         // labels of `group_left`, `bool` turns `NaN` into a number.
         _ if missing::may_hide_breach(binary) => with_inner_filters(binary),
         _ => match (is_vector(lhs), is_vector(rhs)) {
-            (true, false) if selectors(rhs).is_empty() => evidence(lhs),
-            (false, true) if selectors(lhs).is_empty() => evidence(rhs),
+            (true, false) if selectors(rhs).is_empty() => of_compared(binary, lhs),
+            (false, true) if selectors(lhs).is_empty() => of_compared(binary, rhs),
             _ => of_match(binary, TokenType::new(T_ADD)),
         },
     }
+}
+
+/// The evidence for the side of a comparison that selects series.
+fn of_compared(comparison: &BinaryExpr, side: &Expr) -> Expr {
+    let evidence = evidence(side);
+    if missing::zero_is_healthy(comparison) { vanishing::with_healthy(evidence) } else { evidence }
 }
 
 /// Removes the comparison and keeps every filter inside its operands: a series that
@@ -172,14 +183,17 @@ fn of_conjunction(binary: &BinaryExpr) -> Expr {
     let unless = TokenType::new(T_LUNLESS);
     let card = VectorMatchCardinality::ManyToMany;
     let same_labels = BinModifier { card, ..BinModifier::default() };
-    let unknown = build::binary(without_parens(lhs).clone(), unless, evidence(rhs), binary.modifier.clone());
+    // Without a comparison, existing is the breach.
+    let known = if filter::filters(rhs) { evidence(rhs) } else { vanishing::with_healthy(evidence(rhs)) };
+    let unknown = build::binary(without_parens(lhs).clone(), unless, known, binary.modifier.clone());
     build::binary(evidence(lhs), unless, unknown, Some(same_labels))
 }
 
 /// A branch without selectors, as in `… or vector(0)`, always returns a series and proves
 /// nothing.
 fn of_branches(binary: &BinaryExpr) -> Expr {
-    let (lhs, rhs) = (evidence(&binary.lhs), evidence(&binary.rhs));
+    let alive = branches::alive(&binary.rhs);
+    let (lhs, rhs) = at_one_time(evidence(&binary.lhs), alive.unwrap_or_else(|| evidence(&binary.rhs)));
     if selectors(&rhs).is_empty() || without_parens(&lhs) == without_parens(&rhs) {
         return lhs;
     }
@@ -188,13 +202,32 @@ fn of_branches(binary: &BinaryExpr) -> Expr {
     }
     match branches::of(&lhs, &rhs) {
         Branches::SameLabels => build::binary(lhs, TokenType::new(T_LAND), rhs, binary.modifier.clone()),
+        // A filter that stays in one branch tells healthy from unhealthy. The other branch
+        // with the same metrics must not be evidence for it.
+        Branches::SameExporter if keeps_filter(&lhs, &rhs) => lhs,
+        Branches::SameExporter if keeps_filter(&rhs, &lhs) => rhs,
         Branches::SameExporter | Branches::Unrelated => build::binary(lhs, binary.op, rhs, binary.modifier.clone()),
+    }
+}
+
+/// Whether `one` keeps a filter that `other` has not, and `other` adds no metric.
+fn keeps_filter(one: &Expr, other: &Expr) -> bool {
+    let names = |expr| selectors(expr).into_iter().map(metric_name).collect::<BTreeSet<_>>();
+    filter::drops_series(one) && !filter::drops_series(other) && names(other).is_subset(&names(one))
+}
+
+/// Both branches without their time shifts if these differ: samples of the past are no
+/// evidence for the branch that is about a later time.
+fn at_one_time(lhs: Expr, rhs: Expr) -> (Expr, Expr) {
+    match (window::least_shift(&lhs), window::least_shift(&rhs)) {
+        (Some(left), Some(right)) if left != right => (window::unshifted(lhs), window::unshifted(rhs)),
+        _ => (lhs, rhs),
     }
 }
 
 /// Whether `expr` is `absent(B)`, also compared with a number. `and absent(B)` means
 /// the same as `unless B`.
-fn is_absence(expr: &Expr) -> bool {
+pub(super) fn is_absence(expr: &Expr) -> bool {
     match without_parens(expr) {
         Expr::Call(call) => matches!(call.func.name, "absent" | "absent_over_time"),
         Expr::Binary(binary) => !matches_vectors(binary) && is_absence(&binary.lhs),

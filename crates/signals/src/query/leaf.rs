@@ -2,25 +2,39 @@
 //! action, Prunella checks that the selectors of the breached condition have samples
 //! *now*.
 //!
-//! Not every selector must have samples. The right side of `unless` and the argument of
-//! `absent` are missing *because* of the breach. One branch of an `or` is enough.
+//! A selector can also be missing *because* of the breach. Then the check is another one:
+//!
+//! | where the selector stands | check |
+//! |---|---|
+//! | `A` in `A > 5` | `A` has samples |
+//! | `B` in `A unless B == 1`: it inhibits by its value | the metric has samples |
+//! | `B` in `A unless B`, `A and absent(B)`: it inhibits by existing | its exporter is not down |
+//! | `A` in `absent(A)`, `(A or vector(0)) < 1`: its absence is the breach | its exporter is up |
+//! | `A` in `A or B` | one of them is enough |
 
-use promql_parser::label::{MatchOp, Matcher};
-use promql_parser::parser::token::{T_COUNT_VALUES, T_LOR, T_LUNLESS};
+use promql_parser::label::{MatchOp, Matcher, Matchers};
+use promql_parser::parser::token::{T_COUNT_VALUES, T_LAND, T_LOR, T_LUNLESS};
 use promql_parser::parser::{AggregateExpr, BinaryExpr, Call, Expr, VectorSelector};
 
 use super::carried::Carried;
+use super::evidence::is_absence;
 use super::filter::picks_series;
-use super::tree::{children, matches_vectors, pin};
+use super::tree::{children, matches_vectors, metric_name, pin, selectors};
+use super::{RequiredLabels, branches, exporter, missing, vanishing};
 
 /// The limit of leaves that the branches of an `or` are multiplied out to. Above it, a
 /// sample of any one selector is enough.
 const MAX_ALTERNATIVES: usize = 16;
 
+/// How far back to look for the exporter of series that do not exist now.
+const SEEN_WITHIN: &str = "1h";
+
 /// A selector that must have samples now, or several selectors of which one must.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Leaf {
     alternatives: Vec<Selector>,
+    /// The labels that every selector has.
+    required: RequiredLabels,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +42,22 @@ struct Selector {
     /// Without `offset` and `@`, because the sample must be there now.
     vector: VectorSelector,
     carried: Carried,
+    requirement: Requirement,
+}
+
+/// What proves that a selector can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Requirement {
+    /// It has a sample.
+    Sample,
+    /// Its metric has a sample, with any other matchers. Many inhibiting metrics have no
+    /// series with the value that inhibits.
+    Reports,
+    /// No exporter that returned it lately is down.
+    NotDown,
+    /// The exporters that returned it lately are up. If they are gone, its metric has a
+    /// sample with any other matchers.
+    Up,
 }
 
 impl Leaf {
@@ -36,18 +66,62 @@ impl Leaf {
     /// label reaches the result unchanged and the selector does not pin the label itself.
     #[must_use]
     pub fn instant_query(&self, extra: &[(&str, &str)]) -> String {
-        let counts = self.alternatives.iter().map(|selector| format!("count({})", selector.narrowed(extra)));
-        counts.collect::<Vec<_>>().join(" or ")
+        let checks = self.alternatives.iter().map(|selector| selector.check(extra, &self.required));
+        checks.collect::<Vec<_>>().join(" or ")
+    }
+
+    /// What is wrong if [`Leaf::instant_query`] returns no series.
+    #[must_use]
+    pub fn complaint(&self) -> String {
+        let of = |requirement: fn(Requirement) -> bool| {
+            let all =
+                self.alternatives.iter().filter(|one| requirement(one.requirement)).map(|one| one.vector.to_string());
+            all.collect::<Vec<_>>().join(" or ")
+        };
+        let samples = of(|requirement| matches!(requirement, Requirement::Sample | Requirement::Reports));
+        let exporters = of(|requirement| matches!(requirement, Requirement::NotDown | Requirement::Up));
+        match (samples.is_empty(), exporters.is_empty()) {
+            (_, true) => format!("{samples} has no sample now"),
+            (true, false) => format!("it is not known that the exporter of {exporters} is up"),
+            (false, false) => {
+                format!("{samples} has no sample now, and it is not known that the exporter of {exporters} is up")
+            }
+        }
+    }
+
+    /// Whether only samples of the selectors prove it.
+    pub(super) fn needs_samples(&self) -> bool {
+        let own = |one: &Selector| one.requirement == Requirement::Sample && vanishing::advice(&one.vector).is_none();
+        !self.alternatives.is_empty() && self.alternatives.iter().all(own)
+    }
+
+    /// The selectors as the user wrote them, without their time shifts.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.alternatives.iter().map(|one| one.vector.to_string()).collect::<Vec<_>>().join(" or ")
+    }
+
+    /// A query that returns one series if no selector has a series.
+    pub(super) fn absent(&self) -> String {
+        let absent = self.alternatives.iter().map(|one| format!("absent({})", one.vector));
+        absent.collect::<Vec<_>>().join(" and on () ")
+    }
+
+    /// The leaf of a query whose selectors have the `required` labels.
+    #[must_use]
+    pub(super) fn within(mut self, required: &RequiredLabels) -> Self {
+        self.required = required.clone();
+        self
     }
 
     /// A leaf that never has samples.
     pub(super) fn unproven() -> Self {
-        Self { alternatives: Vec::new() }
+        Self { alternatives: Vec::new(), required: RequiredLabels::default() }
     }
 
     /// The first selector, without `offset` and `@`.
     pub(super) fn selector(&self) -> Option<&VectorSelector> {
-        self.alternatives.first().map(|selector| &selector.vector)
+        self.alternatives.iter().find(|one| one.requirement == Requirement::Sample).map(|one| &one.vector)
     }
 
     /// Whether a series of this leaf can have `label="value"` in the result.
@@ -56,13 +130,38 @@ impl Leaf {
         // An overwritten label can have any value. Users restore a label this way from
         // `exported_namespace` if Prometheus scrapes without `honorLabels`.
         let may = |one: &Selector| one.carried.writes(label) || (one.carried.contains(label) && own(one));
-        self.alternatives.iter().any(may)
+        self.alternatives.iter().any(|one| one.requirement == Requirement::Sample && may(one))
+    }
+
+    fn requiring(mut self, requirement: Requirement) -> Self {
+        for one in &mut self.alternatives {
+            one.requirement = requirement;
+        }
+        self
     }
 }
 
 impl Selector {
-    fn narrowed(&self, extra: &[(&str, &str)]) -> VectorSelector {
-        let mut vector = self.vector.clone();
+    /// Returns at least one series if the selector can be relied on, and none if not.
+    fn check(&self, extra: &[(&str, &str)], required: &RequiredLabels) -> String {
+        let own = self.narrowed(&self.vector, extra);
+        let any = self.narrowed(&of_exporter(&self.vector, required), extra);
+        let lately = format!("on (job, instance) present_over_time({own}[{SEEN_WITHIN}])");
+        match self.requirement {
+            Requirement::Sample => format!("count({own})"),
+            Requirement::Reports => format!("count({any})"),
+            Requirement::NotDown => format!("absent({} == 0 and {lately})", up(required)),
+            // Prometheus itself writes `up`.
+            Requirement::Up if metric_name(&self.vector) == Some("up") => format!("count({})", up(required)),
+            Requirement::Up => {
+                let up = format!("min({} and {lately})", up(required));
+                format!("{up} == 1 or (count({any}) unless {up})")
+            }
+        }
+    }
+
+    fn narrowed(&self, vector: &VectorSelector, extra: &[(&str, &str)]) -> VectorSelector {
+        let mut vector = vector.clone();
         for (label, value) in extra {
             if !self.carried.contains(label) || pin(&self.vector, label).is_some() {
                 continue;
@@ -79,21 +178,79 @@ impl Selector {
     }
 }
 
+/// Parts of the names of labels that say which object a series is about. The other labels
+/// may be its state.
+const IDENTITY: [&str; 17] = [
+    "__name__",
+    "app",
+    "cluster",
+    "container",
+    "daemonset",
+    "deployment",
+    "device",
+    "host",
+    "instance",
+    "job",
+    "machine",
+    "namespace",
+    "node",
+    "pod",
+    "service",
+    "statefulset",
+    "tenant",
+];
+
+/// The selector without the matchers that tell one state of an object from another one.
+fn of_exporter(selector: &VectorSelector, required: &RequiredLabels) -> VectorSelector {
+    let namespace = required.namespace.as_ref().map(|namespace| namespace.name.as_str());
+    let is_required = |matcher: &Matcher| {
+        let fixed = required.fixed.contains_key(&matcher.name);
+        fixed || matches!(matcher.op, MatchOp::Equal) && namespace == Some(matcher.value.as_str())
+    };
+    let mut any = selector.clone();
+    if any.matchers.or_matchers.is_empty() {
+        let names_object = |matcher: &Matcher| IDENTITY.iter().any(|part| matcher.name.contains(part));
+        any.matchers.matchers.retain(|matcher| names_object(matcher) || is_required(matcher));
+    }
+    any
+}
+
+/// Selects `up` of all exporters. An exporter such as kube-state-metrics is in another
+/// namespace than the objects that it reports about, so its `up` has no label of the
+/// policy's namespace. It is joined with series of that namespace, and only the answer
+/// whether an exporter is up leaves the source.
+fn up(required: &RequiredLabels) -> VectorSelector {
+    let matchers = required.fixed.iter().map(|(name, value)| Matcher::new(MatchOp::Equal, name, value));
+    VectorSelector::new(Some("up".to_owned()), Matchers::new(matchers.collect()))
+}
+
 /// The leaves that a breach of `expr` needs, without duplicates.
 pub(super) fn needed(expr: &Expr) -> Vec<Leaf> {
+    let all = under(expr, &Carried::all());
+    let sampled: Vec<VectorSelector> = all.iter().filter_map(Leaf::sampled).cloned().collect();
     let mut leaves: Vec<Leaf> = Vec::new();
-    for leaf in under(expr, &Carried::all()) {
-        if !leaves.contains(&leaf) {
+    for leaf in all {
+        if !leaves.contains(&leaf) && !leaf.is_proven_by(&sampled) {
             leaves.push(leaf);
         }
     }
     leaves
 }
 
+/// The selectors whose absence is a breach.
+pub(super) fn silent(expr: &Expr) -> Vec<String> {
+    let all = needed(expr).into_iter().flat_map(|leaf| leaf.alternatives);
+    let mut names: Vec<String> =
+        all.filter(|one| one.requirement == Requirement::Up).map(|one| one.vector.to_string()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 fn under(expr: &Expr, carried: &Carried) -> Vec<Leaf> {
     match expr {
-        Expr::VectorSelector(selector) => vec![Leaf::of(selector, carried)],
-        Expr::MatrixSelector(matrix) => vec![Leaf::of(&matrix.vs, carried)],
+        Expr::VectorSelector(selector) => vec![Leaf::of(selector, carried, Requirement::Sample)],
+        Expr::MatrixSelector(matrix) => vec![Leaf::of(&matrix.vs, carried, Requirement::Sample)],
         Expr::Aggregate(aggregate) => under_aggregate(aggregate, carried),
         Expr::Call(call) => under_call(call, carried),
         Expr::Binary(binary) => under_binary(binary, carried),
@@ -117,7 +274,19 @@ fn under_aggregate(aggregate: &AggregateExpr, carried: &Carried) -> Vec<Leaf> {
 
 fn under_call(call: &Call, carried: &Carried) -> Vec<Leaf> {
     let inner = match call.func.name {
-        "absent" | "absent_over_time" => return Vec::new(),
+        // Labels of the argument do not reach the result.
+        "absent" | "absent_over_time" => {
+            let all = call.args.args.iter().flat_map(|argument| selectors(argument));
+            return all.map(|selector| Leaf::of(selector, &Carried::none(), Requirement::Up)).collect();
+        }
+        _ => of_arguments(call, carried),
+    };
+    call.args.args.iter().flat_map(|argument| under(argument, &inner)).collect()
+}
+
+/// The labels that the arguments of a function pass on.
+fn of_arguments(call: &Call, carried: &Carried) -> Carried {
+    match call.func.name {
         "scalar" => Carried::none(),
         "label_replace" | "label_join" => match call.args.args.get(1).map(AsRef::as_ref) {
             Some(Expr::StringLiteral(label)) => carried.clone().written(&label.val),
@@ -126,19 +295,31 @@ fn under_call(call: &Call, carried: &Carried) -> Vec<Leaf> {
         // Adds the labels of another metric.
         "info" => carried.clone().within(&["instance".to_owned(), "job".to_owned()]),
         _ => carried.clone(),
-    };
-    call.args.args.iter().flat_map(|argument| under(argument, &inner)).collect()
+    }
 }
 
 fn under_binary(binary: &BinaryExpr, carried: &Carried) -> Vec<Leaf> {
     if !matches_vectors(binary) {
         // A scalar side reaches `under_call` as `scalar(…)`, which carries no labels.
-        return [under(&binary.lhs, carried), under(&binary.rhs, carried)].concat();
+        let leaves = [under(&binary.lhs, carried), under(&binary.rhs, carried)].concat();
+        let is_loud = missing::silence_is_breach(binary) == Some(false);
+        return if is_loud {
+            leaves.into_iter().map(|leaf| leaf.requiring(Requirement::Sample)).collect()
+        } else {
+            leaves
+        };
     }
     let (left, right) = carried.clone().matched(binary);
     match binary.op.id() {
-        T_LUNLESS => under(&binary.lhs, &left),
-        T_LOR => either(under(&binary.lhs, carried), under(&binary.rhs, carried)),
+        T_LUNLESS => [under(&binary.lhs, &left), inhibiting(&binary.rhs, &right, false)].concat(),
+        // It inhibits by existing.
+        T_LAND if is_absence(&binary.rhs) => {
+            let absent = selectors(&binary.rhs).into_iter();
+            let inhibiting =
+                absent.map(|selector| Leaf::of(selector, &Carried::none(), Requirement::NotDown)).collect();
+            [under(&binary.lhs, &left), inhibiting].concat()
+        }
+        T_LOR => of_branches(binary, carried),
         _ => {
             let fill = binary.modifier.as_ref().map(|modifier| modifier.fill_values.clone()).unwrap_or_default();
             let lhs = under(&binary.lhs, &left);
@@ -150,6 +331,49 @@ fn under_binary(binary: &BinaryExpr, carried: &Carried) -> Vec<Leaf> {
                 (None, None) => [lhs, rhs].concat(),
             }
         }
+    }
+}
+
+fn of_branches(binary: &BinaryExpr, carried: &Carried) -> Vec<Leaf> {
+    let (lhs, rhs) = (under(&binary.lhs, carried), under(&binary.rhs, carried));
+    let fills = |branch: &Expr| selectors(branch).is_empty() || branches::alive(branch).is_some();
+    let silent = |leaves: Vec<Leaf>| leaves.into_iter().map(|leaf| leaf.requiring(Requirement::Up)).collect();
+    match (fills(&binary.lhs), fills(&binary.rhs)) {
+        (false, true) => silent(lhs),
+        (true, false) => silent(rhs),
+        _ => either(lhs, rhs),
+    }
+}
+
+/// The leaves without which `expr` could be empty although it should inhibit. `by_value`:
+/// something compares the values, so there are series while it does not inhibit.
+fn inhibiting(expr: &Expr, carried: &Carried, by_value: bool) -> Vec<Leaf> {
+    let requirement = if by_value { Requirement::Reports } else { Requirement::NotDown };
+    match expr {
+        Expr::VectorSelector(selector) => vec![Leaf::of(selector, carried, requirement)],
+        Expr::MatrixSelector(matrix) => vec![Leaf::of(&matrix.vs, carried, requirement)],
+        Expr::Aggregate(aggregate) if picks_series(aggregate.op) => inhibiting(&aggregate.expr, carried, by_value),
+        Expr::Aggregate(aggregate) => {
+            inhibiting(&aggregate.expr, &carried.clone().grouped(aggregate.modifier.as_ref()), by_value)
+        }
+        // If the argument exists, it does not inhibit.
+        Expr::Call(call) if matches!(call.func.name, "absent" | "absent_over_time") => Vec::new(),
+        Expr::Call(call) => {
+            let inner = of_arguments(call, carried);
+            call.args.args.iter().flat_map(|argument| inhibiting(argument, &inner, by_value)).collect()
+        }
+        Expr::Binary(binary) => {
+            let by_value = by_value || binary.op.is_comparison_operator();
+            let (left, right) = if matches_vectors(binary) && binary.op.id() != T_LOR {
+                carried.clone().matched(binary)
+            } else {
+                (carried.clone(), carried.clone())
+            };
+            let lhs = inhibiting(&binary.lhs, &left, by_value);
+            // Without its right side, `unless` inhibits more.
+            if binary.op.id() == T_LUNLESS { lhs } else { [lhs, inhibiting(&binary.rhs, &right, by_value)].concat() }
+        }
+        _ => children(expr).into_iter().flat_map(|child| inhibiting(child, carried, by_value)).collect(),
     }
 }
 
@@ -167,9 +391,32 @@ fn either(left: Vec<Leaf>, right: Vec<Leaf>) -> Vec<Leaf> {
 }
 
 impl Leaf {
-    fn of(selector: &VectorSelector, carried: &Carried) -> Self {
+    fn of(selector: &VectorSelector, carried: &Carried, requirement: Requirement) -> Self {
         let vector = VectorSelector { offset: None, at: None, ..selector.clone() };
-        Self { alternatives: vec![Selector { vector, carried: carried.clone() }] }
+        // Between two crashes, the series that tells of the crash is not there.
+        let (vector, carried) = match vanishing::replacement(&vector) {
+            Some((other, lacks)) if requirement == Requirement::Sample => (other, carried.clone().without(&lacks)),
+            _ => (vector, carried.clone()),
+        };
+        Self { alternatives: vec![Selector { vector, carried, requirement }], required: RequiredLabels::default() }
+    }
+
+    /// The selector that must have a sample, if there is no alternative.
+    fn sampled(&self) -> Option<&VectorSelector> {
+        match self.alternatives.as_slice() {
+            [Selector { vector, requirement: Requirement::Sample, .. }] => Some(vector),
+            _ => None,
+        }
+    }
+
+    /// Whether a sample of another selector proves as much: it is of the same exporter.
+    fn is_proven_by(&self, sampled: &[VectorSelector]) -> bool {
+        match self.alternatives.as_slice() {
+            [Selector { vector, requirement: Requirement::NotDown, .. }] => {
+                sampled.iter().any(|one| exporter::same(one, vector))
+            }
+            _ => false,
+        }
     }
 
     fn any_of(leaves: impl IntoIterator<Item = Self>) -> Self {
@@ -179,6 +426,6 @@ impl Leaf {
                 alternatives.push(selector);
             }
         }
-        Self { alternatives }
+        Self { alternatives, required: RequiredLabels::default() }
     }
 }

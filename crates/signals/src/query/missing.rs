@@ -12,8 +12,11 @@ use promql_parser::parser::token::{
 use promql_parser::parser::{AggregateExpr, BinaryExpr, Call, Expr};
 
 use super::filter::{compares, drops_series, picks_series};
-use super::ratio;
 use super::tree::{is_vector, matches_vectors, without_parens};
+use super::{branches, ratio};
+
+/// Functions that turn zero into zero.
+const KEEPS_ZERO: [&str; 6] = ["round", "ceil", "floor", "abs", "sgn", "sqrt"];
 
 /// What a missing series means if its target has data.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,6 +39,86 @@ pub(super) fn may_hide_breach(binary: &BinaryExpr) -> bool {
         [Missing::As(zero), Missing::Never] => constant(rhs).is_none_or(|limit| holds(zero, binary.op, limit)),
         [Missing::Never, Missing::As(zero)] => constant(lhs).is_none_or(|limit| holds(limit, binary.op, zero)),
         _ => true,
+    }
+}
+
+/// Whether `comparison` does not hold if its side with selectors has no series, and each
+/// missing series stands for zero.
+pub(super) fn zero_is_healthy(comparison: &BinaryExpr) -> bool {
+    let (lhs, rhs) = (comparison.lhs.as_ref(), comparison.rhs.as_ref());
+    match (zero(lhs), constant(rhs), constant(lhs), zero(rhs)) {
+        (Some(value), Some(limit), None, _) => !holds(value, comparison.op, limit),
+        (_, None, Some(limit), Some(value)) => !holds(limit, comparison.op, value),
+        _ => false,
+    }
+}
+
+/// The value of an expression whose series are missing and stand for zero. `None`: unknown.
+fn zero(expr: &Expr) -> Option<f64> {
+    match without_parens(expr) {
+        Expr::VectorSelector(_) | Expr::MatrixSelector(_) => Some(0.0),
+        Expr::Subquery(subquery) => zero(&subquery.expr),
+        Expr::Unary(unary) => zero(&unary.expr).map(|value| -value),
+        Expr::Aggregate(aggregate) => zero(&aggregate.expr),
+        Expr::Call(call) => match call.func.name {
+            "rate" | "irate" | "increase" | "delta" | "changes" | "label_replace" | "label_join" | "sort"
+            | "sort_desc" => zero(call.args.args.first()?),
+            name if KEEPS_ZERO.contains(&name) => zero(call.args.args.first()?).filter(|value| *value == 0.0),
+            "count_over_time" | "present_over_time" => Some(0.0),
+            name if name.ends_with("_over_time") => call.args.args.iter().find_map(|argument| zero(argument)),
+            _ => None,
+        },
+        Expr::Binary(binary) if matches_vectors(binary) => None,
+        Expr::Binary(binary) => {
+            let side = |expr: &Expr| if is_vector(expr) { zero(expr) } else { constant(expr) };
+            calculate(side(&binary.lhs)?, binary.op, side(&binary.rhs)?)
+        }
+        _ => None,
+    }
+}
+
+/// Whether `comparison` holds while a value is filled in for missing series, as in
+/// `(… or vector(0)) < 1`. `None`: nothing is filled in, or the value is not known.
+pub(super) fn silence_is_breach(comparison: &BinaryExpr) -> Option<bool> {
+    let (lhs, rhs) = (comparison.lhs.as_ref(), comparison.rhs.as_ref());
+    if !comparison.op.is_comparison_operator() {
+        return None;
+    }
+    match (filled(lhs), constant(rhs), constant(lhs), filled(rhs)) {
+        (Some(value), Some(limit), ..) => Some(holds(value, comparison.op, limit)),
+        (.., Some(limit), Some(value)) => Some(holds(limit, comparison.op, value)),
+        _ => None,
+    }
+}
+
+/// The value of an expression whose missing series are filled in.
+fn filled(expr: &Expr) -> Option<f64> {
+    match without_parens(expr) {
+        Expr::Unary(unary) => filled(&unary.expr).map(|value| -value),
+        Expr::Aggregate(aggregate) if !picks_series(aggregate.op) => filled(&aggregate.expr),
+        Expr::Call(call) if KEEPS_ZERO.contains(&call.func.name) => {
+            filled(call.args.args.first()?).filter(|value| *value == 0.0)
+        }
+        Expr::Binary(binary) if binary.op.id() == T_LOR => fill(&binary.rhs).or_else(|| fill(&binary.lhs)),
+        Expr::Binary(binary) if matches_vectors(binary) => {
+            let is_zero = |expr: &Expr| filled(expr) == Some(0.0);
+            let zero = matches!(binary.op.id(), T_MUL | T_DIV) && is_zero(&binary.lhs)
+                || binary.op.id() == T_MUL && is_zero(&binary.rhs);
+            zero.then_some(0.0)
+        }
+        Expr::Binary(binary) => {
+            let side = |expr: &Expr| if is_vector(expr) { filled(expr) } else { constant(expr) };
+            calculate(side(&binary.lhs)?, binary.op, side(&binary.rhs)?)
+        }
+        _ => None,
+    }
+}
+
+/// The value of a branch that fills in.
+fn fill(branch: &Expr) -> Option<f64> {
+    match without_parens(branch) {
+        Expr::Call(call) if call.func.name == "vector" => constant(call.args.args.first()?),
+        other => branches::alive(other).map(|_| 0.0),
     }
 }
 
@@ -62,6 +145,12 @@ fn of_call(call: &Call) -> Missing {
     match call.func.name {
         "absent" | "absent_over_time" | "vector" => Missing::Never,
         "label_replace" | "label_join" | "sort" | "sort_desc" => arguments.next().map_or(Missing::Never, missing),
+        name if KEEPS_ZERO.contains(&name) => {
+            arguments.next().map_or(Missing::Never, |argument| match missing(argument) {
+                Missing::As(value) if value != 0.0 => Missing::Unknown,
+                other => other,
+            })
+        }
         name if name.ends_with("_over_time") => zero_if(arguments.any(may_be_empty)),
         _ if arguments.all(|argument| missing(argument) == Missing::Never) => Missing::Never,
         _ => Missing::Unknown,
@@ -81,8 +170,13 @@ fn of_binary(binary: &BinaryExpr) -> Missing {
         return Missing::As(0.0);
     }
     if matches_vectors(binary) {
-        let never = missing(lhs) == Missing::Never && missing(rhs) == Missing::Never;
-        return if never { Missing::Never } else { Missing::Unknown };
+        return match (missing(lhs), binary.op.id(), missing(rhs)) {
+            (Missing::Never, _, Missing::Never) => Missing::Never,
+            // Zero times anything is zero.
+            (zero @ Missing::As(0.0), T_MUL | T_DIV, Missing::Never)
+            | (Missing::Never, T_MUL, zero @ Missing::As(0.0)) => zero,
+            _ => Missing::Unknown,
+        };
     }
     let number = |expr: &Expr| constant(expr).map_or(Missing::Unknown, Missing::As);
     let (left, right) = if is_vector(lhs) { (missing(lhs), number(rhs)) } else { (number(lhs), missing(rhs)) };

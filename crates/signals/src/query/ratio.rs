@@ -4,7 +4,8 @@
 //!
 //! This holds only if both sides come from the same exporter. Counterexample: memory
 //! divided by its limit comes from two exporters. The limit is no evidence while
-//! the exporter of the memory is dead. Then both sides must have data.
+//! the exporter of the memory is dead. Then both sides must have data. The same is true
+//! for CPU seconds of the kubelet divided by requests of the app.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,7 @@ use promql_parser::parser::{AggregateExpr, BinaryExpr, Expr, LabelModifier, Numb
 
 use super::filter::{compares, fills, filters};
 use super::tree::{children, is_vector, matches_vectors, metric_name, selectors, without_parens};
-use super::{build, recent};
+use super::{build, exporter, recent};
 
 /// `B > 0` for a ratio whose numerator can be missing, `None` for any other expression.
 pub(super) fn proof(binary: &BinaryExpr) -> Option<Expr> {
@@ -28,11 +29,15 @@ pub(super) fn proof(binary: &BinaryExpr) -> Option<Expr> {
     Some(build::binary(denominator, TokenType::new(T_GTR), zero, None))
 }
 
-/// Whether both sides use the same metrics, or both use only counters.
+/// Whether both sides use the same metrics, or both use only counters, and neither side is
+/// known to be of another exporter.
 fn may_lack_numerator(numerator: &Expr, denominator: &Expr) -> bool {
     let names = |expr| selectors(expr).into_iter().map(metric_name).collect::<BTreeSet<_>>();
     let (above, below) = (names(numerator), names(denominator));
     if above.is_empty() || above.contains(&None) || !at_one_time(numerator, denominator) {
+        return false;
+    }
+    if exporter::any_differ(numerator, denominator) {
         return false;
     }
     above.is_subset(&below) || (only_counters(numerator) && only_counters(denominator))
@@ -91,6 +96,12 @@ fn with_labels_of_result(denominator: Expr, binary: &BinaryExpr) -> Option<Expr>
         (VectorMatchCardinality::OneToOne, Some(matching)) => matching.clone(),
         (VectorMatchCardinality::OneToMany(extra), _) if extra.is_empty() => return Some(denominator),
         (VectorMatchCardinality::OneToMany(extra), _) => LabelModifier::Exclude(extra.clone()),
+        // The result has more labels than the denominator, but no other name of a target.
+        (VectorMatchCardinality::ManyToOne(extra), Some(LabelModifier::Exclude(ignored)))
+            if extra.is_empty() && !ignored.labels.iter().any(|label| may_name_target(label)) =>
+        {
+            return Some(denominator);
+        }
         // Only the numerator has the target's labels.
         (VectorMatchCardinality::ManyToOne(_) | VectorMatchCardinality::ManyToMany, _) => return None,
     };
@@ -98,6 +109,13 @@ fn with_labels_of_result(denominator: Expr, binary: &BinaryExpr) -> Option<Expr>
         return Some(denominator);
     }
     Some(build::aggregate(TokenType::new(T_MAX), None, denominator, Some(grouping)))
+}
+
+/// Whether a label may be the one that names a target, such as `pod` or `exported_pod`.
+fn may_name_target(label: &str) -> bool {
+    const NAMES: [&str; 8] =
+        ["pod", "deployment", "statefulset", "daemonset", "namespace", "service", "node", "instance"];
+    NAMES.iter().any(|name| label.contains(name))
 }
 
 fn already_grouped(expr: &Expr, wanted: &LabelModifier) -> bool {

@@ -1,9 +1,11 @@
-//! Alerts from public collections, and what is derived from each. The table is the file
-//! `alerts.txt`. The end-to-end tests send the same queries to a real server.
+//! Alerts from public collections, and what is derived from each. The tables are the files
+//! `alerts.txt` and `field.txt`. The end-to-end tests send the same queries to a real server.
 
 use prunella_signals::Query;
 
 const TABLE: &str = include_str!("alerts.txt");
+/// Expressions as people write them, with the labels and the namespace that they use.
+const FIELD: &str = include_str!("field.txt");
 
 /// Narrows the freshness checks as a policy in the namespace `shop` does for its pod `web-1`.
 const TARGET: [(&str, &str); 2] = [("namespace", "shop"), ("pod", "web-1")];
@@ -14,6 +16,7 @@ fn derived_from(query: &str) -> String {
         Ok(compiled) => {
             let mut lines = vec![format!("evidence  {}", compiled.evidence())];
             lines.extend(compiled.leaves().iter().map(|leaf| format!("fresh     {}", leaf.instant_query(&TARGET))));
+            lines.extend(compiled.advice().into_iter().map(|advice| format!("advice    {advice}")));
             lines.push(format!("range     {}s", compiled.widest_range().as_secs()));
             lines.join("\n")
         }
@@ -22,8 +25,8 @@ fn derived_from(query: &str) -> String {
 }
 
 /// The blocks of the table: title, query and expected result.
-fn blocks() -> Vec<(&'static str, &'static str, String)> {
-    let blocks = TABLE.trim_end().split("\n\n").filter(|block| block.starts_with("# "));
+fn blocks(table: &'static str) -> Vec<(&'static str, &'static str, String)> {
+    let blocks = table.trim_end().split("\n\n").filter(|block| block.starts_with("# "));
     let parts = blocks.map(|block| {
         let mut lines = block.lines();
         let title = lines.next().unwrap();
@@ -33,11 +36,8 @@ fn blocks() -> Vec<(&'static str, &'static str, String)> {
     parts.collect()
 }
 
-#[test]
-fn public_alerts_match_the_table() {
-    let blocks = blocks();
-    let refused = blocks.iter().filter(|(_, _, want)| want.starts_with("refused")).count();
-    assert!(blocks.len() - refused >= 30 && refused >= 5, "{} alerts, {refused} refused", blocks.len());
+#[track_caller]
+fn check(blocks: Vec<(&str, &str, String)>) {
     for (title, query, want) in blocks {
         let got = derived_from(query);
         // For a refusal, the table has the reason and the start of the message.
@@ -46,4 +46,19 @@ fn public_alerts_match_the_table() {
             None => assert_eq!(got, want, "{title}"),
         }
     }
+}
+
+#[test]
+fn public_alerts_match_the_table() {
+    let blocks = blocks(TABLE);
+    let refused = blocks.iter().filter(|(_, _, want)| want.starts_with("refused")).count();
+    assert!(blocks.len() - refused >= 30 && refused >= 5, "{} alerts, {refused} refused", blocks.len());
+    check(blocks);
+}
+
+#[test]
+fn expressions_from_the_field_match_the_table() {
+    let blocks = blocks(FIELD);
+    assert!(blocks.len() >= 59, "{} expressions", blocks.len());
+    check(blocks);
 }

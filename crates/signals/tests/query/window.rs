@@ -20,6 +20,17 @@ fn the_window_adds_up_along_the_widest_path() {
     looks_back("x offset -1h > 1", 0);
     looks_back("max_over_time(rate(x[5m])[1h:1m]) > 1", 65);
     looks_back("max_over_time(rate(x[5m])[1h:1m] offset 10m) > 1", 75);
+    // The past that a breached side is compared with does not count.
+    looks_back("rate(x[5m]) > 2 * (rate(x[5m] offset 1d))", 5);
+    looks_back("2 * (heap offset 1d) < heap", 0);
+    looks_back("heap / (heap offset 1d) > 2", 0);
+    looks_back("max_over_time((rate(x[5m]) > rate(x[5m] offset 1w))[10m:1m]) > 0", 15);
+    // A bare counter stays above its past for as long as the past is away.
+    looks_back("x_total > 1 + (x_total offset 1h)", 60);
+    looks_back("x_total - x_total offset 1h > 1", 60);
+    // The breached side itself is of the past.
+    looks_back("x offset 1h > 5", 60);
+    looks_back("x offset 1h > y offset 1d", 24 * 60);
     looks_back("topk(scalar(rate(n[2m])), x) > 1", 2);
 }
 

@@ -1,0 +1,38 @@
+//! Queries that are valid but may not do what the user wants. Each sentence says what happens
+//! and how to fix it. It goes into the condition `Ready`.
+
+use promql_parser::parser::Expr;
+
+use super::tree::selectors;
+use super::{leaf, picked, vanishing};
+
+pub(super) fn of(expr: &Expr, is_own_evidence: bool) -> Vec<String> {
+    let mut advice: Vec<String> = Vec::new();
+    if !is_own_evidence {
+        advice.extend(selectors(expr).into_iter().filter_map(vanishing::advice));
+        advice.extend(picked::picks(expr).then(|| {
+            "topk, bottomk and limitk leave out breached targets: such a target counts as a target without data until its value is healthy".to_owned()
+        }));
+    }
+    let (up, silent): (Vec<_>, Vec<_>) = leaf::silent(expr).into_iter().partition(|name| is_up(name));
+    if !up.is_empty() {
+        advice.push(format!(
+            "the query is also breached while Prometheus discovers no target for {}: before an action, it must scrape at least one target of any job",
+            up.join(" and ")
+        ));
+    }
+    if !silent.is_empty() {
+        advice.push(format!(
+            "the query is also breached while nothing scrapes {}: before an action, the exporter that returned it in the last hour must have up == 1",
+            silent.join(" and ")
+        ));
+    }
+    advice.sort();
+    advice.dedup();
+    advice
+}
+
+/// Prometheus itself writes `up`.
+fn is_up(selector: &str) -> bool {
+    selector == "up" || selector.starts_with("up{")
+}
