@@ -292,7 +292,13 @@ fn wake_actions(policy: &PolicyKey, ledger: &Ledger, decision: &Decision, judge:
 /// evidence is not: it has all labels of as many series as there are pods.
 fn remembered(observation: Observation, memory: &Memory) -> Observation {
     if memory.timers.is_empty() && memory.verifications.is_empty() {
-        return Observation { evidence: None, history: None, freshness: BTreeMap::new(), ..observation };
+        return Observation {
+            evidence: None,
+            history: None,
+            freshness: BTreeMap::new(),
+            operands: None,
+            ..observation
+        };
     }
     observation
 }
@@ -341,6 +347,7 @@ mod tests {
             evidence: Some(Answer::Answered(Vec::new())),
             history: None,
             freshness: BTreeMap::new(),
+            operands: None,
         };
         assert!(remembered(observation(), &Memory::default()).evidence.is_none());
         let verification = Verification { clear: None, frozen: false };

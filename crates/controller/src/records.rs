@@ -17,11 +17,15 @@ use prunella_core::action::ActionScope;
 use prunella_core::availability::MinAvailable;
 use prunella_core::execute::{EffectRefusal, Facts, OutcomeReason};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
+use prunella_core::observation::Labels;
 use prunella_core::policy::{PolicyKey, PolicyMode};
 use prunella_core::target::Object;
 use tracing::warn;
 
 use crate::wakers::PolicyWaker;
+
+/// The characters that a record keeps of a label's name or value.
+pub(crate) const LABEL_CHARACTERS: usize = 256;
 
 /// `status.blockedBy` while a `PodDisruptionBudget` allows no eviction.
 pub(crate) const DISRUPTION_BUDGET: &str = "DisruptionBudget";
@@ -148,6 +152,9 @@ pub(crate) fn policy_of(action: &HealingAction) -> PolicyKey {
 pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
     let spec = &action.spec;
     let created = action.creation_timestamp().ok_or(RecordError::Missing("creationTimestamp"))?.0;
+    let state = state(action)?;
+    // The labels are needed until the verdict. Most records are finished.
+    let promql = spec.evidence.promql.as_ref().filter(|_| !matches!(state, State::Finished(_)));
     Ok(Record {
         name: action.name_any(),
         sequence: u64::try_from(spec.sequence).unwrap_or(0),
@@ -160,15 +167,22 @@ pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
         subject: object(&spec.subject),
         created,
         unhealthy_since: spec.evidence.since.0,
+        breached: promql.map(|promql| whole(&promql.labels)).unwrap_or_default(),
         verify_by: stamp(action, |status| status.verify_by.as_ref()),
         step_name: spec.step.clone(),
         step: u32::try_from(spec.step_number).unwrap_or(1),
         attempt: u32::try_from(spec.attempt).unwrap_or(1),
-        state: state(action)?,
+        state,
         waiting: [DISRUPTION_BUDGET, TERMINATING].iter().any(|by| is_blocked_by(action, by)),
         reason: action.status.as_ref().and_then(|status| status.outcome_reason.as_deref()).and_then(reason),
         finished: stamp(action, |status| status.finished_at.as_ref()),
     })
+}
+
+/// The labels that were recorded as a whole. A value that was cut equals no other value.
+fn whole(labels: &Labels) -> Labels {
+    let is_whole = |(_, value): &(&String, &String)| value.chars().count() < LABEL_CHARACTERS;
+    labels.iter().filter(is_whole).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Parses a reason. `None`: this version does not know it.
@@ -195,6 +209,7 @@ fn unreadable(meta: &ObjectMeta) -> Option<Record> {
         subject: unknown,
         created,
         unhealthy_since: created,
+        breached: Labels::new(),
         verify_by: None,
         step_name: String::new(),
         step: 1,

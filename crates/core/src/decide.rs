@@ -102,6 +102,9 @@ pub enum BusyWith {
 pub struct Memory {
     /// The targets that are pending or firing.
     pub timers: BTreeMap<Uid, Timer>,
+    /// The series with which each of them was breached, and when each was last in the answer.
+    /// They are lost in a restart. Then any series of the target is evidence.
+    pub breached_by: BTreeMap<Uid, BTreeMap<Labels, Timestamp>>,
     /// The actions that are being verified, by name.
     pub verifications: BTreeMap<String, Verification>,
     /// The unhealthy targets for which all steps were tried or do not apply.
@@ -130,6 +133,8 @@ pub enum Reach {
     Targets,
     /// No series at all.
     NoSeries,
+    /// No series of this selector, and a breach needs one.
+    NoOperand(String),
     /// Series, but none of them names a target. These are the labels of the first one.
     NoTarget(Labels),
 }
@@ -298,6 +303,9 @@ pub enum Change {
 pub enum Question {
     /// Which targets have data, breached or not?
     Evidence,
+    /// Does each metric that a breach needs have series? Asked together with the evidence, to
+    /// find out what the query can return.
+    Operands,
     /// Which targets were breached since a given time, and when? Asked after a restart.
     History {
         /// The start of the range.
@@ -307,8 +315,8 @@ pub enum Question {
     Freshness {
         /// The target.
         target: Object,
-        /// The labels with which its breached series names it. They restrict each selector to
-        /// this target.
+        /// The labels of its breached series. They restrict each selector to this series, as
+        /// far as its labels reach the result.
         pins: Labels,
     },
 }
@@ -339,7 +347,8 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
     let (storm, storm_change) = storm::advance(inputs, &sights, &timers);
     let (verifications, verdicts) = verify::judge(inputs, &sights, storm);
     let reached = outlook::reached(inputs, &matching);
-    let mut memory = Memory { timers, verifications, storm, reached, ..Memory::default() };
+    let breached_by = matching::breached_by(inputs, &matching, &sights, &timers);
+    let mut memory = Memory { timers, breached_by, verifications, storm, reached, ..Memory::default() };
     let guardrails::Released { reservations, mut refusals, unproven, removals } =
         guardrails::release(inputs, &matching, &sights, &memory, &lineage);
     for refused in &mut refusals {

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::action::ActionScope;
 use crate::execute::OutcomeReason;
+use crate::observation::Labels;
 use crate::policy::{PolicyKey, PolicyMode};
 use crate::target::{Object, Target, Uid};
 use crate::time::elapsed;
@@ -141,6 +142,8 @@ pub struct Record {
     pub created: Timestamp,
     /// When the target became unhealthy.
     pub unhealthy_since: Timestamp,
+    /// The labels of the series that was breached. Empty if it has finished.
+    pub breached: Labels,
     /// The deadline of the verification. `None` before it has settled.
     pub verify_by: Option<Timestamp>,
     /// The name of the step.

@@ -138,15 +138,29 @@ pub struct Observation {
     /// Whether the samples behind a target's breach are fresh, for each target for which
     /// that was queried. A function over a range hides a dead exporter for minutes.
     pub freshness: BTreeMap<Uid, Freshness>,
+    /// Whether each metric that a breach needs has series. `None`: not queried.
+    pub operands: Option<Operands>,
+}
+
+/// Whether each metric that a breach needs has series, of any target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operands {
+    /// Each of them has series.
+    AllReported,
+    /// This selector has none, so the query can return nothing.
+    Missing(String),
+    /// The source gave no usable answer.
+    Unknown,
 }
 
 /// Whether the samples behind a breach are fresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Freshness {
-    /// Every selector that the breach needs has a sample now.
+    /// Every selector that the breach needs has a sample now, and so has every selector that
+    /// would inhibit it.
     Fresh,
-    /// A selector has no sample: the exporter is silent.
-    Stale,
+    /// A selector has no sample, or its exporter may be down. The text names it.
+    Stale(String),
     /// The source gave no usable answer.
     Unknown,
 }

@@ -1,6 +1,7 @@
 //! A policy with all defaults filled in and all fields checked. An invalid
 //! `HealingPolicy` is refused before this type is created.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -32,6 +33,8 @@ pub struct Policy {
     /// Whether every selector of the query names the policy's namespace. Only then a series
     /// without a namespace label belongs to that namespace.
     pub pinned: bool,
+    /// What the query is like.
+    pub query: QueryTraits,
     /// How old a target must be before its breach counts.
     pub min_age: SignedDuration,
     /// The age of the oldest sample that can affect an answer: the widest range of the query
@@ -59,6 +62,35 @@ impl Policy {
     #[must_use]
     pub fn budget(&self) -> ActionBudget<'_> {
         ActionBudget { policy: &self.key, mode: self.mode }
+    }
+}
+
+/// What a decision needs to know about a query.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueryTraits {
+    /// What makes a series of the evidence speak for a target that was breached.
+    pub evidence: EvidenceMatch,
+    /// Whether a breach needs the series of several metrics. Then it is checked from time to
+    /// time that each of them has series.
+    pub several_operands: bool,
+}
+
+/// What makes a series of the evidence speak for a target that was breached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EvidenceMatch {
+    /// All labels that it has in common with the breached series are equal, except these: a
+    /// healthy target has other values there. An example is `reason`.
+    Series {
+        /// Names of labels.
+        except: BTreeSet<String>,
+    },
+    /// It names the target. For evidence that the user wrote, which may be another metric.
+    Target,
+}
+
+impl Default for EvidenceMatch {
+    fn default() -> Self {
+        Self::Series { except: BTreeSet::new() }
     }
 }
 

@@ -10,6 +10,7 @@ use prunella_core::availability::Siblings;
 use prunella_core::decide::BreachPhase;
 use prunella_core::execute::{EffectRefusal, Facts, OutcomeReason, Transition};
 use prunella_core::ledger::{Outcome, Record, State};
+use prunella_core::observation::Labels;
 use prunella_core::policy::{Policy, PolicyMode};
 use prunella_core::readiness::ReadyTimes;
 use prunella_core::target::{Object, Target, TargetWorkload as Whole, Uid};
@@ -250,6 +251,7 @@ impl ActionObject {
             subject: self.spec.subject.clone(),
             created: self.created,
             unhealthy_since: self.spec.since,
+            breached: Labels::new(),
             verify_by: self.status.verify_by,
             step_name: format!("step-{}", self.spec.step),
             step: self.spec.step,

@@ -187,7 +187,7 @@ impl Prometheus {
         } else if named.any(|one| self.newest(&one.samples, at).is_some()) {
             Freshness::Fresh
         } else {
-            Freshness::Stale
+            Freshness::Stale(format!("the pod {pod} has no sample now"))
         }
     }
 

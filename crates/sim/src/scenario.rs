@@ -5,8 +5,8 @@ use jiff::SignedDuration;
 use prunella_core::action::{ActionSpec, PodRemoval, ProtectedPod, Removal, Restart, ScaleSpec, Towards};
 use prunella_core::availability::MinAvailable;
 use prunella_core::policy::{
-    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, SeriesMatch, StormRule,
-    SubjectCap,
+    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, QueryTraits, SeriesMatch,
+    StormRule, SubjectCap,
 };
 
 use crate::dice::Dice;
@@ -121,6 +121,7 @@ pub fn policy(name: &str) -> Policy {
         series: SeriesMatch::Label("pod".into()),
         namespace_label: "namespace".into(),
         pinned: false,
+        query: QueryTraits::default(),
         min_age: seconds(0),
         signal_window: seconds(45),
         reset_at: None,

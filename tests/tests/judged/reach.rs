@@ -42,6 +42,22 @@ async fn a_misspelt_metric_is_reported_until_it_is_fixed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs root"]
+async fn a_misspelt_second_metric_is_named_while_the_first_one_has_data() -> Result<()> {
+    in_room("reach-operand", async |room| {
+        deploy(room, APP, 1).await?;
+        let query = |second: &str| format!("{} and on (namespace, pod) {second} > 0", room.gauge_over(5));
+        room.apply(&app::policy(room, POLICY, &query("sample_app_guage"))).await?;
+        let observed = room.until_condition(POLICY, "Observed", "False", "NoSeries").await?;
+        ensure!(observed.message.contains("sample_app_guage"), "{}", observed.message);
+        room.until_condition(POLICY, "Healthy", "Unknown", "NotObserved").await?;
+        room.apply(&app::policy(room, POLICY, &query("sample_app_gauge"))).await?;
+        room.until_condition(POLICY, "Observed", "True", "Answered").await.map(drop)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
 async fn pods_that_were_not_scraped_are_seen_soon_after_they_are() -> Result<()> {
     /// The query is repeated every five seconds. The rest is for discovery, scrape and status.
     const SEEN: SignedDuration = SignedDuration::from_secs(30);

@@ -55,6 +55,43 @@ async fn a_source_with_old_samples_only_is_stale() -> Result<()> {
     .await
 }
 
+/// The gauge of one pod inhibits the breach of the other one. When the inhibiting pod is no longer
+/// scraped, nothing inhibits, and nothing must be done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs root"]
+async fn a_dead_inhibitor_holds() -> Result<()> {
+    in_room("inhibitor", async |room| {
+        let source = Source::new(room, "inhibited").await?;
+        let pods = room.deploy(2).await?;
+        let (unhealthy, inhibitor) = (&pods[0], &pods[1]);
+        room.simulate(inhibitor, "gauge?value=1").await?;
+        room.simulate(unhealthy, "gauge?value=9").await?;
+        let gauge = |pod: &Pod| format!(r#"sample_app_gauge{{namespace="{}", pod="{}"}}"#, room.name(), name_of(pod));
+        eventually(PATIENCE, "the inhibiting gauge", async || {
+            ensure!(!room.ground.ask(&format!("{} == 1", gauge(inhibitor))).await?.is_empty(), "it is not 1 yet");
+            Ok(())
+        })
+        .await?;
+        let query = format!("{} > 5 unless on (namespace) {} == 1", gauge(unhealthy), gauge(inhibitor));
+        let mut policy = room.policy(POLICY, &query);
+        source.ask_by(&mut policy);
+        room.apply(&policy).await?;
+        source.asked_again(&query, EVALUATIONS).await?;
+        ensure!(room.actions(POLICY).await?.is_empty(), "an action was reserved although it is inhibited");
+
+        room.kubectl(&["annotate", "pod", &name_of(inhibitor), &format!("{SCRAPE}-")]).await?;
+        let blocked = room.until_condition(POLICY, "Blocked", "True", "Stale").await?;
+        ensure!(blocked.message.contains(&name_of(inhibitor)), "{}", blocked.message);
+        source.asked_again(&query, EVALUATIONS).await?;
+        still_unhealthy(room, unhealthy, "Stale").await?;
+
+        room.kubectl(&["annotate", "pod", &name_of(inhibitor), &format!("{SCRAPE}=true")]).await?;
+        room.simulate(inhibitor, "gauge?value=0").await?;
+        until_evicted(room, unhealthy).await
+    })
+    .await
+}
+
 /// Two pods, of which one answers every request with an error, and a policy for which it is already
 /// pending.
 async fn erring(room: &Room<'_>, source: &Source) -> Result<(Pod, String, Errors)> {

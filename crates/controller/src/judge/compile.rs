@@ -10,12 +10,13 @@ use kube::ResourceExt;
 use kube::core::Selector;
 use prunella_api::{
     Condition, Duration, DurationError, HealingPolicy, HealingPolicySpec, OnNoData, OnStorm, Promql, RESET_ANNOTATION,
-    Step,
+    Step, TargetKind,
 };
 use prunella_cluster::action::{ActionError, wanted};
 use prunella_core::observation::UnknownReason;
 use prunella_core::policy::{
-    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, SeriesMatch, StormRule, SubjectCap,
+    EvidenceMatch, LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, QueryTraits, SeriesMatch,
+    StormRule, SubjectCap,
 };
 use prunella_core::time::times;
 use prunella_signals::prometheus::CLUSTER;
@@ -29,6 +30,8 @@ use crate::records;
 
 /// The smallest default of `verify.within`.
 const VERIFY_AT_LEAST: SignedDuration = SignedDuration::from_mins(2);
+/// The longest verification without a warning.
+const LONG_VERIFICATION: SignedDuration = SignedDuration::from_hours(1);
 /// The lookback until the source is known: the lookback for a scrape interval of one minute.
 const DEFAULT_LOOKBACK: SignedDuration = SignedDuration::from_secs(150);
 
@@ -150,6 +153,9 @@ pub(super) fn compile(
     let timings = timings(interval, condition, &query, terms.lookback)?;
     let (reset_at, mut warnings) = reset(object);
     warnings.extend(too_few_actions(object));
+    warnings.extend(query.advice());
+    warnings.extend(past_of_new_pods(target.kind, &query));
+    warnings.extend(long_verification(steps, timings));
     let policy = Policy {
         mode: records::mode(*mode),
         suspended: *suspend,
@@ -168,6 +174,7 @@ pub(super) fn compile(
         },
         namespace_label: label.clone(),
         pinned: scope == LabelScope::Pinned,
+        query: traits(&query),
         min_age: duration("target.minAge", &target.min_age)?,
         signal_window: timings.range.checked_add(timings.lookback).unwrap_or(SignedDuration::MAX),
         reset_at,
@@ -230,6 +237,33 @@ fn query(promql: &Promql, required: &RequiredLabels) -> Result<Query, CompileErr
         }
         (query, _, window) => Ok(query?.with_signal_window(window.unwrap_or_default())),
     }
+}
+
+/// What a decision needs to know about the query.
+fn traits(query: &Query) -> QueryTraits {
+    let evidence = if query.has_own_evidence() {
+        EvidenceMatch::Target
+    } else {
+        EvidenceMatch::Series { except: query.varying_labels() }
+    };
+    QueryTraits { evidence, several_operands: query.missing_operands().is_some() }
+}
+
+/// A warning if a query compares pods with a time at which a new pod did not exist.
+fn past_of_new_pods(kind: TargetKind, query: &Query) -> Option<String> {
+    let past = SignedDuration::try_from(query.baseline()?).ok()?;
+    (kind == TargetKind::Pod && !query.has_own_evidence()).then(|| {
+        format!("the query compares with samples of {past:#} ago, which a new pod does not have: an action on a pod ends Inconclusive unless its name recurs; use a workload as target and aggregate by it, or set condition.promql.evidence")
+    })
+}
+
+/// A warning if a verification takes so long that it keeps the policy from acting.
+fn long_verification(steps: &[Step], timings: Timings) -> Option<String> {
+    let Timings { interval, clear_for, range, lookback: _ } = timings;
+    let longest = default_verify_within(timings);
+    (longest > LONG_VERIFICATION && steps.iter().any(|step| step.verify.within.is_none())).then(|| {
+        format!("an action is verified for up to {longest:#} = clearFor ({clear_for:#}) + 2 × interval ({interval:#}) + the widest range in the query or signalWindow ({range:#}), and counts for limits.maxConcurrent until then: use a shorter range, or set condition.clearFor")
+    })
 }
 
 fn timings(
@@ -308,11 +342,8 @@ fn ladder_step(step: &Step, timings: Timings) -> Result<LadderStep, CompileError
 
 fn verify_within(step: &Step, timings: Timings) -> Result<SignedDuration, CompileError> {
     let Timings { interval, clear_for, range, lookback: _ } = timings;
-    let sum = |parts: [SignedDuration; 3]| {
-        parts.into_iter().fold(SignedDuration::ZERO, |sum, part| sum.checked_add(part).unwrap_or(SignedDuration::MAX))
-    };
     let Some(within) = optional("steps.verify.within", step.verify.within.as_ref())? else {
-        return Ok(VERIFY_AT_LEAST.max(sum([clear_for, times(interval, 2), range])));
+        return Ok(default_verify_within(timings));
     };
     let needed = sum([clear_for, interval, range]);
     if within < needed {
@@ -320,6 +351,15 @@ fn verify_within(step: &Step, timings: Timings) -> Result<SignedDuration, Compil
         return Err(CompileError::VerifyTooShort { step, within, clear_for, interval, range, needed });
     }
     Ok(within)
+}
+
+fn default_verify_within(timings: Timings) -> SignedDuration {
+    let Timings { interval, clear_for, range, lookback: _ } = timings;
+    VERIFY_AT_LEAST.max(sum([clear_for, times(interval, 2), range]))
+}
+
+fn sum(parts: [SignedDuration; 3]) -> SignedDuration {
+    parts.into_iter().fold(SignedDuration::ZERO, |sum, part| sum.checked_add(part).unwrap_or(SignedDuration::MAX))
 }
 
 fn max_unhealthy(given: &IntOrString) -> Option<MaxUnhealthy> {

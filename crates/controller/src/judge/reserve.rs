@@ -18,13 +18,13 @@ use tracing::{debug, info, warn};
 use super::Judge;
 use super::decide::decide_once;
 use super::memory::Plan;
+use crate::records::LABEL_CHARACTERS;
 use crate::report::policy_events;
 use crate::report::value::exact;
 use crate::writes::DEADLINE;
 
 /// The most labels of a series that a record keeps, and the most characters of each.
 const LABELS_AT_MOST: usize = 64;
-const LABEL_CHARACTERS: usize = 256;
 /// When to decide again after another process used the same sequence number.
 const DECIDE_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 

@@ -10,8 +10,11 @@ use futures::FutureExt;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use prunella_core::decide::Question;
-use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Unknown, UnknownReason};
+use prunella_core::observation::{
+    Answer, Freshness, History, Labels, Observation, Operands, Series, Unknown, UnknownReason,
+};
 use prunella_core::target::Uid;
+use prunella_signals::query::OPERAND;
 use prunella_signals::{Prometheus, Query};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
@@ -82,7 +85,7 @@ impl Subscription {
         };
         count(&breach, (at == now).then_some(started), observer);
         let breach = if self.query.counts_infinity() { breach } else { finite(breach) };
-        Observation { at, breach, evidence: None, history: None, freshness: BTreeMap::new() }
+        Observation { at, breach, evidence: None, history: None, freshness: BTreeMap::new(), operands: None }
     }
 
     /// Answers the questions of the judgement, all of them at once, and adds the answers to
@@ -100,6 +103,7 @@ impl Subscription {
         for reply in join_all(answers).await {
             match reply {
                 Reply::Evidence(answer) => observation.evidence = Some(answer),
+                Reply::Operands(operands) => observation.operands = Some(operands),
                 Reply::History(history) => observation.history = Some(history),
                 Reply::Freshness(target, freshness) => drop(observation.freshness.insert(target, freshness)),
             }
@@ -109,6 +113,7 @@ impl Subscription {
     async fn reply(&self, question: Question, at: Timestamp, requests: &Requests, observer: &Observer) -> Reply {
         match question {
             Question::Evidence => Reply::Evidence(self.ask(self.query.evidence(), requests, observer).await),
+            Question::Operands => Reply::Operands(self.operands(requests, observer).await),
             Question::History { since } => Reply::History(self.history(since, at, requests, observer).await),
             Question::Freshness { target, pins } => {
                 Reply::Freshness(target.uid, self.freshness(&pins, requests, observer).await)
@@ -128,7 +133,19 @@ impl Subscription {
         }
     }
 
-    /// Asks whether each selector that the breach needs has a sample now.
+    /// Asks whether each metric that a breach needs has series.
+    async fn operands(&self, requests: &Requests, observer: &Observer) -> Operands {
+        let Some(query) = self.query.missing_operands() else { return Operands::AllReported };
+        let Answer::Answered(series) = self.ask(&query, requests, observer).await else { return Operands::Unknown };
+        let number = |series: &Series| series.labels.get(OPERAND)?.parse::<usize>().ok();
+        let missing = series.iter().filter_map(number).min();
+        let operands = self.query.operands();
+        missing
+            .and_then(|number| operands.get(number))
+            .map_or(Operands::AllReported, |one| Operands::Missing(one.name()))
+    }
+
+    /// Asks whether each selector that decides about the breach has a sample now.
     async fn freshness(&self, pins: &Labels, requests: &Requests, observer: &Observer) -> Freshness {
         let pins: Vec<_> = pins.iter().map(|(label, value)| (label.as_str(), value.as_str())).collect();
         let leaves = self.query.leaves();
@@ -136,9 +153,9 @@ impl Subscription {
         let answers = join_all(queries.iter().map(|query| self.ask(query, requests, observer))).await;
         // One leaf without a sample is enough, whatever the others say.
         let mut freshness = Freshness::Fresh;
-        for answer in answers {
+        for (leaf, answer) in leaves.iter().zip(answers) {
             match answer {
-                Answer::Answered(series) if series.is_empty() => return Freshness::Stale,
+                Answer::Answered(series) if series.is_empty() => return Freshness::Stale(leaf.complaint()),
                 Answer::Answered(_) => {}
                 Answer::Unknown(_) => freshness = Freshness::Unknown,
             }
@@ -209,6 +226,7 @@ impl Subscription {
 /// An answer to a question of the judgement.
 enum Reply {
     Evidence(Answer),
+    Operands(Operands),
     History(History),
     Freshness(Uid, Freshness),
 }

@@ -55,10 +55,10 @@ pub(super) fn why(policy: &Policy, reason: Reason, hold: Option<&Hold>) -> Strin
             limits.ladder_reset
         ),
         Reason::Stale => {
-            "the samples behind the breach are old: the exporter may be down".to_owned()
+            "the samples that decide about the breach are old: an exporter may be down".to_owned()
         }
         Reason::ObservationUnknown => "the source gives no usable answer; see the condition Observed".to_owned(),
-        Reason::NoData => "the source has no data about the target".to_owned(),
+        Reason::NoData => "the source has no data about the target, or none of a series that was breached".to_owned(),
         Reason::TooYoung => format!(
             "the target is younger than minAge ({:#}), or its samples may belong to an earlier object of the same name",
             policy.min_age
@@ -196,6 +196,12 @@ pub(super) fn unreached(policy: &Policy, reach: &Reach) -> Option<(&'static str,
         Reach::NoSeries => Some((
             "NoSeries",
             "the source has no series for this query: correct the metric name and labels, or check that the metric is scraped".to_owned(),
+        )),
+        Reach::NoOperand(selector) => Some((
+            "NoSeries",
+            format!(
+                "the source has no series for {selector}, so the query can return nothing: correct the metric name and labels, or check that the metric is scraped"
+            ),
         )),
         Reach::NoTarget(labels) => Some((
             "NoSeriesMatchesTargets",

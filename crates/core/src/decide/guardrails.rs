@@ -14,13 +14,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::busy::{planned_removal, removes_at};
 use super::ladder::{self, Attempt, LadderPosition};
-use super::matching::POD_LABEL;
 use super::storm::{self, Gate};
 use super::{BreachPhase, Inputs, Matching, Memory, Question, Refused, Reservation, Sight, Skipped, Storm, Timer};
 use crate::availability::{self, Shortage};
 use crate::ledger::{Ledger, Lineage, RECORDS_AT_LEAST, Record, State};
 use crate::observation::{Freshness, Labels, Series};
-use crate::policy::{Policy, PolicyMode, SeriesMatch};
+use crate::policy::PolicyMode;
 use crate::readiness::starting_until;
 use crate::refusal::{Reason, Refusal};
 use crate::target::{NotHealable, Target, Uid};
@@ -94,7 +93,7 @@ pub(super) fn release(
             refusal = freshness_refusal(inputs, target);
             let is_answered = inputs.observation.freshness.contains_key(uid);
             if !is_answered && released.unproven.len() < MAX_FRESHNESS_QUESTIONS {
-                let pins = pins(inputs.policy, matching, target);
+                let pins = pins(matching, target);
                 released.unproven.push(Question::Freshness { target: target.object.clone(), pins });
             }
         }
@@ -267,23 +266,17 @@ fn availability_refusal(
 fn freshness_refusal(inputs: Inputs<'_>, target: &Target) -> Option<Refusal> {
     match inputs.observation.freshness.get(&target.object.uid) {
         Some(Freshness::Fresh) => None,
-        Some(Freshness::Stale) => Some(Refusal::open(Reason::Stale)),
+        Some(Freshness::Stale(_)) => Some(Refusal::open(Reason::Stale)),
         Some(Freshness::Unknown) | None => Some(Refusal::open(Reason::ObservationUnknown)),
     }
 }
 
-/// The labels with which the breached series of a target names the target and its
-/// namespace. A series may name a workload by one of its pods. A global series names no
-/// target.
-fn pins(policy: &Policy, matching: &Matching, target: &Target) -> Labels {
+/// The labels of the breached series of a target. Its own samples must be fresh, not those of
+/// another series of the target.
+fn pins(matching: &Matching, target: &Target) -> Labels {
     let Some(series) = matching.breached.get(&target.object.uid) else { return Labels::new() };
-    let own = match &policy.series {
-        SeriesMatch::Label(label) if series.labels.contains_key(label) => Some(label.as_str()),
-        SeriesMatch::Label(_) => Some(POD_LABEL),
-        SeriesMatch::Global => None,
-    };
-    let names = own.into_iter().chain([policy.namespace_label.as_str()]);
-    names.filter_map(|name| series.labels.get_key_value(name)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    // The name is part of the selector.
+    series.labels.iter().filter(|(name, _)| *name != "__name__").map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 /// When the rollout of the target's workload counts as stuck if it makes no progress until
@@ -361,6 +354,7 @@ fn provisional(inputs: Inputs<'_>, target: &Target, reservation: &Reservation) -
         subject: target.subject.clone(),
         created: inputs.now,
         unhealthy_since: reservation.since,
+        breached: reservation.labels.clone(),
         verify_by: None,
         step_name: reservation.step_name.clone(),
         step: reservation.step,

@@ -2,6 +2,7 @@
 //! series of a deleted pod stay in the source for minutes.
 
 mod naming;
+mod same_series;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +10,10 @@ use super::Inputs;
 use jiff::Timestamp;
 use naming::Naming;
 pub use naming::{POD_LABEL, carried_uid};
+use same_series::Breached;
+pub(super) use same_series::breached_by;
 
-use crate::observation::{Answer, History, Labels, Series};
+use crate::observation::{Answer, History, Labels, Operands, Series};
 use crate::policy::NoDataRule;
 use crate::target::{Target, Uid};
 use crate::time::{elapsed, times};
@@ -30,6 +33,8 @@ pub struct Matching {
     pub first_ignored: Option<Labels>,
     /// The series with the worst value, for each breached target.
     pub breached: BTreeMap<Uid, Series>,
+    /// The labels of the series of each breached target, up to a limit.
+    all: BTreeMap<Uid, BTreeSet<Labels>>,
     /// The targets whose series have a label with the target's uid. These series cannot belong
     /// to another object of the same name.
     own: BTreeSet<Uid>,
@@ -50,7 +55,8 @@ pub enum Sight {
     Clear,
     /// Not in the answer, and the evidence was not queried yet.
     Unproven,
-    /// In neither the answer nor the evidence.
+    /// Not in the answer. The evidence has no series about it, or none about a series that
+    /// was breached.
     NoData,
     /// The source gave no usable answer.
     Unknown,
@@ -83,6 +89,7 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
             if naming.is_own(&one.labels, target) {
                 matching.own.insert(uid.clone());
             }
+            same_series::note(matching.all.entry(uid.clone()).or_default(), &one.labels);
             matching
                 .breached
                 .entry(uid.clone())
@@ -104,8 +111,9 @@ pub(super) fn match_series(inputs: Inputs<'_>) -> Matching {
 /// shows the result of an action, is clear only with evidence.
 pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, Sight> {
     let proven = evidence_for(inputs);
-    let own =
-        |uid: &Uid| matching.own.contains(uid) || matches!(&proven, Proof::For(uids) if uids.get(uid) == Some(&true));
+    let own = |uid: &Uid| {
+        matching.own.contains(uid) || matches!(&proven, Proof::For(seen) if seen.get(uid).is_some_and(|seen| seen.own))
+    };
     let needs_proof = |target: &Target| {
         inputs.memory.timers.contains_key(&target.object.uid) || super::verify::in_any_scope(inputs, target)
     };
@@ -134,7 +142,7 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
                 _ if !needs_proof => Sight::Quiet,
                 (_, Proof::NotAsked) => Sight::Unproven,
                 (_, Proof::Unknown) => Sight::Unknown,
-                (_, Proof::For(uids)) if uids.contains_key(uid) => Sight::Clear,
+                (_, Proof::For(seen)) if seen.get(uid).is_some_and(|seen| seen.proves(inputs, target)) => Sight::Clear,
                 _ => match inputs.policy.on_no_data {
                     NoDataRule::Hold => Sight::NoData,
                     NoDataRule::Clear => Sight::Clear,
@@ -155,26 +163,44 @@ fn age(inputs: Inputs<'_>, target: &Target) -> jiff::SignedDuration {
     elapsed(target.created, inputs.observation.at)
 }
 
-enum Proof {
+enum Proof<'a> {
     NotAsked,
     Unknown,
-    /// These targets have data. The flag: a series has the uid of the target.
-    For(BTreeMap<Uid, bool>),
+    /// These targets have data.
+    For(BTreeMap<Uid, TargetEvidence<'a>>),
 }
 
-fn evidence_for(inputs: Inputs<'_>) -> Proof {
+/// The evidence about one target.
+#[derive(Default)]
+struct TargetEvidence<'a> {
+    /// Whether a series has the uid of the target.
+    own: bool,
+    series: Vec<&'a Labels>,
+}
+
+impl TargetEvidence<'_> {
+    /// Whether each series that was breached has data.
+    fn proves(&self, inputs: Inputs<'_>, target: &Target) -> bool {
+        let speaks = |breached: &Breached<'_>| self.series.iter().any(|one| breached.has_data_in(inputs.policy, one));
+        same_series::breached(inputs, target).iter().all(speaks)
+    }
+}
+
+fn evidence_for(inputs: Inputs<'_>) -> Proof<'_> {
     match &inputs.observation.evidence {
         None => Proof::NotAsked,
         Some(Answer::Unknown(_)) => Proof::Unknown,
         Some(Answer::Answered(series)) => {
             let naming = Naming::of(inputs.targets, inputs.policy);
-            let mut uids = BTreeMap::new();
+            let mut targets: BTreeMap<Uid, TargetEvidence<'_>> = BTreeMap::new();
             for one in series.iter().filter(|one| !one.value.is_nan()) {
                 for target in naming.named_by(&one.labels) {
-                    *uids.entry(target.object.uid.clone()).or_default() |= naming.is_own(&one.labels, target);
+                    let seen = targets.entry(target.object.uid.clone()).or_default();
+                    seen.own |= naming.is_own(&one.labels, target);
+                    seen.series.push(&one.labels);
                 }
             }
-            Proof::For(uids)
+            Proof::For(targets)
         }
     }
 }
@@ -183,6 +209,9 @@ fn evidence_for(inputs: Inputs<'_>) -> Proof {
 pub(super) fn reach(inputs: Inputs<'_>, matching: &Matching) -> Option<super::Reach> {
     if matching.matched > 0 {
         return Some(super::Reach::Targets);
+    }
+    if let Some(Operands::Missing(selector)) = &inputs.observation.operands {
+        return Some(super::Reach::NoOperand(selector.clone()));
     }
     let Some(Answer::Answered(series)) = &inputs.observation.evidence else { return None };
     let naming = Naming::of(inputs.targets, inputs.policy);

@@ -8,7 +8,7 @@ use super::{
     BreachPhase, Change, Counts, Inputs, Matching, Memory, Question, Reach, Reached, Refused, Sight, TargetTransition,
 };
 use crate::ledger::State;
-use crate::observation::Answer;
+use crate::observation::{Answer, Operands};
 use crate::refusal::{Reason, Refusal};
 use crate::target::{Object, Uid};
 use crate::time::{after, elapsed};
@@ -22,6 +22,10 @@ const REACH_CHECKED_EVERY: SignedDuration = SignedDuration::from_mins(10);
 /// How often to check while it cannot. A user who fixes a label wants to see the effect, and
 /// pods that were created together with their policy are not scraped yet.
 const REACH_RETRIED_EVERY: SignedDuration = SignedDuration::from_secs(5);
+
+/// How often to check while a metric has no series. It may count events that have not
+/// happened yet, so this can last, and each check is two requests.
+const OPERANDS_RETRIED_EVERY: SignedDuration = SignedDuration::from_mins(1);
 
 /// The questions to answer for a complete decision.
 pub(super) fn questions(
@@ -41,7 +45,16 @@ pub(super) fn questions(
         .map(|(_, timer)| timer.since)
         .min();
     let history = restored.filter(|_| inputs.observation.history.is_none());
-    evidence.into_iter().chain(history.map(|since| Question::History { since })).chain(freshness).collect()
+    let asks_operands = inputs.policy.query.several_operands
+        && inputs.observation.operands.is_none()
+        && reach_is_unknown(inputs, matching);
+    let operands = asks_operands.then_some(Question::Operands);
+    evidence
+        .into_iter()
+        .chain(operands)
+        .chain(history.map(|since| Question::History { since }))
+        .chain(freshness)
+        .collect()
 }
 
 /// Whether to check again what the query can return. If no series names a target, all
@@ -51,7 +64,11 @@ fn reach_is_unknown(inputs: Inputs<'_>, matching: &Matching) -> bool {
     let no_target = matches!(inputs.observation.breach, Answer::Answered(_)) && matching.matched == 0;
     no_target
         && inputs.memory.reached.as_ref().is_none_or(|reached| {
-            let every = if reached.reach == Reach::Targets { REACH_CHECKED_EVERY } else { REACH_RETRIED_EVERY };
+            let every = match reached.reach {
+                Reach::Targets => REACH_CHECKED_EVERY,
+                Reach::NoOperand(_) => OPERANDS_RETRIED_EVERY,
+                Reach::NoSeries | Reach::NoTarget(_) => REACH_RETRIED_EVERY,
+            };
             elapsed(reached.at, inputs.observation.at) >= every
         })
 }
@@ -59,6 +76,13 @@ fn reach_is_unknown(inputs: Inputs<'_>, matching: &Matching) -> bool {
 /// What the query can return, by this observation or an earlier one.
 pub(super) fn reached(inputs: Inputs<'_>, matching: &Matching) -> Option<Reached> {
     let at = inputs.observation.at;
+    let known = &inputs.memory.reached;
+    // Evidence alone does not show that the missing metric has series now.
+    let is_open = matches!(inputs.observation.operands, None | Some(Operands::Unknown)) && matching.matched == 0;
+    if is_open && known.as_ref().is_some_and(|reached| matches!(reached.reach, Reach::NoOperand(_))) {
+        let asked = inputs.observation.operands.is_some();
+        return known.clone().map(|reached| Reached { at: if asked { at } else { reached.at }, ..reached });
+    }
     match (super::matching::reach(inputs, matching), &inputs.observation.evidence) {
         (Some(reach), _) => Some(Reached { at, reach }),
         // Queried without a usable answer. It must not be queried in every evaluation.

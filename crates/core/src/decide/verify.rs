@@ -73,9 +73,15 @@ fn policy_changed(record: &Record) -> Verdict {
     Verdict { action: record.name.clone(), outcome, reason: OutcomeReason::PolicyChanged }
 }
 
+/// The actions that are being verified and that this target shows the result of.
+pub(super) fn judging<'a>(inputs: Inputs<'a>, target: &'a Target) -> impl Iterator<Item = &'a Record> {
+    let of_policy = inputs.ledger.of(&inputs.policy.key);
+    of_policy.filter(move |record| record.state == State::Verifying && in_scope(record, target))
+}
+
 /// Whether this target shows the result of an action that is being verified.
 pub(super) fn in_any_scope(inputs: Inputs<'_>, target: &Target) -> bool {
-    inputs.ledger.of(&inputs.policy.key).any(|record| record.state == State::Verifying && in_scope(record, target))
+    judging(inputs, target).next().is_some()
 }
 
 fn in_scope(record: &Record, target: &Target) -> bool {

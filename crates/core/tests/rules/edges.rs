@@ -108,7 +108,7 @@ fn a_query_is_not_reported_as_wrong_without_targets() {
 }
 
 #[test]
-fn freshness_is_queried_for_a_few_targets_at_once_by_the_labels_that_named_them() {
+fn freshness_is_queried_for_a_few_targets_at_once_by_the_labels_of_the_breached_series() {
     let names: Vec<String> = (0..9).map(|number| format!("p{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut world = World::new(names.iter().map(|name| pod(name, -600)).collect());
@@ -121,7 +121,9 @@ fn freshness_is_queried_for_a_few_targets_at_once_by_the_labels_that_named_them(
 
     let own: &[_] = &[("deployment", "web"), ("pod", "of-the-exporter"), ("namespace", "shop")];
     let pods: &[_] = &[("pod", "web-1"), ("namespace", "shop")];
-    for (series, pins) in [(own, labels(&[own[0], own[2]])), (pods, labels(pods))] {
+    // All labels of the breached series narrow the question, except the name of the metric.
+    let with_name: &[_] = &[("__name__", "lag"), ("pod", "web-1"), ("namespace", "shop")];
+    for (series, pins) in [(own, labels(own)), (pods, labels(pods)), (with_name, labels(pods))] {
         let mut world = World::new(vec![Target { subject: deployment(), ..pod("web", -600) }]);
         world.targets[0].object = deployment();
         world.targets[0].pods = vec![Object::known("Pod", "web-1", "uid-1")];

@@ -6,6 +6,7 @@ mod busy;
 mod decide;
 mod dry_run;
 mod edges;
+mod evidence;
 mod execute;
 mod judgement;
 mod ladder;

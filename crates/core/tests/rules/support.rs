@@ -17,10 +17,10 @@ use prunella_core::action::{ActionScope, ActionSpec, PodRemoval, ProtectedPod, R
 use prunella_core::availability::MinAvailable;
 use prunella_core::decide::{Decision, Inputs, Memory, PlannedRemoval, Question, Reservation};
 use prunella_core::ledger::{Ledger, Outcome, Record, State};
-use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Series, UnknownReason};
+use prunella_core::observation::{Answer, Freshness, History, Labels, Observation, Operands, Series, UnknownReason};
 use prunella_core::policy::{
-    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, SeriesMatch, StormRule,
-    SubjectCap,
+    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, QueryTraits, SeriesMatch,
+    StormRule, SubjectCap,
 };
 use prunella_core::target::{Object, Target, Uid};
 use prunella_core::{decide, time};
@@ -50,6 +50,7 @@ pub fn policy() -> Policy {
         series: SeriesMatch::Label("pod".into()),
         namespace_label: "namespace".into(),
         pinned: true,
+        query: QueryTraits::default(),
         // The tests of young targets set it.
         min_age: seconds(0),
         signal_window: seconds(45),
@@ -123,7 +124,14 @@ pub fn breached(pods: &[&str]) -> Answer {
 }
 
 pub fn observation(at: Timestamp, breach: &Answer) -> Observation {
-    Observation { at, breach: breach.clone(), evidence: None, history: None, freshness: BTreeMap::new() }
+    Observation {
+        at,
+        breach: breach.clone(),
+        evidence: None,
+        history: None,
+        freshness: BTreeMap::new(),
+        operands: None,
+    }
 }
 
 pub fn silent() -> Answer {
@@ -144,6 +152,7 @@ pub fn record(name: &str, sequence: u64, pod: &Target, created: i64, state: Stat
         subject: pod.subject.clone(),
         created: second(created),
         unhealthy_since: second(created),
+        breached: series(&pod.object.name, 7.0).labels,
         verify_by: (state == State::Verifying).then(|| second(created + 120)),
         step_name: "evict".into(),
         step: 1,
@@ -163,6 +172,8 @@ pub struct World {
     pub memory: Memory,
     /// The answer to [`Question::Evidence`].
     pub evidence: Answer,
+    /// The answer to [`Question::Operands`].
+    pub operands: Operands,
     /// The answer to [`Question::History`].
     pub history: History,
     /// The names of the targets whose samples are not fresh.
@@ -184,6 +195,7 @@ impl World {
             ledger: Ledger::default(),
             memory: Memory::default(),
             evidence,
+            operands: Operands::AllReported,
             history: History::Answered(Vec::new()),
             stale: BTreeSet::new(),
             held: false,
@@ -218,10 +230,11 @@ impl World {
             for question in decision.questions {
                 match question {
                     Question::Evidence => observation.evidence = Some(self.evidence.clone()),
+                    Question::Operands => observation.operands = Some(self.operands.clone()),
                     Question::History { .. } => observation.history = Some(self.history.clone()),
                     Question::Freshness { target, .. } => {
                         let stale = self.stale.contains(&target.name);
-                        let fresh = if stale { Freshness::Stale } else { Freshness::Fresh };
+                        let fresh = if stale { Freshness::Stale("x".into()) } else { Freshness::Fresh };
                         observation.freshness.insert(target.uid, fresh);
                     }
                 }
@@ -267,6 +280,7 @@ impl World {
                 subject: reservation.subject.clone(),
                 created: time::whole_seconds(at),
                 unhealthy_since: time::whole_seconds(reservation.since),
+                breached: reservation.labels.clone(),
                 verify_by: None,
                 step_name: reservation.step_name.clone(),
                 step: reservation.step,

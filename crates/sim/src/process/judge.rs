@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use prunella_core::decide;
 use prunella_core::decide::{Decision, Inputs, Memory, Question};
 use prunella_core::ledger::Ledger;
-use prunella_core::observation::{Answer as SourceAnswer, Observation, UnknownReason};
+use prunella_core::observation::{Answer as SourceAnswer, Observation, Operands, UnknownReason};
 use prunella_core::target::Uid;
 
 use super::{Ground, Process, Task, status};
@@ -112,7 +112,8 @@ impl Process {
             Health::Hanging => SourceAnswer::unknown(UnknownReason::Timeout, "no answer in time"),
             Health::Up | Health::Down => source.breach(condition, evaluated),
         };
-        let mut observation = Observation { at, breach, evidence: None, history: None, freshness: [].into() };
+        let mut observation =
+            Observation { at, breach, evidence: None, history: None, freshness: [].into(), operands: None };
         let mut decision = self.decide_once(&policy, &observation, ground);
         for _ in 0..ROUNDS {
             if decision.questions.is_empty() {
@@ -121,6 +122,7 @@ impl Process {
             for question in std::mem::take(&mut decision.questions) {
                 match question {
                     Question::Evidence => observation.evidence = Some(source.evidence(condition, evaluated)),
+                    Question::Operands => observation.operands = Some(Operands::AllReported),
                     Question::History { since } => {
                         observation.history = Some(source.history(condition, since, at, policy.rule.interval));
                     }

@@ -169,6 +169,44 @@ fn series_of_several_clusters_are_refused_unless_they_are_told_apart() {
     compiled_for(&told_apart, &json!({})).unwrap();
 }
 
+#[test]
+fn the_past_that_a_query_compares_with_delays_no_verification() {
+    let week = "sum by (namespace, deployment) (rate(up{namespace=\"shop\"}[5m])) > 2 * sum by (namespace, deployment) (rate(up{namespace=\"shop\"}[5m] offset 1w))";
+    let mut change = query(week);
+    merge(
+        &mut change,
+        &json!({"target": {"kind": "Deployment"}, "steps": [{"name": "evict", "action": {"rolloutRestart": {}}}]}),
+    );
+    let Plan { compiled, .. } = compiled(&change).unwrap();
+    assert_eq!(compiled.policy.clear_for, SignedDuration::from_mins(5));
+    assert_eq!(compiled.policy.steps[0].verify_within, SignedDuration::from_mins(11));
+    assert_eq!(compiled.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn what_can_hardly_be_verified_is_said_with_the_sum() {
+    let warnings = |text: &str| compiled(&query(text)).unwrap().compiled.warnings.join("; ");
+    let day = warnings("increase(up{namespace=\"shop\"}[24h]) > 1");
+    for words in ["48h 1m = clearFor (24h) + 2 × interval (30s)", "signalWindow (24h)", "set condition.clearFor"] {
+        assert!(day.contains(words), "{words}: {day}");
+    }
+    let pods = warnings("up{namespace=\"shop\"} > 2 * (up{namespace=\"shop\"} offset 1d)");
+    assert!(pods.contains("samples of 24h ago, which a new pod does not have"), "{pods}");
+    assert_eq!(warnings("increase(up{namespace=\"shop\"}[5m]) > 1"), "");
+}
+
+#[test]
+fn a_query_tells_the_decision_how_its_evidence_speaks() {
+    let traits =
+        |promql: serde_json::Value| compiled(&json!({"condition": {"promql": promql}})).unwrap().compiled.policy.query;
+    let own = traits(json!({"query": "up{namespace=\"shop\"} > 5", "evidence": "up{namespace=\"shop\"}"}));
+    assert_eq!(own, QueryTraits { evidence: EvidenceMatch::Target, several_operands: false });
+    let derived =
+        traits(json!({"query": "rate(up{namespace=\"shop\", code=\"500\"}[5m]) > 5 and x{namespace=\"shop\"} > 1"}));
+    let except = ["code".to_owned()].into();
+    assert_eq!(derived, QueryTraits { evidence: EvidenceMatch::Series { except }, several_operands: true });
+}
+
 /// Only a server with a feature switched on knows `anchored`.
 fn unread(namespace: &str, more: &serde_json::Value) -> serde_json::Value {
     let selector = format!("up{{namespace={namespace:?}}}[5m] anchored");

@@ -9,8 +9,8 @@ use prunella_api::{HealingPolicyStatus, set_condition};
 use prunella_core::decide::{Counts, Matching, Reach, Refused};
 use prunella_core::execute::EXECUTE_WITHIN;
 use prunella_core::ledger::{Record, State};
-use prunella_core::observation::{Answer, UnknownReason};
-use prunella_core::policy::PolicyMode;
+use prunella_core::observation::{Answer, Freshness, UnknownReason};
+use prunella_core::policy::{Policy, PolicyMode};
 use prunella_core::refusal::Reason;
 use prunella_core::target::NotHealable;
 
@@ -86,7 +86,11 @@ impl StatusInputs<'_> {
             PolicyMode::DryRun => "; dry run: actions are only recorded",
             PolicyMode::Enforce => "",
         };
-        let every = format!("evaluated every {:#}{recorded}{held}", self.compiled.policy.interval);
+        let Policy { interval, signal_window, clear_for, steps, .. } = &self.compiled.policy;
+        let verified = steps.iter().map(|step| step.verify_within).max().unwrap_or_default();
+        let every = format!(
+            "evaluated every {interval:#}{recorded}{held}; samples of the last {signal_window:#} decide, clearFor is {clear_for:#}, verify.within is {verified:#}"
+        );
         let warnings = self.compiled.warnings.iter().chain(&self.sparse).map(|warning| format!("; {warning}"));
         ConditionValue::yes(reason, std::iter::once(every).chain(warnings).collect::<String>())
     }
@@ -260,6 +264,9 @@ impl StatusInputs<'_> {
         if reason == Reason::TargetBusy {
             why.push_str(&wording::busy(self.decision.busy.values().next()));
         }
+        if reason == Reason::Stale {
+            why.push_str(&self.stale().map(|what| format!("; {what}")).unwrap_or_default());
+        }
         let until = refused.iter().filter_map(|refused| refused.refusal.until).min();
         let first = if refused.len() == 1 { "" } else { "the first one " };
         let until = until.map(|until| format!("; {first}not before {until:.0}")).unwrap_or_default();
@@ -275,6 +282,14 @@ impl StatusInputs<'_> {
             }
         }
         reasons
+    }
+
+    /// What is missing for the first target whose samples are not fresh.
+    fn stale(&self) -> Option<&str> {
+        self.observation.freshness.values().find_map(|freshness| match freshness {
+            Freshness::Stale(what) => Some(what.as_str()),
+            Freshness::Fresh | Freshness::Unknown => None,
+        })
     }
 
     /// The progress of an action, and what it waits for.

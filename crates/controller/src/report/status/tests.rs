@@ -12,8 +12,8 @@ use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, Record};
 use prunella_core::observation::{Answer, Labels, Series};
 use prunella_core::policy::{
-    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, SeriesMatch, StormRule,
-    SubjectCap,
+    LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, QueryTraits, SeriesMatch,
+    StormRule, SubjectCap,
 };
 use prunella_core::refusal::Refusal;
 use prunella_core::target::{NotHealable, Object, Uid};
@@ -78,6 +78,7 @@ impl Case {
             subject: Object::known("Deployment", "web", "deployment"),
             created: NOW,
             unhealthy_since: NOW,
+            breached: Labels::new(),
             verify_by: (state == State::Verifying).then_some(NOW),
             step_name: "evict".to_owned(),
             step: 1,
@@ -114,6 +115,7 @@ impl Case {
                 evidence: None,
                 history: None,
                 freshness: BTreeMap::new(),
+                operands: None,
             },
             decision: &self.decision,
             ledger: &self.ledger,
@@ -145,6 +147,7 @@ fn compiled() -> CompiledPolicy {
         series: SeriesMatch::Label("pod".to_owned()),
         namespace_label: "namespace".to_owned(),
         pinned: true,
+        query: QueryTraits::default(),
         min_age: minutes(1),
         signal_window: minutes(1),
         longest_gap: minutes(1),
