@@ -195,12 +195,12 @@ pub(super) fn unreached(policy: &Policy, reach: &Reach) -> Option<(&'static str,
         Reach::Targets => None,
         Reach::NoSeries => Some((
             "NoSeries",
-            "the source has no series for this query: correct the metric name and labels, or check that the metric is scraped".to_owned(),
+            "the source has no series for this query: correct the metric name and labels, or check that the metric is scraped. If the metric exists only while something is wrong, set condition.promql.evidence".to_owned(),
         )),
         Reach::NoOperand(selector) => Some((
             "NoSeries",
             format!(
-                "the source has no series for {selector}, so the query can return nothing: correct the metric name and labels, or check that the metric is scraped"
+                "the source has no series for {selector}, so the query can return nothing: correct the metric name and labels, or check that the metric is scraped. If it counts events, it may start with the first one"
             ),
         )),
         Reach::NoTarget(labels) => Some((
