@@ -37,6 +37,7 @@ fn flapping(cooldown: i64, max_actions: u32, window: i64) -> Vec<(i64, String)> 
         let decision = world.evaluate(now, if now % 4 < 2 { &all } else { &none });
         recorded.extend(decision.reservations.iter().map(|one| (now, one.target.name.clone())));
         record_dry_run(&mut world, &decision, now);
+        assert!(recorded.len() <= 100, "{} records in {now} s", recorded.len());
     }
     recorded
 }

@@ -18,8 +18,9 @@ impl Check {
     /// A pod is evicted at this moment: enough others are Ready, or those that are missing are
     /// missing for other reasons.
     pub(super) fn check_floor(&mut self, now: Timestamp, action: &ActionObject, uid: &Uid, api: &ApiServer) {
-        let Some(pod) = api.pod(uid).filter(|pod| pod.ready && !action.is_on_whole()) else { return };
-        let workload = pod.workload;
+        // The eviction has made it unready. Before, it was as Ready as it ever was.
+        let was_ready = self.ever_ready.contains(uid);
+        let Some((workload, _)) = self.origin(uid).filter(|_| was_ready && !action.is_on_whole()) else { return };
         self.removed.insert(uid.clone());
         let wanted = usize::try_from(api.workloads[workload].replicas).unwrap_or(0);
         let required = match action.spec.policy.rule.limits.min_available {
