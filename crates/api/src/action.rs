@@ -27,10 +27,10 @@ pub struct StepAction {
     /// Removes the pod, so that its controller replaces it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_pod: Option<DeletePod>,
-    /// Replaces all pods of the target's workload, following the workload's own update strategy: a Deployment, StatefulSet or DaemonSet. The step is skipped for other kinds, for a paused or partitioned rollout, and where pods are replaced only when they are deleted.
+    /// Replaces all pods of the target's workload, following the workload's own update strategy: a Deployment, StatefulSet or DaemonSet. The step is skipped for other kinds, for a paused or partitioned rollout, where pods are replaced only when they are deleted, and where a restart would hang.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout_restart: Option<RolloutRestart>,
-    /// Changes the number of replicas of the target's workload: a Deployment or StatefulSet. The step is skipped for other kinds, and where the number is already at its limit.
+    /// Changes the number of replicas of the target's workload: a Deployment or StatefulSet. The step is skipped for other kinds, where the number is already at its limit or another tool owns it, and where scaling down deletes volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
 }

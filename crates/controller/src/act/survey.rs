@@ -330,3 +330,81 @@ async fn conflicts(action: &HealingAction, namespace: &str, actor: &Actor) -> Re
         Err(ClusterError::NotListed(own.name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prunella_core::action::{PodRemoval, ProtectedPod, Removal, Restart};
+    use prunella_core::policy::PolicyMode;
+
+    use super::*;
+
+    fn settling(action: Action) -> Facts {
+        Facts {
+            uid: "uid-action".into(),
+            state: State::Settling,
+            mode: PolicyMode::Enforce,
+            action,
+            start_by: jiff::Timestamp::UNIX_EPOCH,
+            began: None,
+            refused: None,
+            settle_by: None,
+            verify_by: None,
+            verify_within: jiff::SignedDuration::ZERO,
+            ready_within: None,
+        }
+    }
+
+    #[test]
+    fn a_removed_pod_counts_as_replaced_only_when_that_was_seen() {
+        let removal = PodRemoval { removal: Removal::Evict, grace: None, protected: ProtectedPod::Skip };
+        let facts = settling(Action::DeletePod(removal));
+        let pods = |replacements, ready_before, unready_before| Replaced {
+            replacements,
+            ready_before,
+            unready_before,
+            ..Replaced::default()
+        };
+        // An owner of an unknown kind: how many pods it wants is not known.
+        let unknown = || LiveWorkload::of_no_concern(LiveSubject::NotRestored);
+        // By its status, one of three pods is missing, or none.
+        let short = || LiveWorkload { wanted: Some(3), missing: 1, ..unknown() };
+        let whole = || LiveWorkload { subject: LiveSubject::Restored, missing: 0, ..short() };
+        for (workload, target, pods, expected) in [
+            (unknown(), LiveTarget::Gone, pods(0, 2, 0), LiveSubject::NotRestored),
+            (unknown(), LiveTarget::Gone, pods(1, 0, 0), LiveSubject::Restored),
+            (unknown(), LiveTarget::Terminating, pods(0, 2, 0), LiveSubject::NotRestored),
+            (unknown(), LiveTarget::Terminating, pods(1, 0, 0), LiveSubject::Restored),
+            (whole(), LiveTarget::Gone, pods(0, 2, 0), LiveSubject::Restored),
+            (short(), LiveTarget::Gone, pods(0, 2, 0), LiveSubject::NotRestored),
+            // A replacement is Ready. The missing pod was not Ready before the removal either.
+            (short(), LiveTarget::Gone, pods(1, 1, 1), LiveSubject::Restored),
+            (short(), LiveTarget::Gone, pods(1, 1, 0), LiveSubject::NotRestored),
+            // The status counts the removed pod while it is still ending.
+            (whole(), LiveTarget::Terminating, pods(0, 2, 0), LiveSubject::NotRestored),
+            (whole(), LiveTarget::Terminating, pods(1, 2, 0), LiveSubject::Restored),
+            (short(), LiveTarget::Terminating, pods(0, 3, 0), LiveSubject::Restored),
+            (short(), LiveTarget::Terminating, pods(1, 1, 1), LiveSubject::Restored),
+        ] {
+            let seen = live_subject(&facts, false, &workload, target, pods);
+            assert_eq!(seen, expected, "{workload:?} {target:?} {pods:?}");
+        }
+        let gone = LiveWorkload::of_no_concern(LiveSubject::Gone);
+        assert_eq!(live_subject(&facts, false, &gone, LiveTarget::Terminating, pods(1, 2, 0)), LiveSubject::Gone);
+    }
+
+    #[test]
+    fn a_daemon_set_is_restarted_when_all_pods_on_ready_nodes_are_new() {
+        let facts = settling(Action::RolloutRestart(Restart));
+        let workload = LiveWorkload { wanted: Some(3), ..LiveWorkload::of_no_concern(LiveSubject::NotRestored) };
+        for (is_daemon_set, replacements, on_dead, expected) in [
+            (true, 2, 1, LiveSubject::Restored),
+            (true, 1, 1, LiveSubject::NotRestored),
+            (true, 3, 0, LiveSubject::NotRestored),
+            (false, 2, 1, LiveSubject::NotRestored),
+        ] {
+            let pods = Replaced { replacements, on_dead, ..Replaced::default() };
+            let seen = live_subject(&facts, is_daemon_set, &workload, LiveTarget::Gone, pods);
+            assert_eq!(seen, expected, "{is_daemon_set} {pods:?}");
+        }
+    }
+}

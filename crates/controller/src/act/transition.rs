@@ -19,6 +19,9 @@ use crate::records::{self, TERMINATING};
 use crate::report::action_messages::{self, ActionFindings};
 use crate::writes::{DEADLINE, stamp};
 
+/// The most characters of a message, as the schema of a `HealingAction` allows.
+const MESSAGE_LIMIT: usize = 1024;
+
 /// Writes one transition and reports it. `None`: the record has changed since it was read.
 pub(super) async fn transition(
     action: &HealingAction,
@@ -31,7 +34,7 @@ pub(super) async fn transition(
     let now = stamp(actor.authority.now());
     let mut status = action.status.clone().unwrap_or_default();
     status.blocked_by = None;
-    let message = apply(&mut status, action, facts, transition, &findings, &now);
+    let message = bounded(apply(&mut status, action, facts, transition, &findings, &now));
     status.message = Some(message.clone());
     let over = matches!(transition, Transition::Finish { .. });
     progressing(&mut status, action, Some(!over), transition.to(), &message, &now);
@@ -44,6 +47,11 @@ pub(super) async fn transition(
     }
     action_messages::write(action, &text, &actor.reporter);
     Ok(Some(written))
+}
+
+/// A message that fits into a status. One that does not would be refused with the whole transition.
+fn bounded(message: String) -> String {
+    if message.chars().count() > MESSAGE_LIMIT { message.chars().take(MESSAGE_LIMIT).collect() } else { message }
 }
 
 /// Why a pod of the workload is not Ready, if the action ends for that.
@@ -85,6 +93,7 @@ async fn delayed(
     if status.blocked_by.as_deref() == Some(by) {
         return Ok(());
     }
+    let message = bounded(message);
     status.blocked_by = Some(by.to_owned());
     status.message = Some(message.clone());
     let now = stamp(actor.authority.now());
@@ -141,7 +150,7 @@ pub(super) async fn unclear(action: &HealingAction, words: Option<String>, actor
     let is_told = status.message.as_deref().is_some_and(action_messages::is_unclear);
     let words = words.filter(|_| !is_told);
     if was_refused || words.is_some() {
-        let message = words.or(status.message.take()).unwrap_or_default();
+        let message = bounded(words.or(status.message.take()).unwrap_or_default());
         let now = stamp(actor.authority.now());
         progressing(&mut status, action, Some(true), State::Running, &message, &now);
         status.message = Some(message);

@@ -23,7 +23,7 @@ pub enum Inapplicable {
     Partitioned,
     /// A rollout has been under way without progress. Another one would not make any either.
     RolloutStuck,
-    /// A `StatefulSet` replaces its pods one by one and waits for one that is not Ready.
+    /// A `StatefulSet` replaces and starts its pods one by one, and waits for one that is not Ready.
     OrderedPodUnready,
     /// The only replica may hold a volume that its replacement would wait for, while it waits for
     /// the replacement.
@@ -130,7 +130,7 @@ impl Inapplicable {
                 format!("a rollout of {subject} is under way and makes no progress; another one would not make any")
             }
             Self::OrderedPodUnready => format!(
-                "{subject} replaces its pods one by one (OrderedReady) and waits for a pod that is not Ready; use deletePod on that pod"
+                "{subject} replaces and starts its pods one by one (OrderedReady) and waits for a pod that is not Ready; use deletePod on that pod"
             ),
             Self::VolumeInUse => format!(
                 "the new pod of {subject} may wait for a volume of the old one, and the old one waits for the new one; use deletePod, or the strategy Recreate"

@@ -75,6 +75,10 @@ impl ScaleSpec {
                 to if to < now && workload.deletes_volumes && !self.allow_volume_loss => {
                     Err(Inapplicable::VolumesDeleted)
                 }
+                // Its next pod starts only when all pods before it are Ready.
+                to if to > now && workload.restart_held == Some(Inapplicable::OrderedPodUnready) => {
+                    Err(Inapplicable::OrderedPodUnready)
+                }
                 to => Ok(ReplicaChange { from: now, to, autoscaler: None }),
             },
             Some(_) if !self.raise_minimum => Err(Inapplicable::Autoscaled),

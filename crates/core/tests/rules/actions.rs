@@ -193,6 +193,15 @@ fn scaling_down_never_deletes_volumes_unless_the_policy_says_so() {
 }
 
 #[test]
+fn an_ordered_set_with_an_unready_pod_is_not_scaled_up() {
+    let ordered = TargetWorkload { restart_held: Some(Inapplicable::OrderedPodUnready), ..workload(3) };
+    let set = Target { workload: Some(ordered), ..of_kind("StatefulSet", 3) };
+    let up = ActionSpec::Scale(scale(Towards::By(1))).resolve(&set);
+    assert_eq!(up, Err(Inapplicable::OrderedPodUnready), "its next pod would never start");
+    assert!(ActionSpec::Scale(scale(Towards::By(-1))).resolve(&set).is_ok());
+}
+
+#[test]
 fn a_workload_that_another_tool_scales_is_not_scaled() {
     let scaled = TargetWorkload { scaled_by: Some("keda".into()), ..workload(3) };
     let target = Target { workload: Some(scaled), ..pod("a", 0) };
