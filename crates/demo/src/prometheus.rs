@@ -10,6 +10,8 @@ use prunella_api::ClusterPrometheusSource;
 use reqwest::Url;
 use serde_json::Value;
 
+use crate::ground::NAMESPACE;
+
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// A way to query Prometheus.
@@ -52,15 +54,18 @@ impl Prometheus {
         Ok(Self::Proxied(client.clone(), path))
     }
 
-    /// The series that a query returns, by pod. A series without a pod has an empty name.
+    /// The series of the demo's namespace that a query returns, by pod. A series without a pod has
+    /// an empty name. Policies need not name their namespace, so their queries here return all.
     ///
     /// # Errors
     /// When there is no answer.
     pub(crate) async fn by_pod(&self, query: &str) -> Result<BTreeMap<String, f64>> {
         let answer = self.ask(query).await?;
         let series = answer["data"]["result"].as_array().context("the answer of Prometheus has no list of series")?;
+        let is_own = |one: &&Value| one["metric"]["namespace"].as_str().is_none_or(|namespace| namespace == NAMESPACE);
         Ok(series
             .iter()
+            .filter(is_own)
             .filter_map(|one| {
                 let pod = one["metric"]["pod"].as_str().unwrap_or_default();
                 Some((pod.to_owned(), number(&one["value"])?))

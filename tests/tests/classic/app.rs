@@ -10,15 +10,14 @@ use crate::rules;
 /// As many replicas as in the example. With fewer, one unhealthy pod may already be a storm.
 const REPLICAS: usize = 3;
 
-/// A folder of policies, and the namespace in their queries.
+/// A folder of policies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Folder {
     pub(crate) path: &'static str,
-    pub(crate) namespace: &'static str,
 }
 
 /// The policies with their real thresholds.
-pub(crate) const CLASSIC: Folder = Folder { path: "policies", namespace: "demo" };
+pub(crate) const CLASSIC: Folder = Folder { path: "policies" };
 
 /// Creates the app with its load and all five policies. Returns the app's pods when Prometheus
 /// has samples of each, and the query of every policy finds series.
@@ -28,7 +27,7 @@ pub(crate) async fn governed(room: &Room<'_>, folder: Folder) -> Result<Vec<Pod>
     }
     let pods = room.deploy(REPLICAS).await?;
     for rule in rules::ALL {
-        room.apply(&policy(room, folder, rule.name)?).await?;
+        room.apply(&policy(folder, rule.name)?).await?;
     }
     for rule in rules::ALL {
         room.until_evaluated(rule.name).await?;
@@ -37,19 +36,12 @@ pub(crate) async fn governed(room: &Room<'_>, folder: Folder) -> Result<Vec<Pod>
     Ok(pods)
 }
 
-/// A policy of the examples, for the app in this namespace.
-fn policy(room: &Room<'_>, folder: Folder, name: &str) -> Result<Value> {
+/// A policy of the examples. It names no namespace, so it is about the one that it is applied to.
+fn policy(folder: Folder, name: &str) -> Result<Value> {
     let path = repository("examples").join(folder.path).join(format!("{name}.yaml"));
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let pinned = format!(r#"namespace="{}""#, folder.namespace);
-    ensure!(
-        text.contains(&pinned),
-        "the query in {} does not select the namespace {}",
-        path.display(),
-        folder.namespace
-    );
-    let here = text.replace(&pinned, &format!(r#"namespace="{}""#, room.name()));
-    serde_yaml::from_str(&here).with_context(|| format!("{} is not YAML", path.display()))
+    ensure!(!text.contains("namespace=\""), "the query in {} names a namespace", path.display());
+    serde_yaml::from_str(&text).with_context(|| format!("{} is not YAML", path.display()))
 }
 
 /// Waits until Prometheus has the metrics of each pod that the rules use: two samples of a

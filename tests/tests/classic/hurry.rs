@@ -8,7 +8,7 @@ use crate::app::Folder;
 use crate::heal::{Patience, healed};
 use crate::rules::{self, Rule};
 
-const HURRY: Folder = Folder { path: "policies/demo", namespace: "prunella-demo" };
+const HURRY: Folder = Folder { path: "policies/demo" };
 /// A fault takes up to half a minute to show, and an action as long to be verified. This is
 /// longer, for a busy machine.
 const PATIENCE: Patience = Patience { in_all: Duration::from_mins(4), verified: Duration::from_mins(2) };

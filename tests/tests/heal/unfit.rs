@@ -146,36 +146,56 @@ async fn controller(room: &Room<'_>) -> Result<Vec<(String, i32)>> {
 #[ignore = "needs root"]
 async fn what_only_the_server_can_read_heals_and_what_it_cannot_read_either_is_a_bad_query() -> Result<()> {
     in_room("unread", async |room| {
-        let pods = room.deploy(1).await?;
-        let evidence = format!("sample_app_gauge{{namespace={:?}}}", room.name());
-        let unread = |name: &str, query: &str| {
-            let mut policy = room.policy(name, query);
-            policy["spec"]["condition"]["promql"]["evidence"] = json!(evidence);
-            policy
-        };
-        // The server accepts \xff as a byte. This parser wants a character and refuses it.
-        let bytes = format!(r#"sample_app_gauge{{namespace="{}", pod!="\xff"}} > 5"#, room.name());
-        let neither = format!(r#"sample_app_gauge{{namespace="{}"}} >> 5"#, room.name());
-        room.apply(&unread("bytes", &bytes)).await?;
-        stalled(room, "bytes", "BadQuery", "set `evidence` and `signalWindow`").await?;
-
-        let mut given = unread("bytes", &bytes);
-        given["spec"]["condition"]["promql"]["signalWindow"] = json!("0s");
-        room.apply(&given).await?;
-        let mut bad = unread("neither", &neither);
-        bad["spec"]["condition"]["promql"]["signalWindow"] = json!("1m");
-        room.apply(&bad).await?;
-        room.until_condition("bytes", "Observed", "True", "Answered").await?;
-        room.until_condition("neither", "Stalled", "False", "Compiled").await?;
-        let observed = room.until_condition("neither", "Observed", "False", "BadQuery").await?;
-        ensure!(observed.message.contains("refuses the query"), "{}", observed.message);
-
-        room.simulate(pods.first().context("no pod")?, "gauge?value=10").await?;
-        room.until_outcome("bytes", 1, "Succeeded").await?;
-        ensure!(room.actions("neither").await?.is_empty(), "a policy acted on a query that the server refuses");
-        Ok(())
+        let testbed = room.ground.testbed;
+        // The namespace cannot be added to such a query.
+        let open = format!("{}-open", room.name());
+        let source = json!({
+            "apiVersion": "prunella.dev/v1alpha1", "kind": "ClusterPrometheusSource", "metadata": {"name": open},
+            "spec": {"url": testbed.prometheus_url(), "isolation": "None", "allowedNamespaces": [room.name()]},
+        });
+        testbed.apply(&source.to_string()).await?;
+        let outcome = only_the_server_reads(room, &open).await;
+        testbed.kubectl(&["delete", "clusterprometheussource", &open]).await?;
+        outcome
     })
     .await
+}
+
+async fn only_the_server_reads(room: &Room<'_>, open: &str) -> Result<()> {
+    let pods = room.deploy(1).await?;
+    let evidence = format!("sample_app_gauge{{namespace={:?}}}", room.name());
+    let unread = |name: &str, query: &str| {
+        let mut policy = room.policy(name, query);
+        policy["spec"]["condition"]["promql"]["evidence"] = json!(evidence);
+        policy["spec"]["condition"]["promql"]["source"] = json!({"name": open});
+        policy
+    };
+    // The server accepts \xff as a byte. This parser wants a character and refuses it.
+    let bytes = format!(r#"sample_app_gauge{{namespace="{}", pod!="\xff"}} > 5"#, room.name());
+    let neither = format!(r#"sample_app_gauge{{namespace="{}"}} >> 5"#, room.name());
+    let mut restricted = unread("bytes", &bytes);
+    restricted["spec"]["condition"]["promql"]["source"] = json!({"name": "default"});
+    restricted["spec"]["condition"]["promql"]["signalWindow"] = json!("0s");
+    room.apply(&restricted).await?;
+    stalled(room, "bytes", "BadQuery", "needs a source with `isolation: None`").await?;
+    room.apply(&unread("bytes", &bytes)).await?;
+    stalled(room, "bytes", "BadQuery", "set `evidence` and `signalWindow`").await?;
+
+    let mut given = unread("bytes", &bytes);
+    given["spec"]["condition"]["promql"]["signalWindow"] = json!("0s");
+    room.apply(&given).await?;
+    let mut bad = unread("neither", &neither);
+    bad["spec"]["condition"]["promql"]["signalWindow"] = json!("1m");
+    room.apply(&bad).await?;
+    room.until_condition("bytes", "Observed", "True", "Answered").await?;
+    room.until_condition("neither", "Stalled", "False", "Compiled").await?;
+    let observed = room.until_condition("neither", "Observed", "False", "BadQuery").await?;
+    ensure!(observed.message.contains("refuses the query"), "{}", observed.message);
+
+    room.simulate(pods.first().context("no pod")?, "gauge?value=10").await?;
+    room.until_outcome("bytes", 1, "Succeeded").await?;
+    ensure!(room.actions("neither").await?.is_empty(), "a policy acted on a query that the server refuses");
+    Ok(())
 }
 
 async fn stalled(room: &Room<'_>, policy: &str, reason: &str, fix: &str) -> Result<()> {

@@ -52,7 +52,7 @@ async fn no_wrong_answer_is_acted_on_or_taken_for_health() -> Result<()> {
 async fn nothing_is_done(room: &Room<'_>, name: &str, lie: Lie, observed: &str) -> Result<()> {
     let source = Source::new(room, name).await?;
     let unhealthy = workload(room, name).await?;
-    let query = format!(r#"sample_app_gauge{{namespace="{}", pod=~"{name}-.*"}} > 5"#, room.name());
+    let query = format!(r#"sample_app_gauge{{namespace="{}",pod=~"{name}-.*"}} > 5"#, room.name());
     let mut policy = room.policy(name, &query);
     policy["spec"]["interval"] = json!("2s");
     // Long enough to see the first evaluation before the answers become wrong.

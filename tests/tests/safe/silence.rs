@@ -96,7 +96,7 @@ async fn a_dead_inhibitor_holds() -> Result<()> {
 /// pending.
 async fn erring(room: &Room<'_>, source: &Source) -> Result<(Pod, String, Errors)> {
     let unhealthy = room.deploy(2).await?.swap_remove(0);
-    let query = format!(r#"rate(http_requests_total{{namespace="{}", code="500"}}[1m]) > 0.2"#, room.name());
+    let query = format!(r#"rate(http_requests_total{{code="500",namespace="{}"}}[1m]) > 0.2"#, room.name());
     let mut policy = room.policy(POLICY, &query);
     // Long enough for the exporter to die before the pod is firing.
     policy["spec"]["condition"]["for"] = json!("12s");

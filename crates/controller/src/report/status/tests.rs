@@ -10,7 +10,7 @@ use prunella_core::availability::{MinAvailable, Shortage};
 use prunella_core::decide::{BreachPhase, BusyWith, Counts, Matching, Memory, Reach, Reached, Refused, Timer};
 use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, Record};
-use prunella_core::observation::{Answer, Labels, Series};
+use prunella_core::observation::{Answer, Labels, Series, UnknownReason};
 use prunella_core::policy::{
     LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, QueryTraits, SeriesMatch,
     StormRule, SubjectCap,
@@ -22,6 +22,7 @@ use serde_json::json;
 
 use super::conditions::and_others;
 use super::*;
+use crate::report::wording;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -31,6 +32,8 @@ struct Case {
     decision: Decision,
     ledger: Ledger,
     hold: Option<Hold>,
+    breach: Answer,
+    sparse: Option<String>,
 }
 
 impl Case {
@@ -61,7 +64,14 @@ impl Case {
             counts: Counts { selected: 1, ..Counts::default() },
             next_check: SignedDuration::from_secs(30),
         };
-        Self { compiled: compiled(), decision, ledger: Ledger::default(), hold: None }
+        Self {
+            compiled: compiled(),
+            decision,
+            ledger: Ledger::default(),
+            hold: None,
+            breach: Answer::Answered(Vec::new()),
+            sparse: None,
+        }
     }
 
     /// The policy's newest action is in this state.
@@ -111,7 +121,7 @@ impl Case {
             compiled: &self.compiled,
             observation: &Observation {
                 at: NOW,
-                breach: Answer::Answered(Vec::new()),
+                breach: self.breach.clone(),
                 evidence: None,
                 history: None,
                 freshness: BTreeMap::new(),
@@ -120,7 +130,7 @@ impl Case {
             decision: &self.decision,
             ledger: &self.ledger,
             hold: self.hold.clone(),
-            sparse: None,
+            sparse: self.sparse.clone(),
         };
         inputs.status(None, &inputs.blocked(), &Time(NOW))
     }
@@ -243,6 +253,56 @@ fn a_silent_watch_holds_and_is_named() {
     for condition in ["Ready", "Blocked"] {
         let message = case.message(condition);
         assert!(message.contains(silent) && !message.contains("prunella.dev/hold"), "{condition}: {message}");
+    }
+}
+
+#[test]
+fn a_source_that_somebody_must_change_makes_the_policy_not_ready() {
+    for (reason, ready) in [
+        (UnknownReason::SourceNotReady, "False"),
+        (UnknownReason::Unauthorized, "False"),
+        (UnknownReason::Malformed, "False"),
+        (UnknownReason::Unreachable, "True"),
+        (UnknownReason::Timeout, "True"),
+        (UnknownReason::PartialAnswer, "True"),
+    ] {
+        let mut case = Case::refused(BreachPhase::Pending, Reason::ObservationUnknown);
+        case.breach = Answer::unknown(reason, "no org id");
+        let conditions = case.status().conditions;
+        let found = conditions.iter().find(|one| one.type_ == "Ready").unwrap();
+        assert_eq!(found.status, ready, "{reason}");
+        assert_eq!(found.message.contains("no org id"), ready == "False", "{}", found.message);
+    }
+}
+
+#[test]
+fn samples_further_apart_than_the_lookback_are_named() {
+    let mut case = Case::refused(BreachPhase::Pending, Reason::NotYetFor);
+    let warning = "samples are 60 s apart, lookback is 37.5 s: set scrapeInterval on the source";
+    case.sparse = Some(warning.to_owned());
+    assert!(case.message("Ready").contains(warning), "{}", case.message("Ready"));
+}
+
+#[test]
+fn a_namespace_in_another_label_is_answered_with_all_fields_to_set() {
+    let policy = Policy { pinned: false, ..compiled().policy };
+    for (labels, fix) in [
+        (
+            &[("kubernetes_namespace", "shop"), ("kubernetes_pod_name", "web-1"), ("job", "pods")][..],
+            "set target.namespaceLabel to kubernetes_namespace and target.match.label to kubernetes_pod_name",
+        ),
+        (
+            &[("namespace", "monitoring"), ("pod", "ksm"), ("exported_namespace", "shop"), ("exported_pod", "web-1")],
+            "set target.namespaceLabel to exported_namespace and target.match.label to exported_pod",
+        ),
+        (&[("namespace", "shop"), ("exported_pod", "web-1")], "set target.match.label to exported_pod"),
+        (&[("namespace", "shop"), ("job", "pods")], "it has no label pod: keep that label in the query"),
+        (&[("namespace", "bank"), ("pod", "web-1")], "it belongs to the namespace bank"),
+        (&[("pod", "web-1")], "add namespace=\"shop\" to every selector"),
+    ] {
+        let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        let (reason, message) = wording::unreached(&policy, &Reach::NoTarget(labels)).unwrap();
+        assert!(reason == "NoSeriesMatchesTargets" && message.contains(fix), "expected {fix}: {message}");
     }
 }
 
