@@ -2,7 +2,7 @@
 #
 #   TESTBED_NAME=x    the testbed of cluster-up, cluster-down and load (default: dev)
 #   CLUSTER=current   the demo uses your kubeconfig instead of a testbed
-#   ARGS="..."        further arguments for testbed up, the demo or the bench
+#   ARGS="..."        further arguments for try, testbed up, the demo or the bench
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -139,6 +139,10 @@ image: ## Build images of the controller and the sample app as files; pushes not
 load: build ## Load the controller and the sample app into the testbed
 	$(BIN)/testbed image load localhost/prunella:$(VERSION) $(BIN)/prunella
 	$(BIN)/testbed image load localhost/sample-app:$(VERSION) $(BIN)/sample-app
+
+.PHONY: try
+try: ## Break an app in five ways and see it healed, in virtual time: no cluster, no root; ARGS="--policy my.yaml --fault errors"
+	@cargo run --quiet --locked -p prunella-world -- $(ARGS)
 
 .PHONY: demo
 demo: $(if $(filter current,$(CLUSTER)),,root) build ## Break an app in five ways and see it healed; removes everything afterwards

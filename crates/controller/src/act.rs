@@ -9,7 +9,8 @@ mod transition;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;

@@ -1,11 +1,16 @@
 //! Two clients of the API server: one for reads, one for writes.
 
-use anyhow::{Context as _, Result};
-use kube::client::ClientBuilder;
-use kube::{Client, Config};
+use http::{Request, Response};
+use kube::Client;
+use kube::client::{Body, ClientBuilder, DynBody};
+use tower::BoxError;
+use tower::util::BoxService;
 
 use crate::clock::{Clock, Observing};
 use crate::watch_log::WatchLog;
+
+/// What carries requests to the API server and answers back: the network, or a server in this process.
+pub type ApiServerService = BoxService<Request<Body>, Response<Box<DynBody>>, BoxError>;
 
 /// Two clients of the API server.
 #[derive(Clone)]
@@ -20,21 +25,16 @@ pub(crate) struct Clients {
 
 impl Clients {
     /// Clients whose answers set `clock`.
-    ///
-    /// # Errors
-    /// When the configuration cannot be used.
-    pub(crate) fn new(config: Config, clock: &Clock) -> Result<Self> {
-        let mut never_twice = config.clone();
-        never_twice.default_retry = false;
+    pub(crate) fn new(
+        reads: ClientBuilder<ApiServerService>,
+        writes: ClientBuilder<ApiServerService>,
+        clock: &Clock,
+    ) -> Self {
         let watches = WatchLog::default();
-        let reads = ClientBuilder::try_from(config)
-            .map(|builder| builder.with_layer(&Observing(clock.clone())).with_layer(&watches).build());
-        let writes =
-            ClientBuilder::try_from(never_twice).map(|builder| builder.with_layer(&Observing(clock.clone())).build());
-        Ok(Self {
-            reads: reads.context("cannot make a client for reads")?,
-            writes: writes.context("cannot make a client for writes")?,
+        Self {
+            reads: reads.with_layer(&Observing(clock.clone())).with_layer(&watches).build(),
+            writes: writes.with_layer(&Observing(clock.clone())).build(),
             watches,
-        })
+        }
     }
 }

@@ -15,7 +15,8 @@ mod estimate;
 mod layer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use http::HeaderMap;
 use http::header::DATE;

@@ -1,7 +1,7 @@
 //! The objects that policies select, from the caches, and the namespaces that hold healing back.
 
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use jiff::Timestamp;
 use kube::core::Selector;

@@ -24,13 +24,13 @@ mod election;
 mod lease;
 mod timing;
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use tokio::sync::watch;
 
 pub(crate) use campaign::{Candidate, identity};
 pub(crate) use election::LossReason;
-pub(crate) use timing::Timing;
+pub use timing::{Timing, TimingError};
 
 /// Whether this process leads in one term. Any task may check this at any time.
 #[derive(Debug)]

@@ -16,6 +16,7 @@ use crate::authority::Authority;
 use crate::report::metrics::Metrics;
 
 pub(crate) use schedule::EvaluationSlots;
+pub use sources::ConnectSource;
 pub(crate) use sources::{SourceAccess, SourceTerms, Sources};
 pub(crate) use subscription::Subscription;
 

@@ -9,106 +9,109 @@ mod controllers;
 mod term;
 mod version;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use kube::{Api, Config};
+use anyhow::Result;
+use kube::Api;
+use kube::client::ClientBuilder;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::admin::{self, Admin};
-use crate::args::{LeadershipOptions, RunOptions};
-use crate::clients::Clients;
+use crate::clients::{ApiServerService, Clients};
 use crate::clock::Clock;
-use crate::leadership::{Candidate, Timing, identity};
+use crate::leadership::{Candidate, identity};
+use crate::observe::ConnectSource;
 use crate::report::metrics::Metrics;
+use crate::settings::Settings;
 
-/// What all terms of a process share.
-struct Process {
-    options: RunOptions,
+/// Everything outside the process that the controller uses. Besides this it reads tokio's clock, which
+/// a test can pause, and starts tasks on the runtime that runs it.
+pub struct Surroundings {
+    /// The API server, for reads. May retry.
+    pub reads: ClientBuilder<ApiServerService>,
+    /// The API server, for writes. Must not retry: after a lost answer, the first write may have happened.
+    pub writes: ClientBuilder<ApiServerService>,
+    /// The sources.
+    pub connect_source: ConnectSource,
+    /// A random number. It tells this process from all others in the leader election.
+    pub nonce: u64,
+}
+
+/// The controller: what all terms of a process share.
+pub struct Controller {
+    settings: Settings,
     clients: Clients,
     clock: Clock,
     metrics: Arc<Metrics>,
     admin: Arc<Admin>,
-    /// Becomes true when the process is to stop.
-    stop: watch::Sender<bool>,
+    connect_source: ConnectSource,
+    nonce: u64,
 }
 
-/// Runs the controller until SIGTERM or Ctrl-C.
-pub(crate) async fn run(options: RunOptions) -> Result<()> {
-    let LeadershipOptions { lease_duration, renew_deadline, retry_period, .. } = options.leadership;
-    let timing = Timing::new(lease_duration, renew_deadline, retry_period)?;
-    let stop = stop_signal()?;
-    let config = Config::infer().await.context("cannot find a cluster: set KUBECONFIG, or run in a pod")?;
-    info!(version = env!("CARGO_PKG_VERSION"), api_server = %config.cluster_url, "starting");
-    let clock = Clock::new();
-    let clients = Clients::new(config, &clock)?;
-    let metrics = Arc::new(Metrics::new());
-    let admin = Arc::new(Admin::new(Arc::clone(&metrics)));
-    let served = tokio::spawn(admin::serve(options.admin_listen, Arc::clone(&admin)));
-    let process = Process { options, clients, clock, metrics, admin, stop };
-
-    let mut terms = Box::pin(terms(&process, timing));
-    tokio::select! {
-        ended = &mut terms => ended?,
-        too_old = version::until_too_old(process.clients.reads.clone()) => {
-            process.stop.send_replace(true);
-            terms.await?;
-            return Err(too_old);
-        }
-        // It ends early only if it could not start.
-        served = served => {
-            process.stop.send_replace(true);
-            terms.await?;
-            served.context("the admin server panicked").flatten()?;
-        }
+impl Controller {
+    /// A controller that does nothing until it is run.
+    ///
+    /// # Assumptions
+    /// It is called on the runtime that runs it.
+    #[must_use]
+    pub fn new(settings: Settings, surroundings: Surroundings) -> Self {
+        let Surroundings { reads, writes, connect_source, nonce } = surroundings;
+        let clock = Clock::new();
+        let clients = Clients::new(reads, writes, &clock);
+        let metrics = Arc::new(Metrics::new());
+        let admin = Arc::new(Admin::new(Arc::clone(&metrics)));
+        Self { settings, clients, clock, metrics, admin, connect_source, nonce }
     }
-    info!("stopped");
-    Ok(())
-}
 
-/// Stands for election, and works as the leader. Does so again after the leadership was lost.
-async fn terms(process: &Process, timing: Timing) -> Result<()> {
-    let mut candidate = candidate(process, timing);
-    while let Some(loss) = term::run(process, candidate.as_mut()).await? {
-        warn!(%loss, "lost the leadership; nothing is changed until the next election, which starts now");
+    /// Serves metrics and health, for as long as it is polled.
+    pub fn serve_admin(&self, listen: SocketAddr) -> impl Future<Output = Result<()>> + Send + use<> {
+        admin::serve(listen, Arc::clone(&self.admin))
     }
-    Ok(())
-}
 
-/// This process in the leader election, unless that is switched off.
-fn candidate(process: &Process, timing: Timing) -> Option<Candidate> {
-    let options = &process.options;
-    if !options.leadership.leader_elect {
-        warn!("leader election is off: nothing prevents a second replica from acting at the same time");
-        process.metrics.leader.set(1);
-        return None;
+    /// Stands for election, and works as the leader. Does so again after the leadership was lost, until
+    /// `stop` becomes true.
+    ///
+    /// # Errors
+    /// When the API server is too old, when a part has failed that must not fail, or when passes do not
+    /// end: the process must exit.
+    pub async fn run(&self, stop: watch::Receiver<bool>) -> Result<()> {
+        let halt = watch::Sender::new(false);
+        let mut terms = Box::pin(self.terms(halt.subscribe()));
+        let too_old = tokio::select! {
+            ended = &mut terms => return ended,
+            too_old = version::until_too_old(self.clients.reads.clone()) => Some(too_old),
+            () = stopped(stop) => None,
+        };
+        halt.send_replace(true);
+        terms.await?;
+        too_old.map_or(Ok(()), Err)
     }
-    Some(Candidate::new(
-        process.clock.clone(),
-        Api::namespaced(process.clients.writes.clone(), &options.namespace),
-        process.metrics.leader.clone(),
-        identity(&options.leadership.pod_name),
-        timing,
-    ))
-}
 
-/// A value that becomes true on SIGTERM or Ctrl-C.
-fn stop_signal() -> Result<watch::Sender<bool>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let stop = watch::Sender::new(false);
-    let sender = stop.clone();
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    async fn terms(&self, stop: watch::Receiver<bool>) -> Result<()> {
+        let mut candidate = self.candidate();
+        while let Some(loss) = term::run(self, candidate.as_mut(), &stop).await? {
+            warn!(%loss, "lost the leadership; nothing is changed until the next election, which starts now");
         }
-        info!("stopping: running passes finish first");
-        sender.send_replace(true);
-    });
-    Ok(stop)
+        Ok(())
+    }
+
+    /// This process in the leader election, unless that is switched off.
+    fn candidate(&self) -> Option<Candidate> {
+        let Some(timing) = self.settings.election else {
+            warn!("leader election is off: nothing prevents a second replica from acting at the same time");
+            self.metrics.leader.set(1);
+            return None;
+        };
+        Some(Candidate::new(
+            self.clock.clone(),
+            Api::namespaced(self.clients.writes.clone(), &self.settings.namespace),
+            self.metrics.leader.clone(),
+            identity(&self.settings.pod_name, self.nonce),
+            timing,
+        ))
+    }
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

@@ -12,5 +12,5 @@
 pub mod prometheus;
 pub mod query;
 
-pub use prometheus::{Prometheus, SourceConfig, SourceError};
+pub use prometheus::{Exchange, Prometheus, SourceConfig, SourceError};
 pub use query::{LabelScope, Leaf, Query, QueryError, RequiredLabels, RequiredNamespace, ValueUnit};

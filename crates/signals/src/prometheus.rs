@@ -12,11 +12,14 @@ mod request;
 mod scrape_interval;
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use prunella_core::observation::{Answer, History, Unknown, UnknownReason};
-use reqwest::{Client, Url};
+use reqwest::{Client, Request, RequestBuilder, Response, Url};
 
 pub use answer::CLUSTER;
 pub use config::{SourceConfig, SourceError};
@@ -42,6 +45,15 @@ pub struct Prometheus {
     config: SourceConfig,
     /// Whether the server uses its own lookback, whatever the request asks for.
     ignores_lookback: bool,
+    /// What answers in place of the network.
+    exchange: Option<Arc<dyn Exchange>>,
+}
+
+/// A server in this process, which answers requests in place of the network. Everything before and
+/// after the network is the same.
+pub trait Exchange: Debug + Send + Sync {
+    /// Answers a request.
+    fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, reqwest::Error>>;
 }
 
 impl Prometheus {
@@ -52,7 +64,15 @@ impl Prometheus {
     /// The process has installed a rustls crypto provider. Without one, `reqwest` panics.
     pub fn new(config: SourceConfig) -> Result<Self, SourceError> {
         let (client, base) = config.connect()?;
-        Ok(Self { client, base, config, ignores_lookback: false })
+        Ok(Self { client, base, config, ignores_lookback: false, exchange: None })
+    }
+
+    /// The same, but `exchange` answers all requests.
+    ///
+    /// # Errors
+    /// As [`Prometheus::new`].
+    pub fn over(config: SourceConfig, exchange: Arc<dyn Exchange>) -> Result<Self, SourceError> {
+        Ok(Self { exchange: Some(exchange), ..Self::new(config)? })
     }
 
     /// Evaluates `query` at the current time of the source's own clock.
@@ -202,12 +222,16 @@ impl Prometheus {
         ];
         form.extend_from_slice(fields);
         let request = self.client.post(request::endpoint(&self.base, endpoint)).form(&form);
-        request::within(deadline, request::send(request, self.config.max_bytes)).await
+        request::within(deadline, self.send(request)).await
     }
 
     async fn get_config(&self) -> Result<Body, Unknown> {
         let request = self.client.get(request::endpoint(&self.base, "status/config"));
-        request::send(request, self.config.max_bytes).await
+        self.send(request).await
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Result<Body, Unknown> {
+        request::send(request, self.exchange.as_deref(), self.config.max_bytes).await
     }
 }
 

@@ -1,7 +1,8 @@
 //! Stage 2: one effect on the world. Its result is not stored, because the next pass reads it from
 //! the world. Only a refusal that certainly had no effect is recorded, once.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action as Requeue;

@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// When each action may be tried again, by its uid. This is not stored: after a restart of the
 /// controller, each action is tried at once.

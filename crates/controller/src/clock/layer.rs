@@ -1,7 +1,7 @@
 //! Reads the server's time from every answer. It changes no answer.
 
 use std::task::{Context, Poll};
-use std::time::Instant;
+use tokio::time::Instant;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;

@@ -1,7 +1,7 @@
 //! The decision. If it needs more data, the source is asked, and the decision is made again
 //! from the same memory.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use jiff::SignedDuration;
 use prunella_core::decide::{Decision, Inputs, Memory};

@@ -3,9 +3,9 @@
 //! time is a term of its own.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -62,9 +62,10 @@ enum LeaseResponse {
     Unclear(ClusterError),
 }
 
-/// An identity that no other process has, not even an earlier one in the same pod.
-pub(crate) fn identity(pod: &str) -> String {
-    format!("{pod}_{:016x}", RandomState::new().build_hasher().finish())
+/// An identity that no other process has, not even an earlier one in the same pod. `nonce` is a
+/// random number.
+pub(crate) fn identity(pod: &str, nonce: u64) -> String {
+    format!("{pod}_{nonce:016x}")
 }
 
 impl Candidate {
@@ -113,7 +114,7 @@ impl Term<'_> {
         loop {
             match self.election.step(self.candidate.elapsed()) {
                 ElectionStep::Wait(until) => {
-                    let wake = tokio::time::sleep_until((self.candidate.started + until).into());
+                    let wake = tokio::time::sleep_until(self.candidate.started + until);
                     tokio::select! {
                         () = wake => {}
                         // An error means that the sender is gone, which is the end too.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The three times of an election. The rules between them were checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timing {
+pub struct Timing {
     lease: Duration,
     renew: Duration,
     retry: Duration,
@@ -12,20 +12,43 @@ pub(crate) struct Timing {
 
 /// Why an election is not possible with the three times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TimingError {
+pub enum TimingError {
+    /// The lease duration, which a Lease stores in seconds.
     #[error("--lease-duration {0:?} must be whole seconds from 1s to 1h: a Lease stores seconds")]
     LeaseNotSeconds(Duration),
+    /// The lease duration, beside the two other times.
     #[error(
         "--lease-duration {lease:?} must be at least --renew-deadline {renew:?} plus --retry-period {retry:?}: \
          the leader must stop before another replica starts"
     )]
-    LeaseTooShort { lease: Duration, renew: Duration, retry: Duration },
+    LeaseTooShort {
+        /// The lease duration.
+        lease: Duration,
+        /// The renew deadline.
+        renew: Duration,
+        /// The retry period.
+        retry: Duration,
+    },
+    /// The renew deadline, beside the retry period.
     #[error(
         "--renew-deadline {renew:?} must be at least twice --retry-period {retry:?}: one lost renewal must not end the leadership"
     )]
-    RenewTooShort { renew: Duration, retry: Duration },
+    RenewTooShort {
+        /// The renew deadline.
+        renew: Duration,
+        /// The retry period.
+        retry: Duration,
+    },
+    /// The retry period.
     #[error("--retry-period {0:?} must be at least 100ms: each replica sends a request that often")]
     RetryTooShort(Duration),
+}
+
+impl Default for Timing {
+    /// As client-go's.
+    fn default() -> Self {
+        Self { lease: Duration::from_secs(15), renew: Duration::from_secs(10), retry: Duration::from_secs(2) }
+    }
 }
 
 impl Timing {
@@ -33,7 +56,7 @@ impl Timing {
     ///
     /// # Errors
     /// When a rule is violated.
-    pub(crate) fn new(lease: Duration, renew: Duration, retry: Duration) -> Result<Self, TimingError> {
+    pub fn new(lease: Duration, renew: Duration, retry: Duration) -> Result<Self, TimingError> {
         if lease.subsec_nanos() != 0 || lease.is_zero() || lease > Duration::from_hours(1) {
             Err(TimingError::LeaseNotSeconds(lease))
         } else if retry < Duration::from_millis(100) {

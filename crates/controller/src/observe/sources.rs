@@ -21,7 +21,7 @@ use kube::{Api, ResourceExt};
 use prunella_api::{ClusterPrometheusSource, ClusterPrometheusSourceStatus, ConditionType, set_condition};
 use prunella_cluster::ClusterError;
 use prunella_core::observation::{Answer, Unknown, UnknownReason};
-use prunella_signals::{Prometheus, SourceConfig};
+use prunella_signals::{Prometheus, SourceConfig, SourceError};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -50,8 +50,12 @@ const PROBE: &str = "vector(1)";
 /// The reason of the condition `Ready` if the spec is invalid.
 const INVALID: &str = "InvalidSpec";
 
+/// Makes the client of a source: over the network, or of a server in this process.
+pub type ConnectSource = Arc<dyn Fn(SourceConfig) -> Result<Prometheus, SourceError> + Send + Sync>;
+
 /// What the source reconciler uses.
 pub(crate) struct SourceContext {
+    pub(crate) connect: ConnectSource,
     pub(crate) authority: Arc<Authority>,
     pub(crate) clients: Clients,
     pub(crate) sources: Arc<Sources>,
@@ -273,7 +277,7 @@ async fn entry(source: &ClusterPrometheusSource, context: &SourceContext) -> Sou
     if let Some(entry) = earlier.filter(|entry| entry.settled && entry.token == token) {
         return entry;
     }
-    match connect(source, token.as_ref()).await {
+    match connect(source, token.as_ref(), &context.connect).await {
         Ok((client, settled)) => SourceEntry { uid, generation, token, access, client: Ok(Arc::new(client)), settled },
         Err(why) => SourceEntry { uid, generation, token, access, client: Err(why), settled: true },
     }
@@ -299,7 +303,11 @@ async fn ask_for_clusters(entry: &mut SourceEntry) {
 }
 
 /// A client, and whether its lookback is final.
-async fn connect(source: &ClusterPrometheusSource, token: Option<&Token>) -> Result<(Prometheus, bool), Unusable> {
+async fn connect(
+    source: &ClusterPrometheusSource,
+    token: Option<&Token>,
+    connect: &ConnectSource,
+) -> Result<(Prometheus, bool), Unusable> {
     let spec = &source.spec;
     let given = match &spec.scrape_interval {
         Some(given) => {
@@ -313,7 +321,7 @@ async fn connect(source: &ClusterPrometheusSource, token: Option<&Token>) -> Res
         bearer_token: token.map(|token| token.expose().to_owned()),
         ..SourceConfig::new(spec.url.clone())
     };
-    let client = Prometheus::new(config).map_err(|error| Unusable::new(error.reason(), error.to_string()))?;
+    let client = connect(config).map_err(|error| Unusable::new(error.reason(), error.to_string()))?;
     if given.is_some() {
         return Ok(with_lookback(client).await);
     }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use futures::FutureExt;
 use futures::future::join_all;
@@ -241,7 +242,7 @@ impl Requests {
     /// Waits until one more request may be sent. Returns how long it may take, and the permit,
     /// which is to be kept until the answer. `None`: the time of the evaluation is over.
     async fn start(&self) -> Option<(SemaphorePermit<'_>, Duration)> {
-        let permit = tokio::time::timeout_at(self.until.into(), self.permits.acquire()).await.ok()?.ok()?;
+        let permit = tokio::time::timeout_at(self.until, self.permits.acquire()).await.ok()?.ok()?;
         let left = self.until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some((permit, left))
     }

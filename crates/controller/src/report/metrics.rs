@@ -20,7 +20,7 @@ use prunella_core::policy::PolicyKey;
 use prunella_core::refusal::Reason;
 
 use catalogue::{MetricEntry, MetricKind};
-pub(crate) use document::page;
+pub use document::page;
 use gauges::PolicyGauges;
 
 /// The labels of a policy.

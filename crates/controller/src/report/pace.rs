@@ -6,7 +6,8 @@
 //!   with dozens of flapping targets gets one every ten seconds. Events about actions are not
 //!   limited here, because the actions are.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The mean time between two writes in the long run, and the longest delay of a status.
 const EVERY: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! What happened to the targets of a policy, as Events on policy and target and a log line
 //! for each.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Resource, ResourceExt};

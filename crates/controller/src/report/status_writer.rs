@@ -1,7 +1,8 @@
 //! Writes the status of a policy when it differs from what was written: a quiet policy makes
 //! no write.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, Resource, ResourceExt};

@@ -36,6 +36,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 pub(super) async fn run_sources(parts: &Parts, concurrency: u16, stop: watch::Receiver<bool>) {
     let context = Arc::new(SourceContext {
+        connect: Arc::clone(&parts.connect_source),
         authority: Arc::clone(&parts.authority),
         clients: parts.clients.clone(),
         sources: Arc::clone(&parts.sources),

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::controllers::{run_actions, run_policies, run_sources};
-use super::{Process, stopped};
+use super::{Controller, stopped};
 use crate::act::{Actor, RetryDelays};
 use crate::admin::Health;
 use crate::authority::Authority;
@@ -25,7 +25,7 @@ use crate::cluster_view::ClusterView;
 use crate::handover::Handover;
 use crate::judge::{Claims, Judge, PolicyMemories};
 use crate::leadership::{Candidate, Leadership, LossReason};
-use crate::observe::{EvaluationSlots, Observer, Sources};
+use crate::observe::{ConnectSource, EvaluationSlots, Observer, Sources};
 use crate::records::ActionRecords;
 use crate::report::Reporter;
 use crate::report::events::EventWriter;
@@ -45,6 +45,7 @@ pub(super) struct Parts {
     pub(super) authority: Arc<Authority>,
     pub(super) clients: Clients,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) connect_source: ConnectSource,
     view: Arc<ClusterView>,
     records: Arc<ActionRecords>,
     pub(super) sources: Arc<Sources>,
@@ -60,12 +61,12 @@ struct Woken {
 }
 
 impl Parts {
-    fn new(process: &Process) -> (Self, Woken) {
-        let Process { options, clients, clock, metrics, .. } = process;
-        let elected = options.leadership.leader_elect;
+    fn new(process: &Controller) -> (Self, Woken) {
+        let Controller { settings, clients, clock, metrics, connect_source, .. } = process;
+        let elected = settings.election.is_some();
         let authority = Arc::new(Authority {
-            namespace: options.namespace.clone(),
-            own_pod: options.leadership.pod_name.clone(),
+            namespace: settings.namespace.clone(),
+            own_pod: settings.pod_name.clone(),
             clock: clock.clone(),
             leadership: Arc::new(if elected { Leadership::contested() } else { Leadership::granted() }),
         });
@@ -98,7 +99,7 @@ impl Parts {
             wake_action: ActionWaker(actions),
             memories: PolicyMemories::default(),
             claims: Claims::default(),
-            subject_cap: SubjectCap { count: options.subject_cap, window: SUBJECT_CAP_WINDOW },
+            subject_cap: SubjectCap { count: settings.subject_cap, window: SUBJECT_CAP_WINDOW },
         });
         let actor = Arc::new(Actor {
             authority: Arc::clone(&authority),
@@ -111,7 +112,9 @@ impl Parts {
             retry_delays: RetryDelays::default(),
         });
         let (clients, metrics) = (clients.clone(), Arc::clone(metrics));
-        let parts = Self { authority, clients, metrics, view, records, sources, judge, actor, wake_policy };
+        let connect_source = Arc::clone(connect_source);
+        let parts =
+            Self { authority, clients, metrics, connect_source, view, records, sources, judge, actor, wake_policy };
         (parts, Woken { policies: woken_policies, actions: woken_actions })
     }
 }
@@ -121,7 +124,11 @@ impl Parts {
 /// # Errors
 /// When passes are still running [`FINISH`] after the end: they may still write, so the process
 /// must exit. Also when a part has failed that must not fail.
-pub(super) async fn run(process: &Process, candidate: Option<&mut Candidate>) -> Result<Option<LossReason>> {
+pub(super) async fn run(
+    process: &Controller,
+    candidate: Option<&mut Candidate>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Option<LossReason>> {
     // Watches of an earlier term have ended.
     process.clients.watches.clear();
     let (parts, woken) = Parts::new(process);
@@ -142,7 +149,7 @@ pub(super) async fn run(process: &Process, candidate: Option<&mut Candidate>) ->
         Ok(candidate.stand(Arc::clone(&parts.authority.leadership), resigned).await.err())
     };
     let worked = async {
-        work_until_stopped(process, &parts, woken).await?;
+        work_until_stopped(process, &parts, woken, stop).await?;
         resign.send_replace(true);
         anyhow::Ok(())
     };
@@ -155,11 +162,16 @@ pub(super) async fn run(process: &Process, candidate: Option<&mut Candidate>) ->
 }
 
 /// Works until the process is stopped or the leadership is over, and until all passes have finished.
-async fn work_until_stopped(process: &Process, parts: &Arc<Parts>, woken: Woken) -> Result<()> {
+async fn work_until_stopped(
+    process: &Controller,
+    parts: &Arc<Parts>,
+    woken: Woken,
+    stop_process: &watch::Receiver<bool>,
+) -> Result<()> {
     let stop = watch::Sender::new(false);
-    let mut work = tokio::spawn(work(Arc::clone(parts), woken, process.options.concurrency, stop.subscribe()));
+    let mut work = tokio::spawn(work(Arc::clone(parts), woken, process.settings.concurrency, stop.subscribe()));
     let early = tokio::select! {
-        () = stopped(process.stop.subscribe()) => None,
+        () = stopped(stop_process.clone()) => None,
         () = parts.authority.leadership.until_over() => None,
         ended = &mut work => Some(ended),
     };
@@ -170,7 +182,7 @@ async fn work_until_stopped(process: &Process, parts: &Arc<Parts>, woken: Woken)
         None => tokio::time::timeout(FINISH, work).await.context("running passes did not finish in time")?,
     };
     ended.context("the reconcilers panicked")?;
-    ensure!(!is_early || *process.stop.borrow(), "the reconcilers have ended by themselves");
+    ensure!(!is_early || *stop_process.borrow(), "the reconcilers have ended by themselves");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use prunella_core::observation::{Unknown, UnknownReason};
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
 
-use super::failure;
+use super::{Exchange, failure};
 
 /// A status code with its complete body.
 #[derive(Debug)]
@@ -31,9 +31,19 @@ pub(super) async fn within<T>(
     tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| Err(failure::timeout()))
 }
 
-/// Sends `request` and reads at most `max_bytes` of the answer.
-pub(super) async fn send(request: RequestBuilder, max_bytes: usize) -> Result<Body, Unknown> {
-    let mut response = request.send().await.map_err(|error| failure::transport(&error))?;
+/// Sends `request`, to the `exchange` if there is one, and reads at most `max_bytes` of the answer.
+pub(super) async fn send(
+    request: RequestBuilder,
+    exchange: Option<&dyn Exchange>,
+    max_bytes: usize,
+) -> Result<Body, Unknown> {
+    let (client, request) = request.build_split();
+    let answered = match (request, exchange) {
+        (Ok(request), Some(exchange)) => exchange.send(request).await,
+        (Ok(request), None) => client.execute(request).await,
+        (Err(error), _) => Err(error),
+    };
+    let mut response = answered.map_err(|error| failure::transport(&error))?;
     let status = response.status();
     // The body of a redirect is not needed.
     if let Some(unknown) = failure::of_status_alone(status) {

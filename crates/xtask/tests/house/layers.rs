@@ -8,14 +8,15 @@ use serde_json::Value;
 use super::packages;
 
 /// Each package of the workspace with the packages of the workspace that it may use. No
-/// package may use `prunella-controller`.
-const MAY_USE: [(&str, &[&str]); 12] = [
+/// package but the world in virtual time may use `prunella-controller`.
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("prunella-api", &[]),
     ("prunella-core", &[]),
     ("prunella-signals", &["prunella-core"]),
     ("prunella-cluster", &["prunella-api", "prunella-core"]),
     ("prunella-controller", &["prunella-api", "prunella-cluster", "prunella-core", "prunella-signals"]),
     ("prunella-sim", &["prunella-core"]),
+    ("prunella-world", &["prunella-api", "prunella-controller", "prunella-signals"]),
     ("sample-app", &[]),
     ("testbed", &[]),
     ("prunella-demo", &["prunella-api", "testbed"]),

@@ -4,6 +4,7 @@
 
 mod actions;
 mod alerts;
+mod clocks;
 mod documents;
 mod explain;
 mod generated;

@@ -14,7 +14,8 @@ bounded.
 ";
 
 /// The page, in Markdown.
-pub(crate) fn page() -> String {
+#[must_use]
+pub fn page() -> String {
     catalogue::ALL.into_iter().fold(HEAD.to_owned(), |page, entry| page + &row(entry))
 }
 
