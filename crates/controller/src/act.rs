@@ -17,8 +17,9 @@ use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Requeue;
 use prunella_api::HealingAction;
 use prunella_cluster::ClusterError;
-use prunella_core::execute::ends_slowly;
-use prunella_core::ledger::State;
+use prunella_core::action::ActionScope;
+use prunella_core::execute::{OutcomeReason, Transition, ends_slowly};
+use prunella_core::ledger::{Outcome, State};
 use prunella_core::{Instruction, next_instruction};
 use tracing::{debug, error, warn};
 
@@ -103,6 +104,18 @@ enum Next {
     Requeue(Requeue),
 }
 
+/// A change of a workload that was accepted and is not there was taken back between two reads.
+/// Sent again, it would roll the workload out each time.
+fn unless_taken_back(instruction: Instruction, scope: ActionScope, accepted: bool) -> Instruction {
+    match instruction {
+        Instruction::Do(_) if accepted && scope.is_workload() => Instruction::Record(Transition::Finish {
+            outcome: Outcome::Inconclusive,
+            reason: OutcomeReason::ChangedByOthers,
+        }),
+        other => other,
+    }
+}
+
 /// Follows one instruction: at most one write.
 async fn follow(seen: &HealingAction, actor: &Actor) -> Result<Next, ActError> {
     // The watch may lag behind, so the record is read live as well.
@@ -114,7 +127,8 @@ async fn follow(seen: &HealingAction, actor: &Actor) -> Result<Next, ActError> {
         return Ok(Next::Requeue(if released { Requeue::await_change() } else { Requeue::requeue(TRY_AGAIN) }));
     };
     let now = actor.authority.now();
-    let instruction = next_instruction(&facts, world, now);
+    let accepted = actor.retry_delays.is_accepted(&action.uid().unwrap_or_default());
+    let instruction = unless_taken_back(next_instruction(&facts, world, now), facts.action.scope(), accepted);
     if let (Instruction::Do(_) | Instruction::Record(_), Err(why)) = (&instruction, actor.authority.may_act()) {
         debug!(action = action.name_any(), why, "nothing is written");
         return Ok(Next::Requeue(Requeue::requeue(TRY_AGAIN)));
@@ -147,4 +161,24 @@ async fn follow(seen: &HealingAction, actor: &Actor) -> Result<Next, ActError> {
         }
     };
     Ok(Next::Requeue(requeue))
+}
+
+#[cfg(test)]
+mod tests {
+    use prunella_core::execute::Effect;
+
+    use super::*;
+
+    #[test]
+    fn a_change_that_was_taken_back_between_two_reads_is_not_sent_again() {
+        let send = || Instruction::Do(Effect::Restart { mark: "uid".into() });
+        assert_eq!(unless_taken_back(send(), ActionScope::NewPods, false), send());
+        let ended = Instruction::Record(Transition::Finish {
+            outcome: Outcome::Inconclusive,
+            reason: OutcomeReason::ChangedByOthers,
+        });
+        assert_eq!(unless_taken_back(send(), ActionScope::NewPods, true), ended);
+        // Repeated, the removal of a pod does nothing.
+        assert_eq!(unless_taken_back(send(), ActionScope::Replacement, true), send());
+    }
 }

@@ -6,10 +6,14 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::action::ActionScope;
+use crate::execute::OutcomeReason;
 use crate::ledger::{Ledger, Overlap, Record};
 use crate::policy::PolicyMode;
 use crate::target::{Target, Uid};
+use crate::time::elapsed;
 
 /// How many pods of a workload must stay Ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,14 +92,24 @@ pub fn shortage(minimum: MinAvailable, target: &Target, disrupted: &BTreeSet<&Ui
     (remaining < required).then_some(Shortage { required, wanted })
 }
 
-/// The pods that actions in flight, of any policy, remove from the target's workload.
-pub(crate) fn disrupted<'a>(ledger: &'a Ledger, target: &Target) -> BTreeSet<&'a Uid> {
-    ledger
-        .records
-        .iter()
-        .filter(|record| removes_sibling(record, &target.subject.uid))
-        .map(|record| &record.target.uid)
-        .collect()
+/// How long a pod that was removed and not replaced counts as wanted by its owner. If nobody knows how
+/// many pods the owner wants, the floor would otherwise sink with each of them, to none.
+const MISSED_FOR: SignedDuration = SignedDuration::from_hours(1);
+
+/// The pods that actions, of any policy, remove from the target's workload: those of actions in
+/// flight, and lately removed ones that were not replaced.
+pub(crate) fn disrupted<'a>(ledger: &'a Ledger, target: &Target, now: Timestamp) -> BTreeSet<&'a Uid> {
+    let subject = &target.subject.uid;
+    let counts = |record: &&Record| removes_sibling(record, subject) || is_missed(record, subject, now);
+    ledger.records.iter().filter(counts).map(|record| &record.target.uid).collect()
+}
+
+fn is_missed(record: &Record, subject: &Uid, now: Timestamp) -> bool {
+    record.mode == PolicyMode::Enforce
+        && record.scope == ActionScope::Replacement
+        && record.subject.uid == *subject
+        && record.reason == Some(OutcomeReason::NotSettled)
+        && record.finished.is_some_and(|finished| elapsed(finished, now) < MISSED_FOR)
 }
 
 fn removes_sibling(record: &Record, subject: &Uid) -> bool {

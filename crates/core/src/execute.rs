@@ -327,9 +327,8 @@ fn wait(facts: &Facts, now: Timestamp) -> Instruction {
     if time_since_start(facts, now) < EXECUTE_WITHIN {
         return Instruction::Wait(pause(facts, now));
     }
-    // The newest try was refused by a disruption budget, so the action had no effect. But it
-    // ended for another reason, so it is no attempt: a hold must not make the ladder climb.
-    finish(ends_without_effect(facts, Outcome::Failed), OutcomeReason::NotExecuted)
+    // It could not be tried to the end, so it is no attempt: a hold must not make the ladder climb.
+    finish(ends_without_effect(facts, Outcome::Inconclusive), OutcomeReason::NotExecuted)
 }
 
 /// How long to wait before the next check of a started action. What lasts is checked rarely,

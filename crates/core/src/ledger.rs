@@ -235,6 +235,7 @@ impl Record {
                     | OutcomeReason::TargetBusy
                     | OutcomeReason::TooFewAvailable
                     | OutcomeReason::PolicyChanged
+                    | OutcomeReason::NotExecuted
             )
         );
         match self.state {

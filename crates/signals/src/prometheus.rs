@@ -128,6 +128,20 @@ impl Prometheus {
         }
     }
 
+    /// The same client, which refuses series of several clusters in one answer, or does not.
+    #[must_use]
+    pub fn with_cluster_check(&self, one_cluster: bool) -> Self {
+        let mut other = self.clone();
+        other.config.one_cluster = one_cluster;
+        other
+    }
+
+    /// Whether the client refuses series of several clusters in one answer.
+    #[must_use]
+    pub fn checks_clusters(&self) -> bool {
+        self.config.one_cluster
+    }
+
     /// The values of the label [`CLUSTER`] on the nodes of Kubernetes clusters: more than one
     /// if the source has series of several clusters. Only nodes are asked about, because the
     /// label can name clusters of databases or brokers elsewhere.

@@ -36,6 +36,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use promql_parser::parser::token::{T_DIV, T_MOD};
 use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{Expr, VectorSelector};
 
@@ -134,7 +135,11 @@ impl Query {
             is_own_evidence: evidence.is_some(),
             is_parsed: true,
             required: RequiredLabels::default(),
-            infinite: if names_infinity(&expr) { InfiniteValue::Breach } else { InfiniteValue::Ignored },
+            infinite: if divides(&expr) && !names_infinity(&expr) {
+                InfiniteValue::Ignored
+            } else {
+                InfiniteValue::Breach
+            },
             widest_range: window::widest(&expr),
         })
     }
@@ -186,8 +191,8 @@ impl Query {
         Arc::clone(&self.text)
     }
 
-    /// Whether an infinite value is a breach. A division by zero returns one for every bound,
-    /// so only a query with an infinite number in it asks for one.
+    /// Whether an infinite value is a value like any other. A division by zero returns one for every
+    /// bound, so a query that divides asks for one only if it has an infinite number in it.
     #[must_use]
     pub fn counts_infinity(&self) -> bool {
         self.infinite == InfiniteValue::Breach
@@ -248,7 +253,7 @@ impl Query {
     /// What is valid but may not do what the user wants, each with the fix.
     #[must_use]
     pub fn advice(&self) -> Vec<String> {
-        self.tree().map(|expr| advice::of(&expr, self.is_own_evidence)).unwrap_or_default()
+        self.tree().map(|expr| advice::of(&expr, self.is_own_evidence, &self.required)).unwrap_or_default()
     }
 
     /// The query for the age of the newest samples that a breach needs, modulo
@@ -346,6 +351,11 @@ fn names_infinity(expr: &Expr) -> bool {
         Expr::NumberLiteral(number) => number.val.is_infinite(),
         _ => tree::children(expr).into_iter().any(names_infinity),
     }
+}
+
+fn divides(expr: &Expr) -> bool {
+    let here = matches!(expr, Expr::Binary(binary) if matches!(binary.op.id(), T_DIV | T_MOD));
+    here || tree::children(expr).into_iter().any(divides)
 }
 
 fn derived_evidence(expr: &Expr) -> Result<String, QueryError> {

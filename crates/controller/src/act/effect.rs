@@ -32,6 +32,7 @@ pub(super) async fn execute(
     match perform(&actor.clients.writes, &namespace, &target, &subject, effect, version).await {
         Performed::Accepted => {
             info!(namespace, action = name, %object, request, "executed");
+            actor.retry_delays.accept(&action.uid().unwrap_or_default(), Instant::now());
             Ok(Requeue::requeue(SOON))
         }
         Performed::NotAsExpected => Ok(Requeue::requeue(TRY_AGAIN)),

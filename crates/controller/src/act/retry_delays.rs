@@ -11,7 +11,12 @@ use tokio::time::Instant;
 #[derive(Debug, Default)]
 pub(crate) struct RetryDelays {
     until: Mutex<HashMap<String, Instant>>,
+    /// When the API server accepted a change, by the uid of its action.
+    accepted: Mutex<HashMap<String, Instant>>,
 }
+
+/// How long an accepted change is remembered: longer than an action tries to make it.
+const ACCEPTED_FOR: Duration = Duration::from_mins(15);
 
 impl RetryDelays {
     /// Delays an action by `time` from `now` on.
@@ -20,6 +25,18 @@ impl RetryDelays {
         // An action may have ended without another try: its entry is dropped here.
         until.retain(|_, until| *until > now);
         until.insert(action.to_owned(), now + time);
+    }
+
+    /// Remembers that the API server accepted the change of an action.
+    pub(super) fn accept(&self, action: &str, now: Instant) {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.retain(|_, at| now.duration_since(*at) < ACCEPTED_FOR);
+        accepted.insert(action.to_owned(), now);
+    }
+
+    /// Whether the API server accepted the change of an action.
+    pub(super) fn is_accepted(&self, action: &str) -> bool {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).contains_key(action)
     }
 
     /// How long an action still has to wait.

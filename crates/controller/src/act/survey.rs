@@ -231,6 +231,10 @@ fn live_subject(
     let is_restored = match (workload.subject, facts.action.scope(), target) {
         (LiveSubject::Gone, _, _) => return LiveSubject::Gone,
         (_, ActionScope::Replacement, LiveTarget::Terminating) => pods.is_whole(workload.wanted),
+        // A deleted pod starts no new generation, so the status may be from before.
+        (LiveSubject::Restored, ActionScope::Replacement, LiveTarget::Gone) if workload.wanted.is_some() => {
+            pods.is_whole(workload.wanted)
+        }
         (LiveSubject::NotRestored, ActionScope::Replacement, _) => pods.replaces(workload.missing),
         // Pods on dead nodes are replaced when their nodes are back. Only a DaemonSet wants a pod on
         // each of them.
@@ -374,7 +378,9 @@ mod tests {
             (unknown(), LiveTarget::Gone, pods(1, 0, 0), LiveSubject::Restored),
             (unknown(), LiveTarget::Terminating, pods(0, 2, 0), LiveSubject::NotRestored),
             (unknown(), LiveTarget::Terminating, pods(1, 0, 0), LiveSubject::Restored),
-            (whole(), LiveTarget::Gone, pods(0, 2, 0), LiveSubject::Restored),
+            // The status is from before the removal.
+            (whole(), LiveTarget::Gone, pods(0, 2, 0), LiveSubject::NotRestored),
+            (whole(), LiveTarget::Gone, pods(1, 2, 0), LiveSubject::Restored),
             (short(), LiveTarget::Gone, pods(0, 2, 0), LiveSubject::NotRestored),
             // A replacement is Ready. The missing pod was not Ready before the removal either.
             (short(), LiveTarget::Gone, pods(1, 1, 1), LiveSubject::Restored),

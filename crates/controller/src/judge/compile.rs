@@ -52,6 +52,10 @@ pub(crate) enum CompileError {
     MaxUnhealthy,
     #[error("steps: give at least one step")]
     NoStep,
+    #[error(
+        "condition.promql.query has {found} different selectors, the limit is {SELECTORS_AT_MOST}, because each of them is asked for a sample of each target before an action: move parts of the query into a recording rule"
+    )]
+    TooManySelectors { found: usize },
     #[error("steps: two steps are named {0:?}: give each step a name of its own")]
     SameName(String),
     #[error("steps[{step}].action: {error}")]
@@ -65,9 +69,9 @@ pub(crate) enum CompileError {
     )]
     NamespaceLabelNotAllowed { source_name: String, label: String, allowed: String },
     #[error(
-        "condition.promql.source: the ClusterPrometheusSource {source_name} has series of several Kubernetes clusters ({clusters}): ask its administrator to set matchLabels on it, for example cluster: NAME, or add the same matcher for the label cluster to every selector of the query and of the evidence"
+        "condition.promql.source: the ClusterPrometheusSource {source_name} has series of several Kubernetes clusters: ask its administrator to set matchLabels on it, for example cluster: NAME, or add the same matcher for the label cluster to every selector of the query and of the evidence"
     )]
-    SeveralClusters { source_name: String, clusters: String },
+    SeveralClusters { source_name: String },
     #[error(
         "condition.promql.query: the query may return series of other namespaces than {namespace:?}: add {label}={namespace:?} to every selector of the query and of the evidence, or keep the label {label}"
     )]
@@ -90,6 +94,7 @@ impl CompileError {
     pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Query(error) => error.reason(),
+            Self::TooManySelectors { .. } => "BadQuery",
             Self::SourceNotAllowed { .. } | Self::NamespaceLabelNotAllowed { .. } => "NotAllowed",
             Self::SeveralClusters { .. } => UnknownReason::SeveralClusters.as_str(),
             Self::NamespaceNotPinned { .. } => "NamespaceNotPinned",
@@ -119,6 +124,9 @@ impl CompileError {
     }
 }
 
+/// How many different selectors a query may have.
+const SELECTORS_AT_MOST: usize = 20;
+
 /// The times that depend on the query and on the source.
 #[derive(Debug, Clone, Copy)]
 struct Timings {
@@ -143,8 +151,12 @@ pub(super) fn compile(
     let promql = condition.promql.as_ref().ok_or(CompileError::NoCondition)?;
     let label = &target.namespace_label;
     let query = query(promql, &required(&promql.source.name, terms, &key.namespace, label)?)?;
-    if let Some(clusters) = several_clusters(terms, &query) {
-        return Err(CompileError::SeveralClusters { source_name: promql.source.name.clone(), clusters });
+    if has_several_clusters(terms, &query) {
+        return Err(CompileError::SeveralClusters { source_name: promql.source.name.clone() });
+    }
+    let found = query.leaves().len();
+    if found > SELECTORS_AT_MOST {
+        return Err(CompileError::TooManySelectors { found });
     }
     let scope = query.scope(label, &key.namespace);
     if scope == LabelScope::Lost {
@@ -220,10 +232,11 @@ fn required(
     Ok(access.required(namespace, label))
 }
 
-/// The clusters of the source, if the query may return series of several of them.
-fn several_clusters(terms: &SourceTerms, query: &Query) -> Option<String> {
-    let clusters = terms.access.as_ref()?.several_clusters()?;
-    (!query.pins(CLUSTER)).then_some(clusters)
+/// Whether the query may return series of several clusters. Their names are not for the author of a
+/// policy: the status of the source has them.
+fn has_several_clusters(terms: &SourceTerms, query: &Query) -> bool {
+    let several = terms.access.as_ref().is_some_and(|access| access.several_clusters().is_some());
+    several && !query.pins(CLUSTER)
 }
 
 /// A query that this parser does not know may still be known to the server. Then everything

@@ -17,7 +17,7 @@ use prunella_core::time::after;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::election::{Election, ElectionStep, LossReason, UNANSWERED_AT_MOST};
+use super::election::{Election, ElectionStep, LeaseSeen, LossReason, UNANSWERED_AT_MOST};
 use super::timing::Timing;
 use super::{Leadership, LeadershipState, lease};
 use crate::clock::Clock;
@@ -37,6 +37,8 @@ pub(crate) struct Candidate {
     started: Instant,
     /// The times in the newest claims: as many as may still be in the Lease, or take effect late.
     marks: VecDeque<Timestamp>,
+    /// What was seen of the Lease in earlier terms.
+    seen: LeaseSeen,
     /// The leader that was logged last.
     logged: Option<String>,
 }
@@ -73,7 +75,7 @@ impl Candidate {
     /// that never retries.
     pub(crate) fn new(clock: Clock, api: Api<Lease>, leads: Gauge, me: String, timing: Timing) -> Self {
         let started = Instant::now();
-        Self { clock, leads, api, me, timing, started, marks: VecDeque::new(), logged: None }
+        Self { clock, leads, api, me, timing, started, marks: VecDeque::new(), seen: LeaseSeen::Nothing, logged: None }
     }
 
     /// Takes part in the election. After winning it, renews the Lease until `resign` becomes true, and
@@ -88,7 +90,8 @@ impl Candidate {
         resign: watch::Receiver<bool>,
     ) -> Result<(), LossReason> {
         info!(identity = self.me, namespace = self.api.namespace(), "taking part in the leader election");
-        let election = Election::new(self.me.clone(), self.timing, self.marks.iter().copied().collect());
+        let election =
+            Election::new(self.me.clone(), self.timing, self.marks.iter().copied().collect(), self.seen.clone());
         Term { candidate: self, leadership, election, last: None }.run(resign).await
     }
 
@@ -123,7 +126,10 @@ impl Term<'_> {
                 }
                 ElectionStep::Read => self.read().await,
                 ElectionStep::Claim(base) => self.claim(base.is_some()).await,
-                ElectionStep::Stop(loss) => return Err(loss),
+                ElectionStep::Stop(loss) => {
+                    self.candidate.seen = self.election.seen();
+                    return Err(loss);
+                }
             }
             self.publish();
         }

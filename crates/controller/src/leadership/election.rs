@@ -90,8 +90,9 @@ pub(super) struct Election {
 }
 
 /// What was last seen of the Lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum LeaseSeen {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum LeaseSeen {
+    #[default]
     Nothing,
     /// It does not exist, but candidates must wait for `respected` as if it did.
     Absent {
@@ -106,12 +107,13 @@ enum LeaseSeen {
 
 impl Election {
     /// A candidate. Its name must be unique. `earlier`: the marks of the claims that this process
-    /// made in earlier terms. It must have stopped to act on all of them.
-    pub(super) fn new(me: String, timing: Timing, earlier: Vec<Timestamp>) -> Self {
+    /// made in earlier terms. It must have stopped to act on all of them. `seen`: what it has seen of
+    /// the Lease in them. A Lease that another candidate held is respected, also if it is gone now.
+    pub(super) fn new(me: String, timing: Timing, earlier: Vec<Timestamp>, seen: LeaseSeen) -> Self {
         Self {
             me,
             timing,
-            seen: LeaseSeen::Nothing,
+            seen,
             renewed: None,
             sent: None,
             unanswered: VecDeque::new(),
@@ -120,6 +122,11 @@ impl Election {
             must_read: true,
             loss: None,
         }
+    }
+
+    /// What was seen of the Lease, for the next term of this process.
+    pub(super) fn seen(&self) -> LeaseSeen {
+        self.seen.clone()
     }
 
     /// Until when this candidate leads, as far as it knows.

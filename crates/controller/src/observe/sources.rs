@@ -145,9 +145,9 @@ impl Sources {
             Some(entry) if entry.client.is_ok() && entry.access.as_deref() != access => Err(format!(
                 "the ClusterPrometheusSource {name} has changed: the next evaluation uses its new settings"
             )),
-            Some(SourceEntry { client: Ok(_), access: Some(access), .. }) if !access.knows_clusters() => {
-                Err(format!("the ClusterPrometheusSource {name} has not answered yet of which clusters it has series"))
-            }
+            Some(SourceEntry { client: Ok(_), access: Some(access), .. }) if !access.knows_clusters() => Err(format!(
+                "the ClusterPrometheusSource {name} has not answered yet of which clusters it has series; its administrator can set matchLabels.cluster instead"
+            )),
             Some(entry) => entry.client.clone().map_err(|unusable| unusable.message),
             None => Err(format!("there is no ClusterPrometheusSource named {name}: create it, or name another source")),
         }
@@ -292,12 +292,15 @@ async fn ask_for_clusters(entry: &mut SourceEntry) {
     let clusters = match client.clusters(PROBE_DEADLINE).await {
         Ok(clusters) => clusters,
         // What is known stays known. A source that does not answer gives out no series either.
-        Err(unknown) if may_answer_later(&unknown) => return,
+        Err(unknown) if may_answer_later(&unknown) || unknown.reason == UnknownReason::PartialAnswer => return,
         Err(_) if access.knows_clusters() => return,
         Err(_) => BTreeSet::new(),
     };
     let asked = SourceAccess::clone(access).with_clusters(clusters);
-    if **access != asked {
+    if client.checks_clusters() != asked.names_clusters() {
+        entry.client = Ok(Arc::new(client.with_cluster_check(asked.names_clusters())));
+    }
+    if entry.access.as_deref() != Some(&asked) {
         entry.access = Some(Arc::new(asked));
     }
 }

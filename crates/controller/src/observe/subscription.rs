@@ -113,7 +113,11 @@ impl Subscription {
 
     async fn reply(&self, question: Question, at: Timestamp, requests: &Requests, observer: &Observer) -> Reply {
         match question {
-            Question::Evidence => Reply::Evidence(self.ask(self.query.evidence(), requests, observer).await),
+            Question::Evidence => {
+                let evidence = self.ask(self.query.evidence(), requests, observer).await;
+                // What is no breach because it is infinite is no health either.
+                Reply::Evidence(if self.query.counts_infinity() { evidence } else { finite(evidence) })
+            }
             Question::Operands => Reply::Operands(self.operands(requests, observer).await),
             Question::History { since } => Reply::History(self.history(since, at, requests, observer).await),
             Question::Freshness { target, pins } => {

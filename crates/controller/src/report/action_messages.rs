@@ -179,7 +179,7 @@ pub(crate) fn outcome(reason: OutcomeReason, scope: ActionScope) -> String {
         OutcomeReason::PolicyGone => "the policy was deleted",
         OutcomeReason::PolicyChanged => "the policy's condition, target or steps have changed",
         OutcomeReason::Suspended => {
-            "the policy is suspended, or the annotation prunella.dev/hold on a namespace stops new actions"
+            "the policy is suspended, the annotation prunella.dev/hold on a namespace stops new actions, or a watch of the API server is silent"
         }
         OutcomeReason::ModeChanged => "the policy's mode is no longer Enforce",
         OutcomeReason::Storm => "a storm started, and this action is not its probe",

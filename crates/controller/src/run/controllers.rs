@@ -65,6 +65,7 @@ pub(super) async fn run_policies(
     let ends = stop.clone();
     let policies = watched(Api::<judge::GuardedPolicy>::all(parts.clients.reads.clone()));
     let with_changed_source = of_changed_sources(parts.sources.follow_changes(), policies.store());
+    let newest = policies.store();
     let results = policies
         // Zero: no limit. The turns are the limit.
         .with_config(controller::Config::default().concurrency(0))
@@ -73,8 +74,8 @@ pub(super) async fn run_policies(
         .graceful_shutdown_on(stopped(stop))
         .run(
             move |object, judge: Arc<Judge>| {
-                let (turns, ends) = (Arc::clone(&turns), ends.clone());
-                isolated("policy", Arc::clone(&judge.reporter.metrics), in_turn(object, judge, turns, ends))
+                let metrics = Arc::clone(&judge.reporter.metrics);
+                isolated("policy", metrics, in_turn(object, newest.clone(), judge, Arc::clone(&turns), ends.clone()))
             },
             |_, never, _| match *never {},
             Arc::clone(&parts.judge),
@@ -83,19 +84,23 @@ pub(super) async fn run_policies(
     drain("policy", results, &parts.metrics, forget).await;
 }
 
-/// Evaluates a policy when it is its turn. Passes that wait are not part of a shutdown.
+/// Evaluates a policy when it is its turn, as it is then: a step that a user has removed meanwhile
+/// must not start. Passes that wait are not part of a shutdown.
 async fn in_turn(
-    policy: Arc<judge::GuardedPolicy>,
+    queued: Arc<judge::GuardedPolicy>,
+    newest: Store<judge::GuardedPolicy>,
     judge: Arc<Judge>,
     turns: Arc<EvaluationTurns>,
     stop: watch::Receiver<bool>,
 ) -> Result<Requeue, Infallible> {
-    let namespace = policy.namespace().unwrap_or_default();
+    let namespace = queued.namespace().unwrap_or_default();
     let turn = tokio::select! {
         turn = turns.take(&namespace) => turn,
         () = stopped(stop) => None,
     };
     let Some(_turn) = turn else { return Ok(Requeue::await_change()) };
+    // The deletion of a policy starts a pass of its own.
+    let Some(policy) = newest.get(&ObjectRef::from_obj(queued.as_ref())) else { return Ok(Requeue::await_change()) };
     // Boxed, so that thousands of waiting passes stay small.
     Box::pin(judge::reconcile(policy, judge)).await
 }

@@ -82,7 +82,11 @@ pub(super) fn release(
         if closed && refusal.is_none_or(|refusal| refusal.reason == Reason::MaxConcurrent) {
             refusal = Some(Refusal::open(Reason::Storm));
         }
-        if let Some(at) = removes_at(inputs, &position, target, refusal) {
+        let is_answered = inputs.observation.freshness.contains_key(uid);
+        // A removal that only has to be proven is planned. One that cannot be proven is not: other
+        // policies would wait for it for ever.
+        let planned = if is_answered { refusal.or_else(|| freshness_refusal(inputs, target)) } else { refusal };
+        if let Some(at) = removes_at(inputs, &position, target, planned) {
             released
                 .removals
                 .entry(target.subject.uid.clone())
@@ -91,7 +95,6 @@ pub(super) fn release(
         }
         if refusal.is_none() {
             refusal = freshness_refusal(inputs, target);
-            let is_answered = inputs.observation.freshness.contains_key(uid);
             if !is_answered && released.unproven.len() < MAX_FRESHNESS_QUESTIONS {
                 let pins = pins(matching, target);
                 released.unproven.push(Question::Freshness { target: target.object.clone(), pins });
@@ -242,7 +245,8 @@ fn budget_refusal(inputs: Inputs<'_>, ledger: &Ledger, target: &Target) -> Optio
         return Some(Refusal::until(Reason::TooManyRecords, until));
     }
     let allowed = usize::try_from(limits.max_concurrent).unwrap_or(usize::MAX);
-    if ledger.in_flight(&policy.key, policy.mode) >= allowed {
+    // A pod that ends slowly takes no slot of the policy, but its workload is not whole without it.
+    if ledger.in_flight(&policy.key, policy.mode) >= allowed || ledger.removed_pod_ends_slowly(&target.subject.uid) {
         return Some(Refusal::open(Reason::MaxConcurrent));
     }
     None
@@ -258,7 +262,7 @@ fn availability_refusal(
     if position.touches_workload() {
         return None;
     }
-    let disrupted = availability::disrupted(ledger, target);
+    let disrupted = availability::disrupted(ledger, target, inputs.now);
     let shortage = availability::shortage(inputs.policy.limits.min_available, target, &disrupted)?;
     Some(Refusal::open(Reason::TooFewAvailable(shortage)))
 }

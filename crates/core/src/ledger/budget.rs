@@ -156,6 +156,18 @@ impl Ledger {
         self.of(policy).filter(|record| record.mode == mode && record.in_flight() && !record.waiting).count()
     }
 
+    /// Whether a pod that an action removed from this subject is still ending, and its replacement
+    /// is not Ready.
+    #[must_use]
+    pub fn removed_pod_ends_slowly(&self, subject: &Uid) -> bool {
+        self.records.iter().any(|record| {
+            record.mode == PolicyMode::Enforce
+                && record.state == State::Settling
+                && record.waiting
+                && record.subject.uid == *subject
+        })
+    }
+
     /// Whether a dry run has already recorded this episode.
     #[must_use]
     pub fn dry_run_recorded(&self, policy: &PolicyKey, target: &Uid, unhealthy_since: Timestamp) -> bool {

@@ -238,6 +238,34 @@ fn an_owner_of_an_unknown_kind_keeps_a_share_of_its_pods() {
 }
 
 #[test]
+fn the_floor_of_an_unknown_owner_does_not_sink_when_its_pods_were_not_replaced() {
+    // Three pods, and their operator is down. The removal of the first one has failed.
+    let mut world = world(&["b", "c"], &["b", "c"]);
+    for target in &mut world.targets {
+        target.workload = None;
+    }
+    let lost = pods(&["a"], &[]).swap_remove(0);
+    let mut failed = record("r", 1, &lost, -900, State::Finished(Outcome::Failed));
+    failed.reason = Some(OutcomeReason::NotSettled);
+    failed.finished = Some(second(-300));
+    world.ledger.records.push(failed);
+    assert_eq!(refused(&world.evaluate_from_to(0, 60, &breached(&["b"]))), [("b", "TooFewAvailable")].into());
+    // A removal that has succeeded was replaced.
+    world.ledger.records[0].state = State::Finished(Outcome::Succeeded);
+    world.ledger.records[0].reason = Some(OutcomeReason::Cleared);
+    assert_eq!(reserved(&world.evaluate_from_to(60, 120, &breached(&["b"]))), ["b"]);
+}
+
+#[test]
+fn a_pod_that_ends_slowly_takes_no_slot_but_its_siblings_wait() {
+    let mut world = world(&["a", "b", "c"], &["c"]);
+    let mut ending = record("r", 1, &pods(&["a"], &[]).swap_remove(0), -60, State::Settling);
+    ending.waiting = true;
+    world.ledger.records.push(ending);
+    assert_eq!(refused(&world.evaluate_from_to(0, 60, &breached(&["b"]))), [("b", "MaxConcurrent")].into());
+}
+
+#[test]
 fn the_floor_of_an_unknown_owner_does_not_sink_while_its_pods_are_removed() {
     // Its operator creates a replacement only when the old pod is gone: two pods are left of
     // three, and one of them is being deleted.

@@ -50,6 +50,10 @@ fn a_policy_says_when_it_will_remove_a_pod() {
     assert_eq!(world.evaluate(0, &breached(&["a"])).removals, [(web.clone(), second(30))].into(), "pending");
     let now = world.evaluate_from_to(10, 30, &breached(&["a"]));
     assert_eq!(now.removals, [(web, second(30))].into(), "reserved");
+    // Nobody knows whether its exporter will ever be back.
+    let mut stale = World::new(vec![pod("a", -600)]);
+    stale.stale.insert("a".to_owned());
+    assert!(stale.evaluate_from_to(0, 30, &breached(&["a"])).removals.is_empty(), "it cannot be proven");
     world.policy.suspended = true;
     assert!(world.evaluate(40, &breached(&["a"])).removals.is_empty(), "held back");
     assert!(restarts().evaluate_from_to(0, 30, &breached(&["a"])).removals.is_empty(), "the whole workload");

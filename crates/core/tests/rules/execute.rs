@@ -114,7 +114,8 @@ fn the_conditions_of_the_first_try_are_checked_before_each_try() {
         ActionWorld { policy: PolicyStanding::Suspended, ..world() },
     ] {
         assert!(waits(&next_instruction(&facts(State::Running), doubt, second(10))), "{doubt:?}");
-        check(State::Running, doubt, 600, &ends(Outcome::Failed, OutcomeReason::NotExecuted));
+        // It is no attempt: a hold must not make the ladder climb.
+        check(State::Running, doubt, 600, &ends(Outcome::Inconclusive, OutcomeReason::NotExecuted));
         // A disruption budget refused it first. What stopped it afterwards is no attempt.
         let blocked = Facts { refused: Some(EffectRefusal::DisruptionBudget), ..facts(State::Running) };
         let ended = next_instruction(&blocked, doubt, second(600));
@@ -455,7 +456,7 @@ fn the_conditions_before_each_removal_also_apply_before_each_change() {
         ] {
             assert!(waits(&next_instruction(&facts(State::Running), doubt, second(10))), "{doubt:?}");
             let late = next_instruction(&facts(State::Running), doubt, second(600));
-            assert_eq!(late, ends(Outcome::Failed, OutcomeReason::NotExecuted), "{doubt:?}");
+            assert_eq!(late, ends(Outcome::Inconclusive, OutcomeReason::NotExecuted), "{doubt:?}");
         }
         let unselected = ActionWorld { target: LiveTarget::NotHealable(NotHealable::PodsNotSelected), ..with(field) };
         let next = next_instruction(&facts(State::Pending), unselected, second(10));

@@ -112,7 +112,7 @@ pub(super) fn instant(body: &Body, config: &SourceConfig) -> Result<Vec<Series>,
         return Err(not_a_vector(data.name()));
     };
     check_complete(samples.len(), &notes, config)?;
-    check_one_cluster(samples.iter().map(|sample| &sample.metric))?;
+    check_one_cluster(samples.iter().map(|sample| &sample.metric), config)?;
     // A series with a histogram has no number, so it is neither a breach nor evidence. It must
     // not keep the numbers beside it from being read.
     let found = samples.len();
@@ -130,7 +130,7 @@ pub(super) fn history(body: &Body, range: &Range, config: &SourceConfig) -> Resu
         return Err(not_a_matrix(data.name()));
     };
     check_complete(samples.len(), &notes, config)?;
-    check_one_cluster(samples.iter().map(|one| &one.metric))?;
+    check_one_cluster(samples.iter().map(|one| &one.metric), config)?;
     samples.into_iter().map(|samples| series_history(samples, range)).collect()
 }
 
@@ -201,7 +201,10 @@ fn check_complete(series: usize, notes: &Notes, config: &SourceConfig) -> Result
 
 /// Refuses series of several Kubernetes clusters: objects of different clusters have the same
 /// names.
-fn check_one_cluster<'a>(series: impl Iterator<Item = &'a Labels>) -> Result<(), Unknown> {
+fn check_one_cluster<'a>(series: impl Iterator<Item = &'a Labels>, config: &SourceConfig) -> Result<(), Unknown> {
+    if !config.one_cluster {
+        return Ok(());
+    }
     let clusters: BTreeSet<&str> = series.filter_map(|labels| labels.get(CLUSTER).map(String::as_str)).collect();
     if clusters.len() < 2 {
         return Ok(());

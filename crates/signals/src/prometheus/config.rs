@@ -28,6 +28,9 @@ pub struct SourceConfig {
     pub ca_pem: Option<Vec<u8>>,
     /// Sent as `Authorization: Bearer …`.
     pub bearer_token: Option<String>,
+    /// Whether an answer with several values of the label `cluster` is refused. Off if the label
+    /// names something else than Kubernetes clusters in this source.
+    pub one_cluster: bool,
 }
 
 impl SourceConfig {
@@ -42,6 +45,7 @@ impl SourceConfig {
             max_series: 10_000,
             ca_pem: None,
             bearer_token: None,
+            one_cluster: true,
         }
     }
 
@@ -96,7 +100,7 @@ impl SourceConfig {
 /// Omits the token, so that no log contains it.
 impl fmt::Debug for SourceConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, scrape_interval, max_bytes, max_series, ca_pem, bearer_token } = self;
+        let Self { url, scrape_interval, max_bytes, max_series, ca_pem, bearer_token, one_cluster } = self;
         f.debug_struct("SourceConfig")
             .field("url", url)
             .field("scrape_interval", scrape_interval)
@@ -104,6 +108,7 @@ impl fmt::Debug for SourceConfig {
             .field("max_series", max_series)
             .field("ca_pem", &ca_pem.is_some())
             .field("bearer_token", &bearer_token.is_some())
+            .field("one_cluster", one_cluster)
             .finish()
     }
 }

@@ -4,9 +4,9 @@
 use promql_parser::parser::Expr;
 
 use super::tree::selectors;
-use super::{leaf, picked, vanishing};
+use super::{RequiredLabels, leaf, picked, vanishing};
 
-pub(super) fn of(expr: &Expr, is_own_evidence: bool) -> Vec<String> {
+pub(super) fn of(expr: &Expr, is_own_evidence: bool, required: &RequiredLabels) -> Vec<String> {
     let mut advice: Vec<String> = Vec::new();
     if !is_own_evidence {
         advice.extend(selectors(expr).into_iter().filter_map(vanishing::advice));
@@ -17,7 +17,7 @@ pub(super) fn of(expr: &Expr, is_own_evidence: bool) -> Vec<String> {
     let (up, silent): (Vec<_>, Vec<_>) = leaf::silent(expr).into_iter().partition(|name| is_up(name));
     if !up.is_empty() {
         advice.push(format!(
-            "the query is also breached while Prometheus discovers no target for {}: before an action, it must scrape at least one target of any job",
+            "the query is also breached while Prometheus discovers no target for {}: before an action, it must have scraped them within the last day, and now at least one target of any job",
             up.join(" and ")
         ));
     }
@@ -25,6 +25,13 @@ pub(super) fn of(expr: &Expr, is_own_evidence: bool) -> Vec<String> {
         advice.push(format!(
             "the query is also breached while nothing scrapes {}: before an action, the exporter that returned it in the last hour must have up == 1",
             silent.join(" and ")
+        ));
+    }
+    let inhibiting = leaf::inhibit_by_existing(expr);
+    if required.namespace.is_some() && !inhibiting.is_empty() {
+        advice.push(format!(
+            "{} holds actions back only with series of the policy's own namespace; for a metric of nodes or of another namespace, ask for a source with isolation: None",
+            inhibiting.join(" and ")
         ));
     }
     advice.sort();

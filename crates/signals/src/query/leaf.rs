@@ -28,6 +28,8 @@ const MAX_ALTERNATIVES: usize = 16;
 
 /// How far back to look for the exporter of series that do not exist now.
 const SEEN_WITHIN: &str = "1h";
+/// How long ago a target of `up` may have been seen last, if its absence is the breach.
+const UP_SEEN_WITHIN: &str = "1d";
 
 /// A selector that must have samples now, or several selectors of which one must.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,9 +84,9 @@ impl Leaf {
         let exporters = of(|requirement| matches!(requirement, Requirement::NotDown | Requirement::Up));
         match (samples.is_empty(), exporters.is_empty()) {
             (_, true) => format!("{samples} has no sample now"),
-            (true, false) => format!("it is not known that the exporter of {exporters} is up"),
+            (true, false) => format!("the exporter of {exporters} is down, or none was seen lately"),
             (false, false) => {
-                format!("{samples} has no sample now, and it is not known that the exporter of {exporters} is up")
+                format!("{samples} has no sample now, and the exporter of {exporters} is down, or none was seen lately")
             }
         }
     }
@@ -151,8 +153,11 @@ impl Selector {
             Requirement::Sample => format!("count({own})"),
             Requirement::Reports => format!("count({any})"),
             Requirement::NotDown => format!("absent({} == 0 and {lately})", up(required)),
-            // Prometheus itself writes `up`.
-            Requirement::Up if metric_name(&self.vector) == Some("up") => format!("count({})", up(required)),
+            // Prometheus itself writes `up`. Of a target that was never seen, silence says nothing: the
+            // selector is misspelt, or its targets are in another namespace.
+            Requirement::Up if metric_name(&self.vector) == Some("up") => {
+                format!("count({}) and count(present_over_time({own}[{UP_SEEN_WITHIN}]))", up(required))
+            }
             Requirement::Up => {
                 let up = format!("min({} and {lately})", up(required));
                 format!("{up} == 1 or (count({any}) unless {up})")
@@ -242,6 +247,16 @@ pub(super) fn silent(expr: &Expr) -> Vec<String> {
     let all = needed(expr).into_iter().flat_map(|leaf| leaf.alternatives);
     let mut names: Vec<String> =
         all.filter(|one| one.requirement == Requirement::Up).map(|one| one.vector.to_string()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// The selectors that hold actions back by existing.
+pub(super) fn inhibit_by_existing(expr: &Expr) -> Vec<String> {
+    let all = needed(expr).into_iter().flat_map(|leaf| leaf.alternatives);
+    let mut names: Vec<String> =
+        all.filter(|one| one.requirement == Requirement::NotDown).map(|one| one.vector.to_string()).collect();
     names.sort();
     names.dedup();
     names

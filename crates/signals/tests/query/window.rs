@@ -98,12 +98,13 @@ fn a_query_that_the_parser_does_not_know_uses_what_the_user_says() {
 }
 
 #[test]
-fn only_a_query_that_names_infinity_asks_for_it() {
+fn a_query_that_divides_asks_for_infinity_only_if_it_names_it() {
     for (query, asks) in [
         ("errors / requests > 0.1", false),
         ("x == +Inf", true),
         ("x > 5 or y == -Inf", true),
-        ("topk(3, x) > 1e9", false),
+        ("x / y > 5 and x / y < Inf", true),
+        ("topk(3, x) > 1e9", true),
         ("max_over_time((x == Inf)[5m:])  > 0", true),
     ] {
         let query = Query::compile(query, Some("x")).unwrap();

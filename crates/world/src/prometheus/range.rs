@@ -92,7 +92,7 @@ mod tests {
         assert!(equal, "{name}: {value:?}, expected {expected:?}");
     }
 
-    /// The values are those of Prometheus 3 for the same samples.
+    /// The expected values were worked out by hand from the documented algorithm.
     #[test]
     fn rates_are_extrapolated_as_prometheus_does() {
         let steady = [(65, 100.0), (80, 115.0), (95, 130.0), (110, 145.0)];

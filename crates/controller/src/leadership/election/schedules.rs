@@ -110,7 +110,7 @@ struct SimulatedReplica {
 impl SimulatedReplica {
     fn new(name: usize, restarts: u32, timing: Timing, random: &mut RandomNumbers) -> Self {
         Self {
-            election: Election::new(format!("{name}-{restarts}"), timing, Vec::new()),
+            election: Election::new(format!("{name}-{restarts}"), timing, Vec::new(), LeaseSeen::Nothing),
             marks: Vec::new(),
             origin: Duration::from_secs(random.below(1_000_000).into()),
             ppm: i64::from(random.below(1001)) - 500,
@@ -148,7 +148,7 @@ impl SimulatedReplica {
     /// Stands for election again after it has lost the leadership.
     fn stand_again(&mut self, timing: Timing) {
         self.until = None;
-        self.election = Election::new(self.election.me.clone(), timing, self.marks.clone());
+        self.election = Election::new(self.election.me.clone(), timing, self.marks.clone(), self.election.seen());
     }
 
     fn receive(&mut self, request: &LeaseRequest, answer: Option<&LeaseAnswer>, now: Duration) {

@@ -27,7 +27,7 @@ fn marked(record: LeaseRecord, number: i64) -> LeaseRecord {
 }
 
 fn candidate() -> Election {
-    Election::new("me".to_owned(), timing(), Vec::new())
+    Election::new("me".to_owned(), timing(), Vec::new(), LeaseSeen::Nothing)
 }
 
 fn claim(base: &str) -> ElectionStep {
@@ -102,7 +102,7 @@ fn a_released_lease_is_taken_at_once() {
 
 #[test]
 fn a_process_that_stands_again_does_not_wait_for_its_own_earlier_claim() {
-    let again = || Election::new("me".to_owned(), timing(), vec![mark(1), mark(2)]);
+    let again = || Election::new("me".to_owned(), timing(), vec![mark(1), mark(2)], LeaseSeen::Nothing);
     let mut election = again();
     assert_eq!(election.step(secs(100)), ElectionStep::Read);
     election.found(marked(held_by("me", "7"), 2), secs(100));
@@ -114,6 +114,20 @@ fn a_process_that_stands_again_does_not_wait_for_its_own_earlier_claim() {
         election.found(strange, secs(100));
         assert_eq!(election.step(secs(102)), ElectionStep::Read);
     }
+}
+
+#[test]
+fn a_process_that_stands_again_remembers_who_held_the_lease() {
+    let mut first = leader();
+    assert_eq!(first.step(secs(2)), claim("1"));
+    first.refused(ms(2010));
+    first.found(held_by("other", "2"), ms(2020));
+    let mut election = Election::new("me".to_owned(), timing(), vec![mark(1)], first.seen());
+    assert_eq!(election.step(secs(3)), ElectionStep::Read);
+    // Somebody deleted it, while the other replica may still act.
+    election.absent(secs(3));
+    assert_eq!(election.step(secs(5)), ElectionStep::Read);
+    assert_eq!(election.leads_until(), None);
 }
 
 #[test]

@@ -9,6 +9,11 @@ use prunella_api::{ClusterPrometheusSourceSpec, SourceIsolation};
 use prunella_signals::prometheus::CLUSTER;
 use prunella_signals::{RequiredLabels, RequiredNamespace};
 
+/// How much of the name of a cluster is shown.
+const SHOWN_CHARACTERS: usize = 64;
+/// How many clusters are remembered. Two are too many.
+const CLUSTERS_AT_MOST: usize = 16;
+
 /// What the administrator of a source allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceAccess {
@@ -41,10 +46,18 @@ impl SourceAccess {
         }
     }
 
-    /// With the clusters that the source has series of.
+    /// With clusters that the source has series of. Those that were seen before stay: their nodes may
+    /// not be scraped now, while their applications are.
     #[must_use]
     pub(crate) fn with_clusters(self, clusters: BTreeSet<String>) -> Self {
-        Self { clusters: Some(clusters), ..self }
+        let earlier = self.clusters.into_iter().flatten();
+        Self { clusters: Some(clusters.into_iter().chain(earlier).take(CLUSTERS_AT_MOST).collect()), ..self }
+    }
+
+    /// Whether the label names Kubernetes clusters in this source. Otherwise it is a label of
+    /// applications, for example of databases.
+    pub(super) fn names_clusters(&self) -> bool {
+        self.clusters.as_ref().is_some_and(|clusters| !clusters.is_empty())
     }
 
     /// Whether the source must be asked for the clusters it has series of.
@@ -60,7 +73,8 @@ impl SourceAccess {
     /// The clusters, if the source has series of several.
     pub(crate) fn several_clusters(&self) -> Option<String> {
         let clusters = self.clusters.as_ref().filter(|clusters| clusters.len() > 1)?;
-        let mut shown: Vec<String> = clusters.iter().take(3).map(|one| format!("{CLUSTER}={one:?}")).collect();
+        let short = |one: &String| one.chars().take(SHOWN_CHARACTERS).collect::<String>();
+        let mut shown: Vec<String> = clusters.iter().take(3).map(|one| format!("{CLUSTER}={:?}", short(one))).collect();
         if clusters.len() > shown.len() {
             shown.push("…".to_owned());
         }
