@@ -34,7 +34,7 @@ const EVALUATIONS_PER_ACTION: u16 = 4;
 /// Where kubectl keeps a second copy of what was applied.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-pub(super) async fn run_sources(parts: &Parts, concurrency: u16, stop: watch::Receiver<bool>) {
+pub(super) async fn run_sources(parts: &Parts, stop: watch::Receiver<bool>) {
     let context = Arc::new(SourceContext {
         connect: Arc::clone(&parts.connect_source),
         authority: Arc::clone(&parts.authority),
@@ -43,7 +43,8 @@ pub(super) async fn run_sources(parts: &Parts, concurrency: u16, stop: watch::Re
         metrics: Arc::clone(&parts.metrics),
     });
     let results = watched(Api::<sources::GuardedSource>::all(parts.clients.reads.clone()))
-        .with_config(controller::Config::default().concurrency(concurrency))
+        // No limit: there are few, and one that does not answer must not delay the others.
+        .with_config(controller::Config::default().concurrency(0))
         .graceful_shutdown_on(stopped(stop))
         .run(
             |object, context: Arc<SourceContext>| {

@@ -224,7 +224,7 @@ async fn work(parts: Arc<Parts>, woken: Woken, concurrency: u16, stop: watch::Re
         () = parts.authority.leadership.until_leading() => {}
         () = stopped(stop.clone()) => return,
     }
-    let sources = run_sources(&parts, concurrency, stop.clone());
+    let sources = run_sources(&parts, stop.clone());
     let heal = async {
         tokio::select! {
             () = async {
