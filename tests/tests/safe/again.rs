@@ -36,6 +36,7 @@ async fn a_policy_is_evaluated_as_soon_as_its_source_is_created() -> Result<()> 
         room.deploy(1).await?;
         let mut policy = room.policy(POLICY, &room.gauge_over(5));
         policy["spec"]["interval"] = json!("1h");
+        policy["spec"]["steps"][0]["verify"] = json!({"within": "3h"});
         policy["spec"]["condition"]["promql"]["source"] = json!({"name": format!("{}-late", room.name())});
         room.apply(&policy).await?;
         room.until_condition(POLICY, "Ready", "False", "SourceNotReady").await?;

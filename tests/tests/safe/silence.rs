@@ -66,7 +66,8 @@ async fn a_dead_inhibitor_holds() -> Result<()> {
         let (unhealthy, inhibitor) = (&pods[0], &pods[1]);
         room.simulate(inhibitor, "gauge?value=1").await?;
         room.simulate(unhealthy, "gauge?value=9").await?;
-        let gauge = |pod: &Pod| format!(r#"sample_app_gauge{{namespace="{}", pod="{}"}}"#, room.name(), name_of(pod));
+        // As Prunella prints it.
+        let gauge = |pod: &Pod| format!(r#"sample_app_gauge{{namespace="{}",pod="{}"}}"#, room.name(), name_of(pod));
         eventually(PATIENCE, "the inhibiting gauge", async || {
             ensure!(!room.ground.ask(&format!("{} == 1", gauge(inhibitor))).await?.is_empty(), "it is not 1 yet");
             Ok(())

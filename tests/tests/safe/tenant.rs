@@ -250,7 +250,7 @@ async fn a_source_without_isolation_shows_it(shop: &Room<'_>, secrets: &[String;
         "spec": {"url": testbed.prometheus_url(), "isolation": "None", "allowedNamespaces": [shop.name()]},
     });
     testbed.apply(&source.to_string()).await?;
-    let mut policy = shop.policy("open", "sample_app_gauge > 1");
+    let mut policy = shop.policy("open", &format!("sample_app_gauge == {SECRET_VALUE}"));
     policy["spec"]["condition"]["promql"]["source"] = json!({"name": open});
     shop.apply(&policy).await?;
     let seen = eventually(PATIENCE, "the other tenant's pod in the status", async || {
