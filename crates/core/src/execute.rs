@@ -293,7 +293,7 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
 }
 
 /// A webhook that denies an eviction may tell the owner of the pod to replace it, and the owner does
-/// so minutes later. Whether it does is waited for. A workload is changed by nobody else.
+/// so minutes later. So the action waits. Nobody else makes a change of a workload.
 fn wait_after_denial(facts: &Facts, now: Timestamp) -> Instruction {
     if facts.action.scope().is_workload() || time_since_start(facts, now) >= EXECUTE_WITHIN {
         return finish(Outcome::Failed, OutcomeReason::Denied);

@@ -1,5 +1,6 @@
 //! Stage 2: one effect on the world. Its result is not stored, because the next pass reads it from
-//! the world. Only a refusal that certainly had no effect is recorded, once.
+//! the world. A refusal that certainly had no effect is recorded, once. That a change was accepted is
+//! remembered, so that one that is taken back at once is not sent again.
 
 use std::time::Duration;
 use tokio::time::Instant;

@@ -1,4 +1,5 @@
-//! Delays the retry of an effect that was refused. The action reconciler is woken for many
+//! What is remembered of the requests of an action: until when a refused one is not repeated, and
+//! that a change was accepted. Delays the retry of an effect that was refused. The action reconciler is woken for many
 //! reasons, also by its own record of the refusal. None of them is a reason to retry sooner.
 
 use std::collections::HashMap;

@@ -20,7 +20,8 @@ pub(crate) struct EvaluationTurns {
 /// The right to evaluate one policy now.
 #[derive(Debug)]
 pub(crate) struct EvaluationTurn {
-    // Dropped in this order: whoever waits for the share then finds a turn.
+    // Fields are dropped in this order. The turn is free before the share is, so an evaluation that
+    // gets the share finds a turn.
     _of_all: OwnedSemaphorePermit,
     _of_namespace: OwnedSemaphorePermit,
 }

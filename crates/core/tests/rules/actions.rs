@@ -12,21 +12,10 @@ use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::Answer;
 use prunella_core::policy::{LadderStep, MaxUnhealthy, PolicyMode};
-use prunella_core::readiness::ReadyTimes;
 use prunella_core::target::{Autoscaler, Object, Target, TargetWorkload};
 
 fn workload(replicas: i32) -> TargetWorkload {
-    TargetWorkload {
-        replicas: Some(replicas),
-        restart_held: None,
-        all_selected: true,
-        autoscaler: None,
-        scaled_by: None,
-        deletes_volumes: false,
-        has_readiness_probe: true,
-        rollout_progress: None,
-        ready_times: ReadyTimes::default(),
-    }
+    steady_workload(Some(replicas))
 }
 
 fn autoscaler(minimum: i32, maximum: i32) -> Autoscaler {

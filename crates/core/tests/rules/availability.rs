@@ -9,26 +9,15 @@ use prunella_core::decide::Change;
 use prunella_core::execute::{OutcomeReason, next_instruction};
 use prunella_core::ledger::{Outcome, Overlap, Record, State};
 use prunella_core::policy::PolicyKey;
-use prunella_core::readiness::ReadyTimes;
 use prunella_core::refusal::Reason;
-use prunella_core::target::{Target, TargetWorkload, Uid};
+use prunella_core::target::{Target, Uid};
 
 /// Pods of one workload; those in `ready` are Ready.
 fn pods(names: &[&str], ready: &[&str]) -> Vec<Target> {
     let uid = |name: &&str| Uid::from(format!("uid-{name}"));
     let siblings =
         Arc::new(Siblings { ready: ready.iter().map(uid).collect(), unfinished: names.iter().map(uid).collect() });
-    let workload = TargetWorkload {
-        replicas: i32::try_from(names.len()).ok(),
-        restart_held: None,
-        all_selected: true,
-        autoscaler: None,
-        scaled_by: None,
-        deletes_volumes: false,
-        has_readiness_probe: true,
-        rollout_progress: None,
-        ready_times: ReadyTimes::default(),
-    };
+    let workload = steady_workload(i32::try_from(names.len()).ok());
     let target = |name: &&str| Target {
         ready: ready.contains(name),
         workload: Some(workload.clone()),

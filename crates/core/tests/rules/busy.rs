@@ -4,22 +4,11 @@ use crate::support::*;
 use prunella_core::action::{ActionSpec, Restart};
 use prunella_core::decide::{BusyWith, PlannedRemoval};
 use prunella_core::ledger::State;
-use prunella_core::readiness::ReadyTimes;
-use prunella_core::target::{Target, TargetWorkload};
+use prunella_core::target::Target;
 
 /// A policy that restarts the workload of an unhealthy pod.
 fn restarts() -> World {
-    let workload = TargetWorkload {
-        replicas: Some(3),
-        restart_held: None,
-        all_selected: true,
-        autoscaler: None,
-        scaled_by: None,
-        deletes_volumes: false,
-        has_readiness_probe: true,
-        rollout_progress: None,
-        ready_times: ReadyTimes::default(),
-    };
+    let workload = steady_workload(Some(3));
     let mut world = World::new(vec![Target { workload: Some(workload), ..pod("a", -600) }]);
     world.policy.steps[0].action = ActionSpec::RolloutRestart(Restart);
     world

@@ -141,17 +141,7 @@ fn freshness_is_queried_for_a_few_targets_at_once_by_the_labels_of_the_breached_
 
 /// A workload without a rollout.
 fn steady() -> TargetWorkload {
-    TargetWorkload {
-        replicas: Some(3),
-        restart_held: None,
-        all_selected: true,
-        autoscaler: None,
-        scaled_by: None,
-        deletes_volumes: false,
-        has_readiness_probe: true,
-        rollout_progress: None,
-        ready_times: ReadyTimes::default(),
-    }
+    steady_workload(Some(3))
 }
 
 #[test]

@@ -227,17 +227,7 @@ fn a_new_workload_is_judged_at_once_by_series_of_its_own_pods() {
         target.object = Object::known(kind, "web", "uid-web");
         target.subject = target.object.clone();
         target.pods = vec![Object::known("Pod", "web-1", POD)];
-        target.workload = Some(TargetWorkload {
-            replicas: Some(3),
-            restart_held: None,
-            all_selected: true,
-            autoscaler: None,
-            scaled_by: None,
-            deletes_volumes: false,
-            has_readiness_probe: true,
-            rollout_progress: None,
-            ready_times: ReadyTimes::default(),
-        });
+        target.workload = Some(steady_workload(Some(3)));
         let mut world = World::new(vec![target]);
         world.policy.series = SeriesMatch::Label(kind.to_lowercase());
         world.policy.steps[0].action = ActionSpec::RolloutRestart(Restart);

@@ -22,7 +22,8 @@ use prunella_core::policy::{
     LadderStep, MaxUnhealthy, NoDataRule, Policy, PolicyKey, PolicyLimits, PolicyMode, QueryTraits, SeriesMatch,
     StormRule, SubjectCap,
 };
-use prunella_core::target::{Object, Target, Uid};
+use prunella_core::readiness::ReadyTimes;
+use prunella_core::target::{Object, Target, TargetWorkload, Uid};
 use prunella_core::{decide, time};
 
 pub fn seconds(seconds: i64) -> SignedDuration {
@@ -92,6 +93,21 @@ pub fn step(attempts: u32) -> LadderStep {
 
 pub fn deployment() -> Object {
     Object::known("Deployment", "web", "uid-web")
+}
+
+/// A workload without a rollout that nothing holds back, with this number of wanted replicas.
+pub fn steady_workload(replicas: Option<i32>) -> TargetWorkload {
+    TargetWorkload {
+        replicas,
+        restart_held: None,
+        all_selected: true,
+        autoscaler: None,
+        scaled_by: None,
+        deletes_volumes: false,
+        has_readiness_probe: true,
+        rollout_progress: None,
+        ready_times: ReadyTimes::default(),
+    }
 }
 
 /// A pod created at second `created`.

@@ -5,22 +5,11 @@ use crate::support::*;
 use prunella_core::action::{ActionSpec, Inapplicable, Restart};
 use prunella_core::ledger::{Outcome, RECORDS_AT_LEAST, State};
 use prunella_core::policy::PolicyMode;
-use prunella_core::readiness::ReadyTimes;
-use prunella_core::target::{Target, TargetWorkload};
+use prunella_core::target::Target;
 
 /// A pod of a workload with this number of replicas.
 fn restarted(replicas: i32) -> Target {
-    let workload = TargetWorkload {
-        replicas: Some(replicas),
-        restart_held: None,
-        all_selected: true,
-        autoscaler: None,
-        scaled_by: None,
-        deletes_volumes: false,
-        has_readiness_probe: true,
-        rollout_progress: None,
-        ready_times: ReadyTimes::default(),
-    };
+    let workload = steady_workload(Some(replicas));
     Target { workload: Some(workload), ..pod("a", -600) }
 }
 

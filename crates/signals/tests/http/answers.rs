@@ -147,6 +147,11 @@ async fn an_answer_of_several_clusters_is_unknown() {
     let message = unknown(answer_to(200, with("staging", "prod")).await, Reason::SeveralClusters);
     assert!(message.contains(r#"(cluster="prod", cluster="staging"): set matchLabels on the source"#), "{message}");
     assert_eq!(answered(answer_to(200, with("prod", "prod")).await).len(), 3);
+    // The label names databases.
+    let body = with("orders", "search");
+    let (url, _) = serve(move |_| response(200, body)).await;
+    let unchecked = client(&url, |_| {}).with_cluster_check(false);
+    assert_eq!(answered(unchecked.instant("up == 0", AMPLE).await).len(), 3);
 }
 
 #[tokio::test]
