@@ -59,7 +59,7 @@ pub struct ClusterPrometheusSourceSpec {
     /// Whether the queries of a policy read series of its own namespace only. Default: Namespace.
     #[serde(default)]
     pub isolation: SourceIsolation,
-    /// The labels that may hold the namespace of a series, 1 to 16. A policy uses the one in its target.namespaceLabel. Default: namespace, exported_namespace and kubernetes_namespace, which Prometheus writes under these names depending on the scrape configuration.
+    /// The labels that may hold the namespace of a series, 1 to 16. A policy uses the one in its target.namespaceLabel. Default: namespace. Add exported_namespace if kube-state-metrics is scraped without honorLabels. Every application that is scraped without honorLabels can set exported_namespace on its own series, so it can show false series to the policies that use the label.
     #[serde(default = "default_namespace_labels")]
     #[schemars(schema_with = "namespace_labels_schema")]
     pub namespace_labels: Vec<String>,
@@ -76,7 +76,7 @@ pub enum SourceIsolation {
 }
 
 fn default_namespace_labels() -> Vec<String> {
-    ["namespace", "exported_namespace", "kubernetes_namespace"].map(str::to_owned).into()
+    vec!["namespace".to_owned()]
 }
 
 fn allowed_namespaces_schema(_: &mut SchemaGenerator) -> Schema {

@@ -83,27 +83,41 @@ async fn pods_that_were_not_scraped_are_seen_soon_after_they_are() -> Result<()>
 #[ignore = "needs root"]
 async fn series_that_keep_the_namespace_elsewhere_say_which_field_to_set() -> Result<()> {
     in_room("reach-exported", async |room| {
-        let pods = deploy(room, APP, 1).await?;
-        // Like an exporter of other objects' metrics that is scraped without honorLabels. The selector
-        // has the namespace, so nothing is added to it.
-        let query = format!(
-            r#"label_replace(label_replace({}, "exported_namespace", "$1", "namespace", "(.+)"), "namespace", "monitoring", "", "")"#,
-            room.gauge_over(5)
-        );
-        let mut policy = app::policy(room, POLICY, &query);
-        room.apply(&policy).await?;
-        let observed = room.until_condition(POLICY, "Observed", "False", "NoSeriesMatchesTargets").await?;
-        let fix = "its namespace is in the label exported_namespace: set target.namespaceLabel to exported_namespace";
-        ensure!(observed.message.contains(fix), "{}", observed.message);
-        room.simulate(&pods[0], "gauge?value=9").await?;
-
-        policy["spec"]["target"]["namespaceLabel"] = json!("exported_namespace");
-        room.apply(&policy).await?;
-        room.until_outcome(POLICY, 1, "Succeeded").await?;
-        ensure!(done(room)? == [format!("create pods/eviction {}", name_of(&pods[0]))], "{:#?}", done(room)?);
-        Ok(())
+        let testbed = room.ground.testbed;
+        let trusting = format!("{}-trusting", room.name());
+        let source = json!({
+            "apiVersion": "prunella.dev/v1alpha1", "kind": "ClusterPrometheusSource", "metadata": {"name": trusting},
+            "spec": {"url": testbed.prometheus_url(), "namespaceLabels": ["namespace", "exported_namespace"]},
+        });
+        testbed.apply(&source.to_string()).await?;
+        let outcome = set_the_named_field(room, &trusting).await;
+        testbed.kubectl(&["delete", "clusterprometheussource", &trusting]).await?;
+        outcome
     })
     .await
+}
+
+async fn set_the_named_field(room: &Room<'_>, source: &str) -> Result<()> {
+    let pods = deploy(room, APP, 1).await?;
+    // Like an exporter of other objects' metrics that is scraped without honorLabels. The selector
+    // has the namespace, so nothing is added to it.
+    let query = format!(
+        r#"label_replace(label_replace({}, "exported_namespace", "$1", "namespace", "(.+)"), "namespace", "monitoring", "", "")"#,
+        room.gauge_over(5)
+    );
+    let mut policy = app::policy(room, POLICY, &query);
+    policy["spec"]["condition"]["promql"]["source"] = json!({"name": source});
+    room.apply(&policy).await?;
+    let observed = room.until_condition(POLICY, "Observed", "False", "NoSeriesMatchesTargets").await?;
+    let fix = "its namespace is in the label exported_namespace: set target.namespaceLabel to exported_namespace";
+    ensure!(observed.message.contains(fix), "{}", observed.message);
+    room.simulate(&pods[0], "gauge?value=9").await?;
+
+    policy["spec"]["target"]["namespaceLabel"] = json!("exported_namespace");
+    room.apply(&policy).await?;
+    room.until_outcome(POLICY, 1, "Succeeded").await?;
+    ensure!(done(room)? == [format!("create pods/eviction {}", name_of(&pods[0]))], "{:#?}", done(room)?);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,7 +25,7 @@ pub struct TargetSpec {
     /// How a series names its target. Default: the label with the target's kind in lower case, for example pod, holds its name.
     #[serde(rename = "match", default)]
     pub series: Match,
-    /// The label of a series that holds the namespace of its object, at most 128 characters. It is added to every selector of the query with the policy's namespace. It must be one of the source's namespaceLabels. Default: namespace. If kube-state-metrics is scraped without honorLabels, it is exported_namespace.
+    /// The label of a series that holds the namespace of its object, at most 128 characters. It is added to every selector of the query with the policy's namespace. It must be one of the source's namespaceLabels. Default: namespace. If kube-state-metrics is scraped without honorLabels, it is exported_namespace, and the source must list that label.
     #[serde(default = "default_namespace_label")]
     #[schemars(regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"), length(min = 1, max = 128))]
     pub namespace_label: String,

@@ -255,7 +255,7 @@ pub(super) fn other_labels(policy: &Policy, labels: &Labels) -> Option<String> {
     let (label, _) = labels.iter().find(|(label, value)| **label != policy.namespace_label && *value == own)?;
     let name = name_label(policy, labels).map(|name| format!(" and target.match.label to {name}")).unwrap_or_default();
     Some(format!(
-        "its namespace is in the label {label}: set target.namespaceLabel to {label}{name}, or scrape with honorLabels"
+        "its namespace is in the label {label}: set target.namespaceLabel to {label}{name} (the source must list {label} in its namespaceLabels), or scrape with honorLabels"
     ))
 }
 

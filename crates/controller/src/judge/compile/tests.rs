@@ -67,11 +67,7 @@ fn what_can_never_work_is_refused_with_the_fix() {
             "NotAllowed",
             "condition.promql.evidence: the query asks for namespace=\"bank\"",
         ),
-        (
-            json!({"target": {"namespaceLabel": "ns"}}),
-            "NotAllowed",
-            "use one of namespace, exported_namespace, kubernetes_namespace, or ask",
-        ),
+        (json!({"target": {"namespaceLabel": "ns"}}), "NotAllowed", "use one of namespace, or ask"),
         (json!({"limits": {"maxUnhealthy": 0}}), "InvalidSpec", "maxUnhealthy"),
         (json!({"limits": {"maxUnhealthy": "101%"}}), "InvalidSpec", "maxUnhealthy"),
         (
@@ -148,7 +144,10 @@ fn every_selector_gets_the_namespace_and_the_labels_of_the_source() {
     assert_eq!(plan.subscription.access.as_deref(), Some(&access_of(&source)));
 
     let exported = json!({"target": {"namespaceLabel": "exported_namespace"}});
-    let plan = compiled_for(&json!({}), &exported).unwrap();
+    let refused = compiled(&exported).map(|_| ()).unwrap_err();
+    assert!(refused.to_string().contains("ask its administrator to add exported_namespace"), "{refused}");
+    let trusting = json!({"namespaceLabels": ["namespace", "exported_namespace"]});
+    let plan = compiled_for(&trusting, &exported).unwrap();
     assert_eq!(plan.subscription.query.text(), "up{namespace=\"shop\"} > 5", "pinned by another allowed label");
     let refused = compiled_for(&json!({"allowedNamespaces": ["bank"]}), &json!({})).map(|_| ()).unwrap_err();
     assert_eq!(refused.reason(), "NotAllowed");

@@ -123,15 +123,15 @@ impl SourceAccess {
         let others: Vec<&str> =
             self.namespace_labels()?.iter().map(String::as_str).filter(|one| *one != label).collect();
         let elsewhere = if others.is_empty() {
-            String::new()
+            "if the metric has the namespace in another label, for example exported_namespace, ask the administrator of the source to add that label to namespaceLabels".to_owned()
         } else {
             format!(
-                "if the metric has the namespace in another label, set target.namespaceLabel ({}); ",
+                "if the metric has the namespace in another label, set target.namespaceLabel ({})",
                 others.join(", ")
             )
         };
         Some(format!(
-            "Prunella adds {label}={namespace:?} to every selector: {elsewhere}a metric without it, for example of nodes or of another namespace, can be read only through a source whose administrator allows that (isolation: None)"
+            "Prunella adds {label}={namespace:?} to every selector: {elsewhere}; a metric without it, for example of nodes or of another namespace, can be read only through a source whose administrator allows that (isolation: None)"
         ))
     }
 
@@ -177,6 +177,17 @@ mod tests {
             assert_eq!(some.allows(namespace), allowed, "{namespace}");
         }
         assert!(!access(&serde_json::json!({"allowedNamespaces": []})).allows("shop"));
+    }
+
+    #[test]
+    fn a_source_trusts_no_label_that_applications_can_set_unless_it_says_so() {
+        let strict = access(&serde_json::json!({}));
+        assert_eq!(strict.namespace_labels(), Some(&["namespace".to_owned()][..]));
+        let hint = strict.restriction("shop", "namespace").unwrap();
+        assert!(hint.contains("add that label to namespaceLabels"), "{hint}");
+        let trusting = access(&serde_json::json!({"namespaceLabels": ["namespace", "exported_namespace"]}));
+        let hint = trusting.restriction("shop", "namespace").unwrap();
+        assert!(hint.contains("set target.namespaceLabel (exported_namespace)"), "{hint}");
     }
 
     #[test]

@@ -289,7 +289,7 @@ fn a_namespace_in_another_label_is_answered_with_all_fields_to_set() {
     for (labels, fix) in [
         (
             &[("kubernetes_namespace", "shop"), ("kubernetes_pod_name", "web-1"), ("job", "pods")][..],
-            "set target.namespaceLabel to kubernetes_namespace and target.match.label to kubernetes_pod_name",
+            "set target.namespaceLabel to kubernetes_namespace and target.match.label to kubernetes_pod_name (the source must list kubernetes_namespace",
         ),
         (
             &[("namespace", "monitoring"), ("pod", "ksm"), ("exported_namespace", "shop"), ("exported_pod", "web-1")],
