@@ -18,6 +18,7 @@ mod evidence;
 mod exporter;
 mod filter;
 mod guard;
+mod inhibitor;
 mod inject;
 mod leaf;
 mod locate;
@@ -110,12 +111,16 @@ impl Query {
     /// `evidence`. So every query that is derived has the labels as well.
     ///
     /// # Errors
-    /// As [`Query::compile`], and if a selector asks for something else than `required`.
+    /// As [`Query::compile`], and if a selector asks for something else than `required`, or if what
+    /// holds actions back by existing may have no series with these labels.
     pub fn compile_within(query: &str, evidence: Option<&str>, required: &RequiredLabels) -> Result<Self, QueryError> {
         if required.is_empty() {
             return Self::compile(query, evidence);
         }
         let text = inject::into(query, required)?;
+        if let Some(namespace) = &required.namespace {
+            inhibitor::check(&parse::instant_vector(query)?, namespace)?;
+        }
         let evidence = evidence.map(|own| inject::into(own, required)).transpose().map_err(QueryError::of_evidence)?;
         Ok(Self { required: required.clone(), ..Self::of(&text, evidence.as_deref())? })
     }

@@ -77,6 +77,16 @@ pub enum QueryError {
         /// The matcher that is added.
         required: String,
     },
+    /// What holds actions back by existing may have no series that the policy may read.
+    #[error(
+        "{selector} holds actions back while it has series, but the policy reads only series with {required}, and nothing in the query shows that these have the label: add {required} to this selector if they do. If they do not, for example because they are about nodes, the policy would act although it must not: ask for a source with `isolation: None`, or for a recording rule that adds the label"
+    )]
+    UnreadableInhibitor {
+        /// The selector of the query.
+        selector: String,
+        /// The matcher that is added.
+        required: String,
+    },
     /// A function reads series that no selector names.
     #[error(
         "the function {function}() reads series that no selector of the query names, so they cannot be restricted to the policy's namespace: write the join with `group_left`"
@@ -111,7 +121,7 @@ impl QueryError {
             | Self::NotAVector { .. }
             | Self::ReadsUnnamedSeries { .. }
             | Self::NotPrintable => "BadQuery",
-            Self::OtherNamespace { .. } | Self::OtherLabel { .. } => "NotAllowed",
+            Self::OtherNamespace { .. } | Self::OtherLabel { .. } | Self::UnreadableInhibitor { .. } => "NotAllowed",
             Self::NoComparison => "NoComparison",
             Self::EvidenceRequired { .. } => "EvidenceRequired",
             Self::Evidence(inner) if inner.reason() == "NotAllowed" => "NotAllowed",
@@ -142,6 +152,7 @@ impl QueryError {
         match self {
             Self::OtherNamespace { .. }
             | Self::OtherLabel { .. }
+            | Self::UnreadableInhibitor { .. }
             | Self::SyntaxWithin { .. }
             | Self::ReadsUnnamedSeries { .. }
             | Self::NotPrintable => true,

@@ -262,6 +262,18 @@ pub(super) fn inhibit_by_existing(expr: &Expr) -> Vec<String> {
     names
 }
 
+/// The selectors that hold actions back by existing, if `expr` stands after `unless`.
+pub(super) fn inhibiting_by_existing(expr: &Expr) -> Vec<VectorSelector> {
+    let all = inhibiting(expr, &Carried::all(), false).into_iter().flat_map(|leaf| leaf.alternatives);
+    all.filter(|one| one.requirement == Requirement::NotDown).map(|one| one.vector).collect()
+}
+
+/// Whether series of `expr` can have `label`.
+pub(super) fn passes_on(expr: &Expr, label: &str) -> bool {
+    let mut all = under(expr, &Carried::all()).into_iter().flat_map(|leaf| leaf.alternatives);
+    all.any(|one| one.carried.contains(label) || one.carried.writes(label))
+}
+
 fn under(expr: &Expr, carried: &Carried) -> Vec<Leaf> {
     match expr {
         Expr::VectorSelector(selector) => vec![Leaf::of(selector, carried, Requirement::Sample)],

@@ -131,6 +131,55 @@ fn a_contradiction_is_refused_with_both_names() {
 }
 
 #[test]
+fn an_inhibitor_that_the_policy_may_not_be_able_to_read_is_refused() {
+    let named = r#"maintenance{namespace="shop"}"#;
+    for query in [
+        "lag > 30 unless on (node) maintenance",
+        "lag > 30 unless on (node) max by (node) (maintenance)",
+        "sum by (node) (lag) > 30 unless max by (node) (maintenance)",
+        "lag > 30 unless on () vector(1) * on () group_left () maintenance",
+        r#"lag > 30 unless on () ALERTS{alertname="Maintenance"}"#,
+        "lag > 30 unless on (pod) (ready unless on (node) maintenance)",
+        "lag > 30 unless ignoring (namespace, pod) maintenance",
+        "lag > 30 and on () absent(maintenance)",
+        "lag > 30 and on () (absent(maintenance == 1) == 1)",
+        "sum by (queue) (lag) > 30 unless on (pod) maintenance",
+        r#"lag > 30 unless on (node) maintenance{namespace=~"shop"}"#,
+        &format!("lag > 30 unless on (node) ({named} or maintenance)"),
+    ] {
+        let error = compiled(query).expect_err(query);
+        assert!(error.reason() == "NotAllowed" && error.is_of_source(), "{query}: {error}");
+        let message = error.to_string();
+        assert!(message.contains("add namespace=\"shop\" to this selector"), "{query}: {message}");
+        assert!(message.starts_with("maintenance") || message.starts_with("ALERTS"), "{query}: {message}");
+        Query::compile(query, Some("up")).expect("without isolation it is read");
+    }
+    for query in [
+        "lag > 30 unless maintenance",
+        "lag > 30 unless on (namespace, node) maintenance",
+        "lag > 30 unless on (exported_namespace, node) maintenance",
+        "lag > 30 unless on (pod) maintenance",
+        "sum by (pod) (lag) > 30 unless max by (pod) (maintenance)",
+        "lag > 30 unless ignoring (node) maintenance",
+        "lag > 30 and on () absent(ready)",
+        // Before each action it is checked that these report.
+        "lag > 30 unless on (node) maintenance == 1",
+        "lag > 30 and on (node) maintenance == 0",
+        // Without `maintenance` these hold back, or find no breach.
+        "lag > 30 unless on () absent(maintenance)",
+        "lag > 30 and on (node) maintenance",
+    ]
+    .map(|query| query.replace("absent(ready)", &format!("absent({named})")))
+    .into_iter()
+    .chain([format!("lag > 30 unless on (node) {named}"), format!("lag > 30 unless on () max({named})")])
+    {
+        compiled(&query).unwrap_or_else(|error| panic!("{query}: {error}"));
+    }
+    // The evidence starts no action.
+    Query::compile_within("lag > 30", Some("lag unless on (node) maintenance"), &shop()).unwrap();
+}
+
+#[test]
 fn a_selector_may_require_the_namespace_by_another_allowed_label() {
     for (query, sent) in [
         (r#"x{exported_namespace="shop"} > 1"#, r#"x{exported_namespace="shop"} > 1"#),
