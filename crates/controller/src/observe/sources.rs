@@ -107,6 +107,19 @@ struct SourceReadiness {
     message: String,
 }
 
+impl SourceReadiness {
+    /// Not ready, with the reason that its policies have, if the source did not say of which clusters
+    /// it has series.
+    fn unless_clusters_unknown(self, url: &str, clusters: Option<Unknown>) -> Self {
+        let Some(unknown) = clusters.filter(|_| self.ready) else { return self };
+        let message = format!(
+            "{url} answers, but it does not say of which Kubernetes clusters it has series (the label cluster of kube_node_info), so no policy is evaluated with it: {}; if its series have the label cluster, you can set matchLabels.cluster instead",
+            unknown.message
+        );
+        Self { ready: false, reason: UnknownReason::SourceNotReady.as_str(), message }
+    }
+}
+
 impl SourceEntry {
     /// A source that exists and cannot be queried.
     fn unusable(why: Unusable) -> Self {
@@ -146,7 +159,7 @@ impl Sources {
                 "the ClusterPrometheusSource {name} has changed: the next evaluation uses its new settings"
             )),
             Some(SourceEntry { client: Ok(_), access: Some(access), .. }) if !access.knows_clusters() => Err(format!(
-                "the ClusterPrometheusSource {name} has not answered yet of which clusters it has series; its administrator can set matchLabels.cluster instead"
+                "the ClusterPrometheusSource {name} has not answered yet of which clusters it has series: the condition Ready of that source says why"
             )),
             Some(entry) => entry.client.clone().map_err(|unusable| unusable.message),
             None => Err(format!("there is no ClusterPrometheusSource named {name}: create it, or name another source")),
@@ -248,11 +261,10 @@ pub(crate) async fn reconcile(source: Arc<GuardedSource>, context: Arc<SourceCon
         return Ok(Requeue::requeue(PROBE_AGAIN));
     }
     let mut entry = entry(source, &context).await;
-    ask_for_clusters(&mut entry).await;
+    let without_clusters = ask_for_clusters(&mut entry).await;
     context.sources.put(&name, entry.clone());
-    let readiness = probe(source, &entry).await;
-    let is_complete = entry.access.as_ref().is_none_or(|access| access.knows_clusters());
-    let next = if readiness.ready && entry.settled && is_complete { PROBE_EVERY } else { PROBE_AGAIN };
+    let readiness = probe(source, &entry).await.unless_clusters_unknown(&source.spec.url, without_clusters);
+    let next = if readiness.ready && entry.settled { PROBE_EVERY } else { PROBE_AGAIN };
     log(source, &readiness, &context);
     Ok(match write(source, readiness, &context).await {
         Ok(()) => Requeue::requeue(next),
@@ -284,16 +296,19 @@ async fn entry(source: &ClusterPrometheusSource, context: &SourceContext) -> Sou
 }
 
 /// Asks of which clusters the source has series, so that no policy acts on those of another cluster.
-async fn ask_for_clusters(entry: &mut SourceEntry) {
-    let (Ok(client), Some(access)) = (&entry.client, &entry.access) else { return };
+/// Returns the failure if that is not known.
+async fn ask_for_clusters(entry: &mut SourceEntry) -> Option<Unknown> {
+    let (Ok(client), Some(access)) = (&entry.client, &entry.access) else { return None };
     if !access.asks_for_clusters() {
-        return;
+        return None;
     }
     let clusters = match client.clusters(PROBE_DEADLINE).await {
         Ok(clusters) => clusters,
-        // What is known stays known. A source that does not answer gives out no series either.
-        Err(unknown) if may_answer_later(&unknown) || unknown.reason == UnknownReason::PartialAnswer => return,
-        Err(_) if access.knows_clusters() => return,
+        // What is known stays known.
+        Err(_) if access.knows_clusters() => return None,
+        Err(unknown) if may_answer_later(&unknown) || unknown.reason == UnknownReason::PartialAnswer => {
+            return Some(unknown);
+        }
         Err(_) => BTreeSet::new(),
     };
     let asked = SourceAccess::clone(access).with_clusters(clusters);
@@ -303,6 +318,7 @@ async fn ask_for_clusters(entry: &mut SourceEntry) {
     if entry.access.as_deref() != Some(&asked) {
         entry.access = Some(Arc::new(asked));
     }
+    None
 }
 
 /// A client, and whether its lookback is final.
@@ -366,7 +382,9 @@ async fn probe(source: &ClusterPrometheusSource, entry: &SourceEntry) -> SourceR
             };
             let message =
                 format!("{url} answers; a sample counts as current for {:?}{own}{warning}", client.lookback());
-            SourceReadiness { ready: true, reason: Answer::ANSWERED, message }
+            let several = entry.access.as_ref().and_then(|access| access.several_clusters());
+            let reason = several.map_or(Answer::ANSWERED, |_| UnknownReason::SeveralClusters.as_str());
+            SourceReadiness { ready: true, reason, message }
         }
         Answer::Unknown(unknown) => {
             let message = format!("{url}: {}", unknown.message);
@@ -417,6 +435,26 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_source_that_does_not_say_which_clusters_it_has_is_not_ready() {
+        let answers = || SourceReadiness { ready: true, reason: Answer::ANSWERED, message: "it answers".to_owned() };
+        let unknown = || Some(Unknown { reason: UnknownReason::PartialAnswer, message: "store a is down".to_owned() });
+        assert_eq!(answers().unless_clusters_unknown("http://thanos", None), answers());
+        let not_ready = answers().unless_clusters_unknown("http://thanos", unknown());
+        assert_eq!((not_ready.ready, not_ready.reason), (false, "SourceNotReady"));
+        for words in
+            ["http://thanos answers, but it does not say", "store a is down", "set matchLabels.cluster instead"]
+        {
+            assert!(not_ready.message.contains(words), "{}", not_ready.message);
+        }
+        let silent = SourceReadiness { ready: false, reason: "Timeout", message: "no answer".to_owned() };
+        assert_eq!(
+            silent.clone().unless_clusters_unknown("http://thanos", unknown()),
+            silent,
+            "its own failure comes first"
+        );
+    }
 
     #[test]
     fn only_what_may_change_the_answers_of_a_source_is_a_change() {
