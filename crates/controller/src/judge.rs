@@ -275,7 +275,8 @@ async fn write_status(
     let compiled = &plan.compiled;
     let hold = judge.view.hold(&compiled.policy.key.namespace);
     let sparse = plan.subscription.too_sparse(&judge.observer);
-    let inputs = StatusInputs { policy, compiled, observation, decision, ledger, hold, sparse };
+    let budget = judge.records.budget(&compiled.policy.key);
+    let inputs = StatusInputs { policy, compiled, observation, decision, ledger, hold, budget, sparse };
     status_writer::write_status(&inputs, urgency, &mut memory.status, &judge.reporter).await
 }
 

@@ -22,6 +22,7 @@ use prunella_core::policy::{PolicyKey, PolicyMode};
 use prunella_core::target::Object;
 use tracing::warn;
 
+use crate::report::action_messages;
 use crate::wakers::PolicyWaker;
 
 /// The characters that a record keeps of a label's name or value.
@@ -43,9 +44,18 @@ pub(crate) const FORBIDDEN: &str = "Forbidden";
 /// Slim records of all actions.
 #[derive(Debug)]
 pub(crate) struct ActionRecords {
-    records: Arc<Cache<Record>>,
+    records: Arc<Cache<SlimAction>>,
     /// An evaluation reads its ledger several times, and the records seldom change in between.
     ledgers: Mutex<LedgerCache>,
+}
+
+/// What is kept of an action.
+#[derive(Debug, Clone)]
+struct SlimAction {
+    /// What decisions read.
+    record: Record,
+    /// What the API server says about the disruption budget that the action waits for.
+    budget: Option<Box<str>>,
 }
 
 /// The ledgers of one version of the records, by namespace.
@@ -81,9 +91,9 @@ impl ActionRecords {
     /// Watches all actions, and wakes the policy of each action that changes.
     pub(crate) async fn follow(&self, client: Client, wake: &PolicyWaker) {
         let events = watcher(Api::<DeserializeGuard<HealingAction>>::all(client), watch_config());
-        let slim = |action: &DeserializeGuard<HealingAction>| {
+        let reduced = |action: &DeserializeGuard<HealingAction>| {
             let known = match &action.0 {
-                Ok(action) => record(action).map_err(|error| error.to_string()),
+                Ok(action) => slim(action).map_err(|error| error.to_string()),
                 Err(invalid) => Err(invalid.error.clone()),
             };
             known.map_or_else(
@@ -94,16 +104,16 @@ impl ActionRecords {
                         error,
                         "cannot read a HealingAction; it counts as Inconclusive"
                     );
-                    unreadable(action.meta())
+                    unreadable(action.meta()).map(|record| SlimAction { record, budget: None })
                 },
                 Some,
             )
         };
         let records = Arc::clone(&self.records);
         Arc::clone(&self.records)
-            .follow(events, slim, |(namespace, name)| {
-                if let Some(record) = records.get(namespace, name) {
-                    wake.wake(&record.policy);
+            .follow(events, reduced, |(namespace, name)| {
+                if let Some(slim) = records.get(namespace, name) {
+                    wake.wake(&slim.record.policy);
                 }
             })
             .await;
@@ -129,15 +139,21 @@ impl ActionRecords {
         if let Some(known) = cache.by_namespace.get(namespace) {
             return Arc::clone(known);
         }
-        let ledger = Arc::new(Ledger { records: self.records.select(namespace, |record| Some(record.clone())) });
+        let ledger = Arc::new(Ledger { records: self.records.select(namespace, |slim| Some(slim.record.clone())) });
         cache.by_namespace.insert(namespace.to_owned(), Arc::clone(&ledger));
         ledger
     }
 
+    /// What the API server says about the disruption budget that an action of the policy waits for.
+    pub(crate) fn budget(&self, policy: &PolicyKey) -> Option<String> {
+        let words = |slim: &SlimAction| slim.budget.clone().filter(|_| slim.record.policy == *policy);
+        self.records.select(&policy.namespace, words).into_iter().next().map(String::from)
+    }
+
     /// Adds the record of an own write, before the watch delivers it.
     pub(crate) fn note(&self, action: &HealingAction) {
-        match record(action) {
-            Ok(record) => self.records.put(&action.namespace().unwrap_or_default(), &action.name_any(), record),
+        match slim(action) {
+            Ok(slim) => self.records.put(&action.namespace().unwrap_or_default(), &action.name_any(), slim),
             Err(error) => warn!(action = action.name_any(), %error, "cannot read the answer to an own write"),
         }
     }
@@ -146,6 +162,14 @@ impl ActionRecords {
 /// The policy an action belongs to.
 pub(crate) fn policy_of(action: &HealingAction) -> PolicyKey {
     PolicyKey { namespace: action.namespace().unwrap_or_default(), name: action.spec.policy.name.clone() }
+}
+
+fn slim(action: &HealingAction) -> Result<SlimAction, RecordError> {
+    let status = action.status.as_ref().filter(|_| is_blocked_by(action, DISRUPTION_BUDGET));
+    let words = status.and_then(|status| action_messages::words_of_budget(status.message.as_deref()?));
+    let record = record(action)?;
+    let budget = words.filter(|_| record.state == State::Running).map(Box::from);
+    Ok(SlimAction { record, budget })
 }
 
 /// Reduces an action to its record.
@@ -336,6 +360,28 @@ mod tests {
         records.note(&action("other-1", "other"));
         assert_eq!(names("shop"), ["web-1", "web-2"]);
         assert_eq!(names("other"), ["other-1"]);
+    }
+
+    #[test]
+    fn what_the_api_server_says_about_a_budget_is_known_while_the_action_waits() {
+        let records = ActionRecords::new();
+        let words = "The disruption budget web needs 2 healthy pods and has 2 currently";
+        let mut action = action("web-1", "shop");
+        let policy = policy_of(&action);
+        for (change, expected) in [
+            (json!({"startedAt": "2026-11-21T10:00:00Z"}), None),
+            (
+                json!({"blockedBy": "DisruptionBudget", "message": action_messages::waits_for_budget(words)}),
+                Some(words),
+            ),
+            (json!({"outcome": "Expired"}), None),
+        ] {
+            let mut status = serde_json::to_value(action.status.clone().unwrap_or_default()).unwrap();
+            status.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            action.status = serde_json::from_value(status).unwrap();
+            records.note(&action);
+            assert_eq!(records.budget(&policy).as_deref(), expected, "{change}");
+        }
     }
 
     #[test]

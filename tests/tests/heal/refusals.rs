@@ -63,6 +63,10 @@ async fn a_disruption_budget_is_waited_for_and_never_forced() -> Result<()> {
             Ok(())
         })
         .await?;
+        let said = room.until_condition(POLICY, "Blocked", "True", "DisruptionBudget").await?.message;
+        let name = budget["metadata"]["name"].as_str().unwrap_or_default();
+        let words = format!("The disruption budget {name} needs 2 healthy pods and has 2 currently");
+        ensure!(said.contains(&words), "{said}");
         steadily(Duration::from_secs(12), "the pod", async || {
             ensure!(room.ready_pods(2).await?.iter().any(|pod| uid_of(pod) == uid_of(unhealthy)), "it is gone");
             Ok(())

@@ -74,6 +74,11 @@ pub(crate) fn waits_for_budget(words: &str) -> String {
     format!("{}. {}", tries_again(), quoted(words))
 }
 
+/// The words of the API server in [`waits_for_budget`].
+pub(crate) fn words_of_budget(message: &str) -> Option<&str> {
+    message.strip_prefix(&tries_again())?.strip_prefix(". ").filter(|words| !words.is_empty())
+}
+
 /// Why an action waits: the removed pod takes long to end.
 pub(crate) fn ends_slowly(target: &Object, subject: &Object, until: Timestamp) -> String {
     format!(

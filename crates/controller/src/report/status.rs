@@ -31,6 +31,8 @@ pub(crate) struct StatusInputs<'a> {
     pub(crate) ledger: &'a Ledger,
     /// The namespace that holds healing back, if any.
     pub(crate) hold: Option<Hold>,
+    /// What the API server says about the disruption budget that an action waits for.
+    pub(crate) budget: Option<String>,
     /// A warning if the samples are further apart than the lookback.
     pub(crate) sparse: Option<String>,
 }

@@ -249,6 +249,15 @@ fn fix(policy: &Policy, labels: &Labels) -> String {
     }
 }
 
+/// How many actions wait for a disruption budget, which one, and what can be done.
+pub(super) fn budget(waiting: usize, words: Option<&str>) -> String {
+    let wait = if waiting == 1 { "1 action waits".to_owned() } else { format!("{waiting} actions wait") };
+    let words = words.map(|words| format!(": {}", words.trim_end_matches('.'))).unwrap_or_default();
+    format!(
+        "{wait}, because a PodDisruptionBudget allows no eviction now{words}. Add replicas or change the budget; with unhealthyPodEvictionPolicy: AlwaysAllow it does not protect pods that are not Ready"
+    )
+}
+
 /// The fields to set if these labels have the policy's namespace in another label, all at once.
 pub(super) fn other_labels(policy: &Policy, labels: &Labels) -> Option<String> {
     let own = policy.key.namespace.as_str();

@@ -153,12 +153,7 @@ impl StatusInputs<'_> {
             }
             None if self.waiting_for_budget() > 0 => ConditionValue::yes(
                 DISRUPTION_BUDGET,
-                match self.waiting_for_budget() {
-                    1 => "1 action waits, because a PodDisruptionBudget allows no eviction now".to_owned(),
-                    count => {
-                        format!("{count} actions wait, because a PodDisruptionBudget allows no eviction now")
-                    }
-                },
+                wording::budget(self.waiting_for_budget(), self.budget.as_deref()),
             ),
             None => ConditionValue::no("NotBlocked", "no unhealthy target is held back"),
         }

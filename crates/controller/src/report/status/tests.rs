@@ -32,6 +32,7 @@ struct Case {
     decision: Decision,
     ledger: Ledger,
     hold: Option<Hold>,
+    budget: Option<String>,
     breach: Answer,
     sparse: Option<String>,
 }
@@ -69,6 +70,7 @@ impl Case {
             decision,
             ledger: Ledger::default(),
             hold: None,
+            budget: None,
             breach: Answer::Answered(Vec::new()),
             sparse: None,
         }
@@ -130,6 +132,7 @@ impl Case {
             decision: &self.decision,
             ledger: &self.ledger,
             hold: self.hold.clone(),
+            budget: self.budget.clone(),
             sparse: self.sparse.clone(),
         };
         inputs.status(None, &inputs.blocked(), &Time(NOW))
@@ -242,6 +245,18 @@ fn a_running_action_says_what_it_waits_for() {
         let message = case.message("Healing");
         assert!(parts.iter().all(|part| message.contains(part)), "expected {parts:?}: {message}");
         assert_eq!(message.contains(waits), parts.contains(&waits), "{message}");
+    }
+}
+
+#[test]
+fn a_budget_that_allows_no_eviction_is_named_with_its_numbers() {
+    let mut case = Case::refused(BreachPhase::Firing, Reason::TargetBusy).with_action(State::Running, None);
+    case.decision.refusals.clear();
+    case.ledger.records[0].waiting = true;
+    case.budget = Some("The disruption budget web needs 2 healthy pods and has 2 currently".to_owned());
+    let message = case.message("Blocked");
+    for words in ["1 action waits", "budget web needs 2 healthy pods and has 2 currently. ", "AlwaysAllow"] {
+        assert!(message.contains(words), "expected {words}: {message}");
     }
 }
 
