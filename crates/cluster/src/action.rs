@@ -15,7 +15,7 @@ use prunella_core::action::{Action, ActionSpec};
 use prunella_core::execute::{Effect, LiveField};
 use prunella_core::target::{Object, Uid};
 
-use crate::live::WorkloadReading;
+use crate::live::{FieldWriter, WorkloadReading};
 use crate::{ClusterError, within};
 
 pub(crate) use scale::AutoscalerMinimum;
@@ -93,8 +93,8 @@ pub(crate) struct ActionProgress {
     pub(crate) field: LiveField,
     /// The version of the object that the action writes.
     pub(crate) version: Option<String>,
-    /// The field manager, other than Prunella, that wrote it last.
-    pub(crate) changed_by: Option<String>,
+    /// The client, other than Prunella, that wrote it last.
+    pub(crate) changed_by: Option<FieldWriter>,
 }
 
 /// The behaviour of an action in the cluster.

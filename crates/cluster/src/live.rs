@@ -17,6 +17,7 @@ use prunella_core::target::{NotHealable, Object, Uid};
 use serde::de::DeserializeOwned;
 
 use crate::action::{ActionProgress, AutoscalerMinimum, in_cluster};
+pub use crate::managers::FieldWriter;
 use crate::managers::{REPLICAS, TEMPLATE, changed_by};
 use crate::owner::{controller_of, not_healable, protected_by};
 use crate::{ClusterError, REQUEST_DEADLINE, within};
@@ -108,8 +109,8 @@ pub struct LiveWorkload {
     pub wanted: Option<usize>,
     /// The resource version of the object that the action changes.
     pub version: Option<String>,
-    /// The field manager, other than Prunella, that wrote that value last.
-    pub changed_by: Option<String>,
+    /// The client, other than Prunella, that wrote that value last.
+    pub changed_by: Option<FieldWriter>,
     /// The object that controls it and may undo a change of it.
     pub controller: Option<Object>,
     /// Whether it exists and is scaled to zero.
@@ -193,9 +194,9 @@ pub(crate) struct WorkloadReading {
     /// The uid of the action that restarted it last.
     pub(crate) mark: Option<String>,
     pub(crate) version: Option<String>,
-    /// The field managers, other than Prunella, that wrote last.
-    pub(crate) template_by: Option<String>,
-    pub(crate) replicas_by: Option<String>,
+    /// The clients, other than Prunella, that wrote last.
+    pub(crate) template_by: Option<FieldWriter>,
+    pub(crate) replicas_by: Option<FieldWriter>,
     controller: Option<Object>,
 }
 

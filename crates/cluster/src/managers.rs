@@ -1,8 +1,10 @@
 //! Which field manager has written a field of an object last.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::ObjectMeta;
 use prunella_api::FIELD_MANAGER;
+use prunella_core::time::whole_seconds;
 
 /// The pod template, as `managedFields` names it.
 pub(crate) const TEMPLATE: [&str; 2] = ["f:spec", "f:template"];
@@ -15,11 +17,31 @@ pub(crate) const MIN_REPLICAS: [&str; 2] = ["f:spec", "f:minReplicas"];
 /// a `HorizontalPodAutoscaler`.
 const KEDA: &str = "keda";
 
-/// The manager, other than Prunella, that wrote something below `path` last. A field that was
+/// A client that has written a field of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldWriter {
+    /// The name of the field manager.
+    pub manager: String,
+    /// When it last wrote a field of the object, in whole seconds, by the API server's clock.
+    pub at: Timestamp,
+}
+
+impl FieldWriter {
+    /// The manager, if it has written since `start`. Otherwise it has not written what was changed
+    /// since then.
+    #[must_use]
+    pub fn since(self, start: Timestamp) -> Option<String> {
+        (self.at >= whole_seconds(start)).then_some(self.manager)
+    }
+}
+
+/// The client, other than Prunella, that wrote something below `path` last. A field that was
 /// removed has no manager, so what is beside it tells.
-pub(crate) fn changed_by(meta: &ObjectMeta, path: &[&str]) -> Option<String> {
+pub(crate) fn changed_by(meta: &ObjectMeta, path: &[&str]) -> Option<FieldWriter> {
     let others = entries(meta, path).filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
-    others.max_by_key(|entry| entry.time.as_ref().map(|time| time.0)).and_then(|entry| entry.manager.clone())
+    let writers =
+        others.filter_map(|entry| Some(FieldWriter { manager: entry.manager.clone()?, at: entry.time.as_ref()?.0 }));
+    writers.max_by_key(|writer| writer.at)
 }
 
 /// The tool, other than a `HorizontalPodAutoscaler`, that scales a workload.
@@ -48,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_manager_of_a_field_is_named() {
+    fn a_manager_is_named_if_it_wrote_the_field_since() {
         let entry = |manager: &str, minute: u32, fields: Value| {
             json!({"manager": manager, "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
                    "time": format!("2026-11-21T10:{minute:02}:00Z"), "fieldsV1": {"f:spec": fields}})
@@ -59,9 +81,14 @@ mod tests {
             entry(FIELD_MANAGER, 9, json!({"f:replicas": {}, "f:template": {}})),
             entry("kubelet", 8, json!({"f:paused": {}})),
         ]));
-        assert_eq!(changed_by(&all, &REPLICAS).as_deref(), Some("argocd-controller"));
-        assert_eq!(changed_by(&all, &TEMPLATE).as_deref(), Some("kubectl"));
-        assert_eq!(changed_by(&all, &MIN_REPLICAS), None);
+        let since = |path: &[&str], start: &str| changed_by(&all, path)?.since(start.parse().unwrap());
+        let replicas = |start| since(&REPLICAS, start);
+        assert_eq!(replicas("2026-11-21T10:04:00Z").as_deref(), Some("argocd-controller"));
+        assert_eq!(since(&TEMPLATE, "2026-11-21T10:01:00Z").as_deref(), Some("kubectl"));
+        assert_eq!(since(&MIN_REPLICAS, "2026-11-21T10:01:00Z"), None);
+        // The API server keeps whole seconds.
+        assert_eq!(replicas("2026-11-21T10:05:00.9Z").as_deref(), Some("argocd-controller"));
+        assert_eq!(replicas("2026-11-21T10:05:01Z"), None, "it wrote before, so it is not the one who changed it");
         assert_eq!(scaled_by(&all), None);
         let keda = meta(&json!([entry("keda", 1, json!({"f:replicas": {}}))]));
         assert_eq!(scaled_by(&keda).as_deref(), Some("keda"));

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{ActionError, ActionProgress, Destination, InCluster, object, patch_params, reference, written};
 use crate::ClusterError;
 use crate::live::WorkloadReading;
-use crate::managers::{MIN_REPLICAS, changed_by};
+use crate::managers::{FieldWriter, MIN_REPLICAS, changed_by};
 
 pub(super) fn wanted(action: &Scale) -> Result<ActionSpec, ActionError> {
     let Scale { by, to, min, max, autoscaler, volume_loss } = action;
@@ -37,7 +37,7 @@ pub(super) fn from_record(action: &RecordedScale) -> Action {
 pub(crate) struct AutoscalerMinimum {
     field: LiveField,
     version: Option<String>,
-    changed_by: Option<String>,
+    changed_by: Option<FieldWriter>,
 }
 
 impl AutoscalerMinimum {

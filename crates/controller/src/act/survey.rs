@@ -127,8 +127,9 @@ async fn world(
         firing: actor.handover.is_firing(&key, &action.spec.policy.uid, &target.uid, actor.authority.now()),
         verdict: actor.handover.verdict(&key, &action.name_any()),
     };
+    let since = facts.began.or_else(|| Some(action.creation_timestamp()?.0)).unwrap_or(jiff::Timestamp::MAX);
     let findings = ActionFindings {
-        changed_by: workload.changed_by,
+        changed_by: workload.changed_by.and_then(|writer| writer.since(since)),
         controller: workload.controller,
         terminating_until,
         scaled_to_zero: workload.scaled_to_zero,

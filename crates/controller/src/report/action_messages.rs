@@ -19,7 +19,7 @@ const MAX_QUOTED: usize = 512;
 /// What was seen around an action, for its messages only.
 #[derive(Debug, Default)]
 pub(crate) struct ActionFindings {
-    /// The field manager, other than Prunella, that wrote last what the action changes.
+    /// The field manager, other than Prunella, that has written what the action changes since its start.
     pub(crate) changed_by: Option<String>,
     /// The object that controls the workload.
     pub(crate) controller: Option<Object>,
@@ -209,7 +209,7 @@ pub(crate) fn outcome(reason: OutcomeReason, scope: ActionScope) -> String {
         OutcomeReason::NotSettled => {
             "the pods of the workload were not Ready in time (status.settleBy); if they need longer, set steps[].verify.readyWithin"
         }
-        OutcomeReason::ChangedByOthers => "somebody else changed the same field; their value is kept",
+        OutcomeReason::ChangedByOthers => "another client changed the same field; its value is kept",
         OutcomeReason::RecordedOnly => "the policy's mode is DryRun: this was only decided and recorded",
     };
     text.to_owned()
