@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use jiff::SignedDuration;
+use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ pub struct Duration(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a duration: use a duration such as 90s, 5m or 1h30m")]
 pub struct DurationError(String);
+
+/// How a duration is written, for the API server.
+const FORM: &str = "^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?([0-9]{1,9}ms)?$";
 
 /// Units in the order in which they may stand, with their length in milliseconds.
 const UNITS: [(&str, i64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -74,6 +78,25 @@ impl fmt::Display for Duration {
     }
 }
 
+/// The rule that `field` is well formed. A rule that reads it with `duration()` needs this, because
+/// CEL reports an error in such a rule in its own words.
+pub(crate) fn is_duration(field: &str) -> String {
+    format!("({field} != '' && {field}.matches('{FORM}'))")
+}
+
+/// The rule of a field with a duration of at least `least` and at most `most`.
+pub(crate) fn between(least: &str, most: &str) -> Rule {
+    let is_duration = is_duration("self");
+    Rule::new(format!(
+        "!{is_duration} || (duration(self) >= duration('{least}') && duration(self) <= duration('{most}'))"
+    ))
+}
+
+/// The rule of a field with a duration of at most `most`.
+pub(crate) fn at_most(most: &str) -> Rule {
+    Rule::new(format!("!{} || duration(self) <= duration('{most}')", is_duration("self")))
+}
+
 impl JsonSchema for Duration {
     fn schema_name() -> Cow<'static, str> {
         "Duration".into()
@@ -86,9 +109,9 @@ impl JsonSchema for Duration {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?([0-9]{1,9}ms)?$",
-            "minLength": 2,
             "maxLength": 32,
+            // Not a `pattern`: the API server would answer with the regular expression.
+            "x-kubernetes-validations": [{"rule": is_duration("self"), "message": "use a duration such as 90s, 5m or 1h30m"}],
         })
     }
 }

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
+use crate::duration::{between, is_duration};
 
 pub use condition::{Condition, OnNoData, Promql, SourceKind, SourceReference};
 pub use limits::{Limits, MaxActions, OnStorm};
@@ -49,10 +50,9 @@ pub use target::{Global, Match, TargetKind, TargetSpec};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('1h')").message("interval must be between 1s and 1h"),
     validation = Rule::new("self.target.kind == 'Pod' || self.steps.all(step, !has(step.action.deletePod))").message("deletePod works on pods only: use rolloutRestart or scale, or set target.kind to Pod"),
     validation = Rule::new("self.target.kind != 'DaemonSet' || self.steps.all(step, !has(step.action.scale))").message("a DaemonSet has no replica count to scale: use rolloutRestart"),
-    validation = Rule::new("self.steps.all(step, !has(step.verify) || !has(step.verify.within) || !has(self.condition.clearFor) || duration(step.verify.within) >= duration(self.condition.clearFor) + duration(self.interval))").message("verify.within must be at least clearFor + interval, otherwise no action can ever be verified: make it longer or leave it out")
+    validation = long_enough_to_verify().message("verify.within must be at least clearFor + interval, otherwise no action can ever be verified: make it longer or leave it out")
 )]
 pub struct HealingPolicySpec {
     /// What the controller does with a decision. DryRun evaluates everything and only records what it would do. Enforce acts. Default: DryRun.
@@ -62,6 +62,7 @@ pub struct HealingPolicySpec {
     #[serde(default)]
     pub suspend: bool,
     /// The time between two evaluations, from 1s to 1h. Default: 30s. The controller learns when samples arrive and evaluates soon after that. Policies with the same query and interval are evaluated together.
+    #[x_kube(validation = between("1s", "1h").message("interval must be between 1s and 1h"))]
     #[serde(default = "default_interval")]
     pub interval: Duration,
     /// When a target is unhealthy. Give exactly one kind of condition.
@@ -79,6 +80,15 @@ pub struct HealingPolicySpec {
     #[serde(default = "default_history_limit")]
     #[schemars(range(min = 1, max = 100))]
     pub history_limit: i32,
+}
+
+/// Durations that are not well formed break a rule of their own.
+fn long_enough_to_verify() -> Rule {
+    let fields = ["self.interval", "self.condition.clearFor", "step.verify.within"];
+    let [interval, clear_for, within] = fields.map(|field| format!("!{}", is_duration(field)));
+    Rule::new(format!(
+        "!has(self.condition.clearFor) || {interval} || {clear_for} || self.steps.all(step, !has(step.verify) || !has(step.verify.within) || {within} || duration(step.verify.within) >= duration(self.condition.clearFor) + duration(self.interval))"
+    ))
 }
 
 fn default_history_limit() -> i32 {

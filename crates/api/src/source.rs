@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
+use crate::duration::between;
 
 /// A Prometheus that policies of every namespace may query.
 #[derive(CustomResource, KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,7 +30,6 @@ use crate::Duration;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.scrapeInterval) || (duration(self.scrapeInterval) >= duration('1s') && duration(self.scrapeInterval) <= duration('1h'))").message("scrapeInterval must be between 1s and 1h: give the interval at which the server scrapes, or leave it out"),
     validation = Rule::new("!self.url.startsWith('https://') || has(self.caBundle)").message("an https url needs caBundle: give the certificate authorities that signed the server's certificate, as PEM"),
     validation = Rule::new("!has(self.matchLabels) || self.matchLabels.all(label, label.matches('^[a-zA-Z_][a-zA-Z0-9_]*$') && label != '__name__' && self.matchLabels[label].size() > 0)").message("matchLabels takes label names and values that are not empty, for example cluster: prod"),
     validation = Rule::new("!has(self.bearerTokenSecret) || self.url.startsWith('https://')").message("bearerTokenSecret needs an https url: a token sent over http can be read on the network")
@@ -39,6 +39,7 @@ pub struct ClusterPrometheusSourceSpec {
     #[schemars(regex(pattern = r"^https?://[^@\s]+$"), length(min = 8, max = 1024))]
     pub url: String,
     /// The interval at which this server scrapes its targets, from 1s to 1h. It determines how old a sample may be to count as fresh. Default: read from the server's configuration, or 1m if the server does not report it.
+    #[x_kube(validation = between("1s", "1h").message("scrapeInterval must be between 1s and 1h: give the interval at which the server scrapes, or leave it out"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrape_interval: Option<Duration>,
     /// The certificate authorities that are trusted for an https url, as PEM, at most 65536 characters. Required with https, because the controller's image contains no certificates.

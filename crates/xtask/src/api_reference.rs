@@ -97,7 +97,7 @@ fn table(page: &mut String, schema: &Value) -> Result<()> {
     page.push_str("| field | type | default | bounds | description |\n|---|---|---|---|---|\n");
     for (name, property) in properties(schema) {
         let default = if is_required(schema, name) { "*required*".to_owned() } else { default(property) };
-        let (kind, bounds) = (type_of(property), bounds(schema, name, property));
+        let (kind, bounds) = (type_of(property), bounds(property));
         let description = text(&property["description"]).replace('\n', " ");
         writeln!(page, "| `{name}` | {kind} | {default} | {bounds} | {} |", escaped(&description))?;
     }
@@ -138,7 +138,7 @@ fn type_of(property: &Value) -> String {
 }
 
 fn is_duration(property: &Value) -> bool {
-    text(&property["pattern"]).contains("ms)")
+    text(&property["x-kubernetes-validations"][0]["rule"]).contains("ms)")
 }
 
 fn default(property: &Value) -> String {
@@ -150,10 +150,10 @@ fn default(property: &Value) -> String {
     }
 }
 
-fn bounds(parent: &Value, name: &str, property: &Value) -> String {
+fn bounds(property: &Value) -> String {
     let mut all = Vec::new();
     if is_duration(property) {
-        all.extend(duration_bounds(parent, name));
+        all.extend(duration_bounds(property));
     } else {
         all.extend(span(property, "minimum", "maximum", ""));
         all.extend(span(property, "minLength", "maxLength", " characters"));
@@ -176,16 +176,13 @@ fn span(property: &Value, least: &str, most: &str, unit: &str) -> Option<String>
     }
 }
 
-/// The bounds of a duration are in the rules of the object around it.
-fn duration_bounds(parent: &Value, name: &str) -> Option<String> {
+/// The bounds of a duration are in its rules.
+fn duration_bounds(property: &Value) -> Option<String> {
     let all: Vec<&str> =
-        parent["x-kubernetes-validations"].as_array().into_iter().flatten().map(|rule| text(&rule["rule"])).collect();
+        property["x-kubernetes-validations"].as_array().into_iter().flatten().map(|rule| text(&rule["rule"])).collect();
     let bound = |comparison: &str| {
-        // CEL writes a reserved word such as `for` between underscores.
-        [format!("duration(self.{name})"), format!("duration(self.__{name}__)")].iter().find_map(|field| {
-            let begin = format!("{field} {comparison} duration('");
-            all.iter().find_map(|rule| rule.split(&begin).nth(1)?.split('\'').next())
-        })
+        let begin = format!("duration(self) {comparison} duration('");
+        all.iter().find_map(|rule| rule.split(&begin).nth(1)?.split('\'').next())
     };
     match (bound(">="), bound("<=")) {
         (Some(least), Some(most)) => Some(format!("{least} to {most}")),
@@ -222,15 +219,13 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn bounds_of_a_duration_come_from_the_rules_around_it() {
-        let parent = json!({"x-kubernetes-validations": [
-            {"rule": "!has(self.__for__) || duration(self.__for__) <= duration('24h')"},
-            {"rule": "duration(self.interval) >= duration('1s') && duration(self.interval) <= duration('1h')"},
-            {"rule": "duration(self.a) >= duration(self.b)"},
-        ]});
-        assert_eq!(duration_bounds(&parent, "for").as_deref(), Some("at most 24h"));
-        assert_eq!(duration_bounds(&parent, "interval").as_deref(), Some("1s to 1h"));
-        assert_eq!(duration_bounds(&parent, "a"), None);
+    fn bounds_of_a_duration_come_from_its_rules() {
+        let bounds =
+            |rule: &str| duration_bounds(&json!({"x-kubernetes-validations": [{"rule": "a"}, {"rule": rule}]}));
+        assert_eq!(bounds("b || duration(self) <= duration('24h')").as_deref(), Some("at most 24h"));
+        let both = "duration(self) >= duration('1s') && duration(self) <= duration('1h')";
+        assert_eq!(bounds(both).as_deref(), Some("1s to 1h"));
+        assert_eq!(bounds("self != ''"), None);
     }
 
     #[test]

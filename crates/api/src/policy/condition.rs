@@ -6,23 +6,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
+use crate::duration::at_most;
 
 /// When a target is unhealthy.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.promql)").message("give exactly one kind of condition: promql"),
-    validation = Rule::new("!has(self.__for__) || duration(self.__for__) <= duration('24h')").message("for must be at most 24h"),
-    validation = Rule::new("!has(self.clearFor) || duration(self.clearFor) <= duration('24h')").message("clearFor must be at most 24h")
+    validation = Rule::new("has(self.promql)").message("give exactly one kind of condition: promql")
 )]
 pub struct Condition {
     /// A PromQL expression. Every series it returns marks the target that it names as breached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promql: Option<Promql>,
     /// How long the condition must be breached, in every evaluation, before the target is unhealthy and may be acted on. At most 24h. Default: 0s.
+    #[x_kube(validation = at_most("24h").message("for must be at most 24h"))]
     #[serde(rename = "for", default, skip_serializing_if = "Option::is_none")]
     pub breach_for: Option<Duration>,
     /// How long a target must be clear, with evidence, before it counts as healthy again. At most 24h. Default: the larger of interval and the widest range in the query.
+    #[x_kube(validation = at_most("24h").message("clearFor must be at most 24h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clear_for: Option<Duration>,
     /// How to treat a target that has no data. Hold keeps its state and does nothing. Clear treats it as healthy. Default: Hold.
@@ -43,9 +44,6 @@ pub enum OnNoData {
 /// A condition in `PromQL`.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(self.signalWindow) || duration(self.signalWindow) <= duration('24h')").message("signalWindow must be at most 24h: it says how far back the query looks")
-)]
 pub struct Promql {
     /// The expression, written like an alert's: it must filter with a comparison, so that every returned series means breached. The policy's namespace is added to every selector. At most 4096 characters.
     #[schemars(length(min = 1, max = 4096))]
@@ -55,6 +53,7 @@ pub struct Promql {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
     /// How far back the query looks, at most 24h. A healed target may look unhealthy for that long, so verification waits for it. Default: the widest range in the query; a shorter value is ignored. Required, together with evidence, for a query that only the server understands. Set it if the query uses a recording rule: the range of the rule is not visible in the query.
+    #[x_kube(validation = at_most("24h").message("signalWindow must be at most 24h: it says how far back the query looks"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal_window: Option<Duration>,
     /// The server to ask. Default: the ClusterPrometheusSource named default.

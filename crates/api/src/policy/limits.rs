@@ -7,19 +7,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
+use crate::duration::{at_most, between};
 
 /// How often, and how much at once, the policy may act.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("type(self.minAvailable) == int ? self.minAvailable >= 0 && self.minAvailable <= 10000 : self.minAvailable.matches('^([1-9]?[0-9]|100)%$')").message("minAvailable must be a number from 0 to 10000 or a percentage from 0% to 100%"),
-    validation = Rule::new("type(self.maxUnhealthy) == int ? self.maxUnhealthy >= 1 && self.maxUnhealthy <= 10000 : self.maxUnhealthy.matches('^([1-9][0-9]?|100)%$')").message("maxUnhealthy must be a number from 1 to 10000 or a percentage from 1% to 100%"),
-    validation = Rule::new("duration(self.stormCooldown) <= duration('24h')").message("stormCooldown must be at most 24h"),
-    validation = Rule::new("duration(self.cooldown) <= duration('24h')").message("cooldown must be at most 24h"),
-    validation = Rule::new("duration(self.ladderReset) >= duration('1m') && duration(self.ladderReset) <= duration('24h')").message("ladderReset must be between 1m and 24h")
+    validation = Rule::new("type(self.maxUnhealthy) == int ? self.maxUnhealthy >= 1 && self.maxUnhealthy <= 10000 : self.maxUnhealthy.matches('^([1-9][0-9]?|100)%$')").message("maxUnhealthy must be a number from 1 to 10000 or a percentage from 1% to 100%")
 )]
 pub struct Limits {
     /// The least time between two actions that count against the same target, from all policies, at most 24h. Default: 5m.
+    #[x_kube(validation = at_most("24h").message("cooldown must be at most 24h"))]
     #[serde(default = "default_cooldown")]
     pub cooldown: Duration,
     /// How many actions the policy may start in a sliding window. Default: 3 per 1h.
@@ -30,6 +29,7 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 100))]
     pub max_concurrent: i32,
     /// How long a target must be clear before its earlier actions no longer count and the ladder starts again, from 1m to 24h. Default: 1h.
+    #[x_kube(validation = between("1m", "24h").message("ladderReset must be between 1m and 24h"))]
     #[serde(default = "default_ladder_reset")]
     pub ladder_reset: Duration,
     /// How many pods of a workload must stay Ready while Prunella removes one of them, counted over all policies: a number from 0 to 10000, or a percentage of the wanted replicas, rounded down but at least one. Default: 75%. A target that is not Ready may always be removed, and a workload with one replica is exempt. 0 switches the limit off.
@@ -42,6 +42,7 @@ pub struct Limits {
     #[serde(default)]
     pub on_storm: OnStorm,
     /// How long the number of breached targets must stay within maxUnhealthy before a storm is over, at most 24h. Default: 5m.
+    #[x_kube(validation = at_most("24h").message("stormCooldown must be at most 24h"))]
     #[serde(default = "default_storm_cooldown")]
     pub storm_cooldown: Duration,
 }
@@ -98,15 +99,13 @@ impl Default for Limits {
 /// A budget of actions over a sliding window.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("duration(self.per) >= duration('1m') && duration(self.per) <= duration('24h')").message("maxActions.per must be between 1m and 24h")
-)]
 pub struct MaxActions {
     /// How many actions may start within the window, from 1 to 1000. Default: 3.
     #[serde(default = "default_max_actions_count")]
     #[schemars(range(min = 1, max = 1000))]
     pub count: i32,
     /// The length of the sliding window, from 1m to 24h. Default: 1h.
+    #[x_kube(validation = between("1m", "24h").message("maxActions.per must be between 1m and 24h"))]
     #[serde(default = "default_max_actions_per")]
     pub per: Duration,
 }

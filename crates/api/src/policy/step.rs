@@ -1,9 +1,9 @@
 //! `spec.steps`: the ladder.
 
 use kube::KubeSchema;
-use kube::core::Rule;
 use serde::{Deserialize, Serialize};
 
+use crate::duration::between;
 use crate::{Duration, StepAction};
 
 /// One step of the ladder.
@@ -31,15 +31,13 @@ fn default_attempts() -> i32 {
 /// How to find out whether an action helped.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(self.within) || (duration(self.within) >= duration('1s') && duration(self.within) <= duration('24h'))").message("verify.within must be between 1s and 24h"),
-    validation = Rule::new("!has(self.readyWithin) || (duration(self.readyWithin) >= duration('1s') && duration(self.readyWithin) <= duration('24h'))").message("verify.readyWithin must be between 1s and 24h")
-)]
 pub struct Verify {
     /// How long the target may take to become clear after its replacement is ready, from 1s to 24h. Default: the larger of 2m and clearFor + 2 × interval + the widest range in the query.
+    #[x_kube(validation = between("1s", "24h").message("verify.within must be between 1s and 24h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,
     /// How long pods may take to become Ready after the action, from 1s to 24h, before the time in within starts. It only adds time: the largest of this, the time that the pod's startup probes allow plus 5m (10m for an action on a workload), and the workload's progressDeadlineSeconds (at most 1h) counts. A rollout that makes progress is never late. Default: none.
+    #[x_kube(validation = between("1s", "24h").message("verify.readyWithin must be between 1s and 24h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_within: Option<Duration>,
 }

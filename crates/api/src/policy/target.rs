@@ -7,14 +7,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::Duration;
+use crate::duration::at_most;
 
 /// What may be healed.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.matchExpressions) && self.selector.matchExpressions.size() > 0)").message("selector must not be empty: an empty selector would select every object of the namespace"),
-    validation = Rule::new("!has(self.match) || !has(self.match.global) || self.kind != 'Pod'").message("match.global works for workloads only, because it names no pod: set target.kind to Deployment, StatefulSet or DaemonSet"),
-    validation = Rule::new("duration(self.minAge) <= duration('24h')").message("minAge must be at most 24h")
+    validation = Rule::new("!has(self.match) || !has(self.match.global) || self.kind != 'Pod'").message("match.global works for workloads only, because it names no pod: set target.kind to Deployment, StatefulSet or DaemonSet")
 )]
 pub struct TargetSpec {
     /// The kind of object to heal: Pod, or a whole Deployment, StatefulSet or DaemonSet. A series names a workload by the label with its kind, for example deployment, or by the label pod of one of its pods.
@@ -30,6 +30,7 @@ pub struct TargetSpec {
     #[schemars(regex(pattern = r"^[a-zA-Z_][a-zA-Z0-9_]*$"), length(min = 1, max = 128))]
     pub namespace_label: String,
     /// How old a target must be before it is evaluated, at most 24h. Default: 30s. A target that is still starting often looks unhealthy.
+    #[x_kube(validation = at_most("24h").message("minAge must be at most 24h"))]
     #[serde(default = "default_min_age")]
     pub min_age: Duration,
     /// Allows healing of pods with the priority class system-cluster-critical or system-node-critical. Default: false.

@@ -31,7 +31,7 @@ impl Property<'_> {
     }
 
     fn is_duration(&self) -> bool {
-        self.schema["pattern"].as_str().is_some_and(|pattern| pattern.contains("ms)"))
+        self.schema["type"] == "string" && self.rules().any(|rule| rule.contains("ms)"))
     }
 
     fn is_required(&self) -> bool {
@@ -52,12 +52,10 @@ impl Property<'_> {
         counts.chain(length).chain(default).chain(self.rules().flat_map(durations)).collect()
     }
 
-    /// The rules about this property, which are in the object around it.
+    /// The rules about this property.
     fn rules(&self) -> impl Iterator<Item = &str> {
-        let rules = self.parent["x-kubernetes-validations"].as_array().into_iter().flatten();
-        let written = [format!("duration(self.{})", self.name), format!("duration(self.__{}__)", self.name)];
-        let rules = rules.filter_map(|rule| rule["rule"].as_str());
-        rules.filter(move |rule| written.iter().any(|one| rule.contains(one)))
+        let rules = self.schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+        rules.filter_map(|rule| rule["rule"].as_str())
     }
 }
 
@@ -118,6 +116,23 @@ fn every_duration_that_users_write_is_bounded() {
         if property.is_duration() && property.is_of_a_spec() && !property.path.starts_with("HealingAction.") {
             let bounds = property.rules().flat_map(durations).count();
             assert!(bounds > 0, "{} has no rule that bounds it", property.path);
+        }
+    });
+}
+
+/// The API server would answer with the expression, which tells nobody what to write.
+#[test]
+fn a_wrong_duration_is_answered_without_a_regular_expression() {
+    check(|property| {
+        if property.is_duration() {
+            let first = &property.schema["x-kubernetes-validations"][0];
+            assert_eq!(property.schema["pattern"], Value::Null, "{}", property.path);
+            assert_eq!(first["message"], "use a duration such as 90s, 5m or 1h30m", "{}", property.path);
+        }
+        // A rule about several durations does not read one that is not well formed.
+        for rule in property.rules().filter(|rule| rule.contains("duration(")) {
+            let read = rule.matches("duration(self").count() + rule.matches("duration(step").count();
+            assert!(read == 0 || rule.contains(".matches("), "{}: {rule}", property.path);
         }
     });
 }
