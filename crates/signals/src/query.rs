@@ -122,7 +122,9 @@ impl Query {
             inhibitor::check(&parse::instant_vector(query)?, namespace)?;
         }
         let evidence = evidence.map(|own| inject::into(own, required)).transpose().map_err(QueryError::of_evidence)?;
-        Ok(Self { required: required.clone(), ..Self::of(&text, evidence.as_deref())? })
+        let query = Self::of(&text, evidence.as_deref())?;
+        let evidence = inject::again(&query.evidence, required).map_err(QueryError::of_evidence)?.into();
+        Ok(Self { required: required.clone(), evidence, ..query })
     }
 
     fn of(query: &str, evidence: Option<&str>) -> Result<Self, QueryError> {
@@ -237,14 +239,17 @@ impl Query {
     /// breached.
     #[must_use]
     pub fn varying_labels(&self) -> BTreeSet<String> {
-        self.tree().map(|expr| vanishing::varying_labels(&expr)).unwrap_or_default()
+        let mut labels = self.tree().map(|expr| vanishing::varying_labels(&expr)).unwrap_or_default();
+        labels.retain(|label| !self.required.fixed.contains_key(label));
+        labels
     }
 
     /// The selectors without which a breach is impossible. A metric that exists only while
     /// something is wrong is not among them.
     #[must_use]
     pub fn operands(&self) -> Vec<Leaf> {
-        self.tree().map(|expr| operands::of(&expr)).unwrap_or_default()
+        let operands = self.tree().map(|expr| operands::of(&expr)).unwrap_or_default();
+        operands.into_iter().map(|leaf| leaf.within(&self.required)).collect()
     }
 
     /// The query for the operands that have no series at all: it returns one series for each,

@@ -77,10 +77,10 @@ fn is_word_operator(word: &str) -> bool {
     matches!(word, "and" | "or" | "unless" | "atan2")
 }
 
-/// Skips to the closing quote that the parser finds. The parser reads a backslash as an
-/// escape even between backticks. A scan with other rules could skip text that the
-/// parser then reads. Outside backticks, the server reads `"\xff"` as a byte, but our
-/// parser reads it as a character. So a printed query would select other series.
+/// Skips to the closing quote that the parser finds. A scan with other rules could skip text
+/// that the parser then reads. A backtick is in the text only if its string never ends: the
+/// others were replaced. The server reads `"\xff"` as a byte, but our parser reads it as a
+/// character. So a printed query would select other series.
 fn skip_string(quote: char, chars: &mut Peekable<Chars<'_>>) -> Result<(), QueryError> {
     while let Some(c) = chars.next() {
         if c == quote {

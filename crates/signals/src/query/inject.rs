@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use promql_parser::label::{MatchOp, Matcher, Matchers};
-use promql_parser::parser::Expr;
+use promql_parser::parser::{Expr, VectorSelector};
 
 use super::{QueryError, guard, parse};
 
@@ -58,6 +58,22 @@ pub(super) fn into(text: &str, required: &RequiredLabels) -> Result<String, Quer
     let mut expr = parse::instant_vector(text).map_err(QueryError::within)?;
     every_selector(&mut expr, required)?;
     parse::printed(&mut expr).ok_or(QueryError::NotPrintable)
+}
+
+/// A query that was derived from a text with the required labels, with those that it has lost. For
+/// example, a derived query drops matchers of the label `status`, and this may be a label of the source.
+///
+/// # Errors
+/// None is expected. If there is one, nothing can be derived.
+pub(super) fn again(derived: &str, required: &RequiredLabels) -> Result<String, QueryError> {
+    let mut expr = parse::instant_vector(derived)?;
+    every_selector(&mut expr, required)?;
+    parse::printed(&mut expr).ok_or(QueryError::NotPrintable)
+}
+
+/// As [`again`], for one selector.
+pub(super) fn again_to(selector: &mut VectorSelector, required: &RequiredLabels) -> Result<(), QueryError> {
+    one_selector(&mut selector.matchers, required)
 }
 
 /// Every kind of node is named, so that a new kind does not compile before it is handled.

@@ -20,7 +20,7 @@ use super::carried::Carried;
 use super::evidence::is_absence;
 use super::filter::picks_series;
 use super::tree::{children, matches_vectors, metric_name, pin, selectors};
-use super::{RequiredLabels, branches, exporter, missing, vanishing};
+use super::{RequiredLabels, branches, exporter, inject, missing, vanishing};
 
 /// The limit of leaves that the branches of an `or` are multiplied out to. Above it, a
 /// sample of any one selector is enough.
@@ -112,6 +112,9 @@ impl Leaf {
     /// The leaf of a query whose selectors have the `required` labels.
     #[must_use]
     pub(super) fn within(mut self, required: &RequiredLabels) -> Self {
+        if self.alternatives.iter_mut().any(|one| inject::again_to(&mut one.vector, required).is_err()) {
+            return Self::unproven();
+        }
         self.required = required.clone();
         self
     }

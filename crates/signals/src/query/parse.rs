@@ -1,11 +1,13 @@
 //! Parses a text into a syntax tree, after the guard accepted it.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use promql_parser::label::Matchers;
 use promql_parser::parser::value::ValueType;
 use promql_parser::parser::{self, Expr};
+use promql_parser::util::escape_string;
 use promql_parser::util::visitor::{ExprVisitorMut, walk_expr_mut};
 
 use super::{QueryError, build, guard, locate};
@@ -23,8 +25,10 @@ pub(super) fn printed(expr: &mut Expr) -> Option<String> {
 
 /// The syntax tree of an expression. It must be an instant vector.
 pub(super) fn instant_vector(text: &str) -> Result<Expr, QueryError> {
-    guard::check(text)?;
-    let mut expr = parse(text).map_err(|message| QueryError::Syntax { message: bounded(&placed(&message, text)) })?;
+    let readable = without_raw_strings(text);
+    guard::check(&readable)?;
+    let mut expr =
+        parse(&readable).map_err(|message| QueryError::Syntax { message: bounded(&placed(&message, text)) })?;
     canonicalise(&mut expr);
     match expr.value_type() {
         ValueType::Vector => Ok(expr),
@@ -32,6 +36,47 @@ pub(super) fn instant_vector(text: &str) -> Result<Expr, QueryError> {
         ValueType::String => Err(QueryError::NotAVector { found: "string" }),
         ValueType::Matrix => Err(QueryError::NotAVector { found: "range vector" }),
     }
+}
+
+/// The text with `"web-\\d+"` in place of `` `web-\d+` ``. Our parser refuses a backslash between
+/// backticks unless it is an escape sequence. The server reads what stands between them as it is.
+fn without_raw_strings(text: &str) -> Cow<'_, str> {
+    let mut readable = String::new();
+    let mut rest = text;
+    // Comments and other strings may contain a backtick.
+    while let Some(start) = rest.find(['`', '"', '\'', '#']) {
+        let (before, quoted) = rest.split_at(start);
+        readable.push_str(before);
+        let Some(end) = end_of_quoted(quoted) else {
+            // It never ends: the parser says so.
+            rest = quoted;
+            break;
+        };
+        let (quoted, after) = quoted.split_at(end);
+        match quoted.strip_prefix('`').and_then(|raw| raw.strip_suffix('`')) {
+            Some(raw) => readable.extend(["\"", &escape_string(raw), "\""]),
+            None => readable.push_str(quoted),
+        }
+        rest = after;
+    }
+    if readable.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(readable + rest) }
+}
+
+/// The length of the string or the comment that `text` starts with.
+fn end_of_quoted(text: &str) -> Option<usize> {
+    let mut chars = text.char_indices();
+    let (_, first) = chars.next()?;
+    if first == '#' {
+        return Some(text.find(['\n', '\r']).unwrap_or(text.len()));
+    }
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' if first != '`' => drop(chars.next()),
+            c if c == first => return Some(at + c.len_utf8()),
+            _ => {}
+        }
+    }
+    None
 }
 
 /// A panic inside the parser counts as a syntax error: for `x[1e30]` it builds a

@@ -114,6 +114,53 @@ fn everything_that_is_derived_from_a_query_has_its_labels() {
     assert!(compiled >= 30, "{compiled}");
 }
 
+/// Labels that a derived query drops, because a healthy target has other values.
+#[test]
+fn a_label_of_the_source_stays_whatever_its_name_is() {
+    for (label, query) in [
+        ("level", "rate(log_lines_total[5m]) > 1"),
+        ("code", "sum by (pod) (rate(http_requests_total[5m])) > 1"),
+        ("status", "kube_pod_info > 0"),
+        ("reason", r#"kube_pod_container_status_waiting_reason{container="web"} > 0"#),
+        ("result", "rate(jobs_total[5m]) > 1 and workers == 1"),
+        ("phase", "app_info > 0 or app_info offset 5m > 0"),
+    ] {
+        let required = RequiredLabels { fixed: [(label.to_owned(), "prod".to_owned())].into(), ..shop() };
+        let within = Query::compile_within(query, None, &required).unwrap();
+        let mut derived = vec![within.text().to_owned(), within.evidence().to_owned()];
+        derived.extend(within.leaves().iter().map(|leaf| leaf.instant_query(&[])));
+        derived.extend(within.missing_operands());
+        derived.extend(within.samples_in(std::time::Duration::from_mins(10)));
+        derived.extend(within.ages(std::time::Duration::from_secs(30), 10));
+        for text in derived {
+            assert!(is_confined(&text, label, "prod"), "{label} is missing in {text}");
+            assert!(is_confined(&text, "namespace", "shop"), "namespace is missing in {text}");
+        }
+        assert!(!within.varying_labels().contains(label), "its value is the same for healthy targets");
+    }
+}
+
+/// The server reads a backslash between backticks as a backslash.
+#[test]
+fn a_raw_string_is_read_as_the_server_reads_it() {
+    for (query, sent) in [
+        (r"x{pod=~`web-\d+`} > 1", r#"x{namespace="shop",pod=~"web-\\d+"} > 1"#),
+        (r"x{pod=~`web\.a`,job=`b`} > 1", r#"x{job="b",namespace="shop",pod=~"web\\.a"} > 1"#),
+        (r#"x{pod=`a"b`} > 1"#, r#"x{namespace="shop",pod="a\"b"} > 1"#),
+        (r"x{path=`c:\xff\`} > 1", r#"x{namespace="shop",path="c:\\xff\\"} > 1"#),
+        (r#"x{a="`",b='\'`'} > 1 # `comment"#, r#"x{a="`",b="'`",namespace="shop"} > 1"#),
+        (
+            r#"label_replace(x, "pod", `$1`, "id", `(\w+)-é`) > 1"#,
+            r#"label_replace(x{namespace="shop"}, "pod", "$1", "id", "(\\w+)-é") > 1"#,
+        ),
+    ] {
+        assert_eq!(compiled(query).unwrap_or_else(|error| panic!("{query}: {error}")).text(), sent, "{query}");
+        assert_eq!(Query::compile(query, Some("up")).unwrap().text(), query, "without isolation it is sent as it is");
+    }
+    assert!(compiled("x{pod=`a} > 1").is_err());
+    assert!(compiled("x{pod=\"a} > 1").is_err());
+}
+
 #[test]
 fn a_contradiction_is_refused_with_both_names() {
     let message = |query: &str, evidence: Option<&str>, required: &RequiredLabels| {
