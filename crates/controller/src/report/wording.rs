@@ -195,7 +195,7 @@ pub(super) fn unreached(policy: &Policy, reach: &Reach) -> Option<(&'static str,
         Reach::Targets => None,
         Reach::NoSeries => Some((
             "NoSeries",
-            "the source has no series for this query: correct the metric name and labels, or check that the metric is scraped. If the metric exists only while something is wrong, set condition.promql.evidence".to_owned(),
+            "the source has no series for this query: correct the metric name and labels, or check that the metric is scraped. A range such as [5m] must be at least four scrape intervals long. If the metric exists only while something is wrong, set condition.promql.evidence".to_owned(),
         )),
         Reach::NoOperand(selector) => Some((
             "NoSeries",
@@ -209,6 +209,10 @@ pub(super) fn unreached(policy: &Policy, reach: &Reach) -> Option<(&'static str,
         )),
     }
 }
+
+/// Labels of kube-state-metrics with the name of a workload, or of what belongs to one. Its label
+/// `pod` is that of the exporter then.
+const WORKLOAD_LABELS: [&str; 5] = ["daemonset", "deployment", "horizontalpodautoscaler", "replicaset", "statefulset"];
 
 /// Why these labels name no target, and the likely fix.
 fn fix(policy: &Policy, labels: &Labels) -> String {
@@ -226,17 +230,19 @@ fn fix(policy: &Policy, labels: &Labels) -> String {
         (None, _) if !policy.pinned => {
             format!("it has no label {namespace_label}: add {namespace_label}={own:?} to every selector")
         }
-        (_, SeriesMatch::Label(label)) => match labels.get(label) {
-            None if let Some(pod) = labels.get(POD_LABEL).filter(|_| label != POD_LABEL) => {
+        (_, SeriesMatch::Label(own_label)) => match labels.get(own_label) {
+            None if let Some(pod) = labels.get(POD_LABEL).filter(|_| own_label != POD_LABEL) => {
+                let other = labels.keys().find(|label| WORKLOAD_LABELS.contains(&label.as_str()));
+                let other = other.map(|label| format!(", for example {label}")).unwrap_or_default();
                 format!(
-                    "no selected object has a pod named {pod}: the pod is gone, or target.selector does not select its owner"
+                    "no selected object has a pod named {pod}: the pod is gone, or target.selector does not select its owner. If {pod} is the exporter, set target.match.label to the label that names the target{other}"
                 )
             }
             None if let Some(other) = name_label(policy, labels) => {
-                format!("it has no label {label}: set target.match.label to {other} if that label names the target")
+                format!("it has no label {own_label}: set target.match.label to {other} if that label names the target")
             }
             None => format!(
-                "it has no label {label}: keep that label in the query, set target.match.label, or set target.match.global if one series is about all targets"
+                "it has no label {own_label}: if the metric has that label, keep it in the query. Otherwise set target.match.label to the label that names the target, or target.match.global if one series is about all targets"
             ),
             Some(name) => match carried_uid(labels) {
                 None => format!("no selected object is named {name}: check target.selector"),

@@ -173,9 +173,16 @@ fn connect_timeout() -> Unknown {
     )
 }
 
+/// How Prometheus starts to say that a join finds several series where it needs one.
+const AMBIGUOUS: [&str; 2] = ["found duplicate series for the match group", "multiple matches for labels"];
+
 fn refused(error: &str) -> Unknown {
     let message = match error {
         "" => "the source refuses the query and gives no reason; look at its log".to_owned(),
+        // Not a fault of the query alone: it ends by itself.
+        error if AMBIGUOUS.iter().any(|words| error.contains(words)) => format!(
+            "the source cannot join the series: {error}. Several series are about one object, for example while an exporter is replaced: then it ends by itself. If it stays, aggregate that side, as in max by (pod) (…)"
+        ),
         error => {
             let quoted: String = error.chars().take(MAX_QUOTED).collect();
             format!("the source refuses the query: {quoted}; run the query in Prometheus and correct it")

@@ -50,7 +50,7 @@ pub(super) fn derive(expr: &Expr) -> Result<Expr, &'static str> {
     }
     if branches::any_unrelated(&derived) {
         return Err(
-            "the branches of its `or` are not scraped together, so one can stop reporting while the other continues",
+            "the branches of its `or` may come from different exporters, so one can stop reporting while the other continues",
         );
     }
     Ok(picked::without_hidden(expr, recent::with_recent_samples(&derived)))

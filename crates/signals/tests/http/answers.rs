@@ -262,7 +262,7 @@ async fn an_answer_that_is_not_of_the_api_says_what_is_probably_wrong() {
 async fn the_message_of_an_execution_error_omits_label_sets() {
     let body = r#"{"status":"error","errorType":"execution","error":"found duplicate series for the match group {pod=\"web-7d9-x2\"} on the right hand-side of the operation: [{…}]"}"#;
     let message = unknown(answer_to(422, body).await, Reason::BadQuery);
-    let expected = "the source refuses the query: found duplicate series for the match group; run the query in Prometheus and correct it";
+    let expected = "the source cannot join the series: found duplicate series for the match group. Several series are about one object, for example while an exporter is replaced: then it ends by itself. If it stays, aggregate that side, as in max by (pod) (…)";
     assert_eq!(message, expected);
     let long: &'static str =
         format!(r#"{{"status":"error","errorType":"execution","error":"{}"}}"#, "ä".repeat(4000)).leak();

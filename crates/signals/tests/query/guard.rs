@@ -191,7 +191,7 @@ proptest! {
                 }
             }
             Err(QueryError::EvidenceRequired { why }) => {
-                let known = ["selects no series", "are not scraped together"];
+                let known = ["selects no series", "may come from different exporters"];
                 prop_assert!(known.iter().any(|words| why.contains(words)), "{}: {}", expr, why);
             }
             Err(error) => prop_assert_eq!(error.reason(), "BadQuery", "{}", expr),

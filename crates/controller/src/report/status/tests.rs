@@ -311,13 +311,32 @@ fn a_namespace_in_another_label_is_answered_with_all_fields_to_set() {
             "set target.namespaceLabel to exported_namespace and target.match.label to exported_pod",
         ),
         (&[("namespace", "shop"), ("exported_pod", "web-1")], "set target.match.label to exported_pod"),
-        (&[("namespace", "shop"), ("job", "pods")], "it has no label pod: keep that label in the query"),
+        (
+            &[("namespace", "shop"), ("job", "pods")],
+            "it has no label pod: if the metric has that label, keep it in the query",
+        ),
         (&[("namespace", "bank"), ("pod", "web-1")], "it belongs to the namespace bank"),
         (&[("pod", "web-1")], "add namespace=\"shop\" to every selector"),
     ] {
         let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
         let (reason, message) = wording::unreached(&policy, &Reach::NoTarget(labels)).unwrap();
         assert!(reason == "NoSeriesMatchesTargets" && message.contains(fix), "expected {fix}: {message}");
+    }
+}
+
+#[test]
+fn a_pod_that_may_be_the_exporters_is_said_to_be() {
+    let policy = Policy { series: SeriesMatch::Label("deployment".to_owned()), ..compiled().policy };
+    for (labels, fix) in [
+        (
+            &[("namespace", "shop"), ("pod", "kube-state-metrics-1"), ("horizontalpodautoscaler", "web")][..],
+            "If kube-state-metrics-1 is the exporter, set target.match.label to the label that names the target, for example horizontalpodautoscaler",
+        ),
+        (&[("namespace", "shop"), ("pod", "web-1")], "target.selector does not select its owner. If web-1 is the"),
+    ] {
+        let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
+        let (_, message) = wording::unreached(&policy, &Reach::NoTarget(labels)).unwrap();
+        assert!(message.contains(fix), "expected {fix}: {message}");
     }
 }
 
