@@ -16,16 +16,24 @@ use tower::{Layer, Service};
 /// After how long without an answer a watch counts as silent: two opened watches.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_mins(2);
 
-/// When each watch was last answered, by the path of its requests.
+/// When each watch was last answered.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct WatchLog(Arc<Mutex<BTreeMap<String, Instant>>>);
+pub(crate) struct WatchLog(Arc<Mutex<BTreeMap<WatchKey, Instant>>>);
+
+/// One watch: the path of its requests, and who watches. Two watches of one path would otherwise hide
+/// each other's silence.
+type WatchKey = (String, Option<Watcher>);
+
+/// Who watches, as an extension of the requests. Without it, the path alone tells a watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Watcher(pub(crate) &'static str);
 
 impl WatchLog {
     /// The resource whose watch had no answer for [`SILENT_AFTER`], for example `pods`. A watch that
     /// was never answered does not count: nothing is decided before the first list is complete.
     pub(crate) fn silent(&self, now: Instant) -> Option<String> {
         let log = self.log();
-        let (path, _) = log.iter().find(|(_, last)| now.saturating_duration_since(**last) >= SILENT_AFTER)?;
+        let ((path, _), _) = log.iter().find(|(_, last)| now.saturating_duration_since(**last) >= SILENT_AFTER)?;
         path.rsplit('/').next().map(str::to_owned)
     }
 
@@ -34,12 +42,12 @@ impl WatchLog {
         self.log().clear();
     }
 
-    fn answered(&self, path: String, at: Instant) {
-        self.log().insert(path, at);
+    fn answered(&self, watch: WatchKey, at: Instant) {
+        self.log().insert(watch, at);
     }
 
     // No operation under the lock can stop halfway.
-    fn log(&self) -> MutexGuard<'_, BTreeMap<String, Instant>> {
+    fn log(&self) -> MutexGuard<'_, BTreeMap<WatchKey, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -76,14 +84,14 @@ where
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
-        let path = is_watch.then(|| request.uri().path().to_owned());
+        let watch = is_watch.then(|| (request.uri().path().to_owned(), request.extensions().get().copied()));
         let answer = self.inner.call(request);
-        let Some(path) = path else { return answer.boxed() };
+        let Some(watch) = watch else { return answer.boxed() };
         let log = self.log.clone();
         async move {
             let answer = answer.await?;
             if answer.status().is_success() {
-                log.answered(path, Instant::now());
+                log.answered(watch, Instant::now());
             }
             Ok(answer)
         }

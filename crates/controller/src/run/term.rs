@@ -242,7 +242,7 @@ async fn work(parts: Arc<Parts>, woken: Woken, concurrency: u16, stop: watch::Re
     };
     let follow = async {
         tokio::join!(
-            parts.records.follow(parts.clients.reads.clone(), &parts.wake_policy),
+            parts.records.follow(parts.clients.watching_as("records"), &parts.wake_policy),
             mark_listed_sources(&parts)
         );
     };
