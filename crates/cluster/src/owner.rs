@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
-use prunella_core::target::{NotHealable, Object};
+use prunella_core::target::{NotHealable, Object, ReplacementName};
 
 /// The kubelet writes this annotation on the mirror of a static pod.
 const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
@@ -72,9 +72,14 @@ pub(crate) fn protected_by(pod: &Pod) -> Option<&'static str> {
     DO_NOT_EVICT.iter().find(asks).map(|(name, _)| *name)
 }
 
+/// Which name the replacement of a pod will have.
+pub(crate) fn replacement_name(pod: &Pod, controller: Option<&Object>) -> ReplacementName {
+    if is_stable_name(pod, controller) { ReplacementName::Same } else { ReplacementName::Generated }
+}
+
 /// Whether the replacement of a pod will have its name. A `StatefulSet` and most operators number
 /// their pods. A name that ends with a number and was not generated recurs.
-pub(crate) fn is_stable_name(pod: &Pod, controller: Option<&Object>) -> bool {
+fn is_stable_name(pod: &Pod, controller: Option<&Object>) -> bool {
     let Some(controller) = controller else { return false };
     if controller.native_kind() == "StatefulSet" {
         return true;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::ResourceExt;
-use prunella_core::target::{NotHealable, Object, OptOut, Target, Uid};
+use prunella_core::target::{NotHealable, Object, OptOut, ReplacementName, Target, Uid};
 use prunella_core::time::after;
 
 use crate::marks::opt_out;
-use crate::owner::{controller_of, is_stable_name, not_healable, protected_by};
+use crate::owner::{controller_of, not_healable, protected_by, replacement_name};
 use crate::pool::Pool;
 use crate::startup::startup_budget;
 use crate::trouble::trouble;
@@ -32,8 +32,7 @@ pub(crate) struct SlimPod {
     opted_out: Option<OptOut>,
     not_healable: Option<NotHealable>,
     system_critical: bool,
-    /// Whether its replacement will have the same name.
-    stable_name: bool,
+    replacement_name: ReplacementName,
     protected_by: Option<&'static str>,
     grace: Option<SignedDuration>,
     startup: Option<SignedDuration>,
@@ -92,7 +91,7 @@ impl Slimmer {
             node: node.map(|node| self.nodes.of(node)),
             opted_out: opt_out(pod),
             not_healable: not_healable(pod),
-            stable_name: is_stable_name(pod, controller.as_ref()),
+            replacement_name: replacement_name(pod, controller.as_ref()),
             protected_by: protected_by(pod),
             controller: controller.map(|controller| self.controllers.of(&controller)),
             grace: pod
@@ -195,7 +194,7 @@ impl SlimPod {
             ready: self.ready,
             ready_since: self.ready.then_some(self.ready_changed),
             terminating: self.is_terminating(),
-            stable_name: self.stable_name,
+            replacement_name: self.replacement_name,
             protected_by: self.protected_by,
             opted_out: self.opted_out,
             not_healable: self.not_healable,

@@ -14,7 +14,7 @@ use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use prunella_core::action::Inapplicable;
 use prunella_core::readiness::ReadyTimes;
-use prunella_core::target::{Autoscaler, NotHealable, Object, OptOut, Target, TargetWorkload};
+use prunella_core::target::{Autoscaler, NotHealable, Object, OptOut, ReplacementName, Target, TargetWorkload};
 use serde::de::DeserializeOwned;
 
 use crate::cache::{Cache, watch_config};
@@ -178,7 +178,7 @@ impl Workloads {
             ready_since: None,
             terminating: slim.not_healable == Some(NotHealable::Terminating),
             // A recreated workload has the same name.
-            stable_name: true,
+            replacement_name: ReplacementName::Same,
             protected_by: None,
             opted_out: slim.opted_out,
             not_healable: slim.not_healable.filter(|why| *why != NotHealable::SystemCritical || !system_critical),

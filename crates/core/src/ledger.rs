@@ -289,7 +289,7 @@ impl Record {
             return true;
         }
         // An action on the workload counts against each of its pods, old or new.
-        let same_name = || target.stable_name && self.target.name == target.object.name;
+        let same_name = || target.name_recurs() && self.target.name == target.object.name;
         self.subject.uid == target.subject.uid && (self.scope.is_workload() || same_name())
     }
 
@@ -303,7 +303,7 @@ impl Record {
         reset: SignedDuration,
         lineage: &Lineage,
     ) -> bool {
-        !target.stable_name
+        !target.name_recurs()
             && elapsed(target.created, unhealthy_since) <= reset
             && lineage.may_have_replaced(&target.object.uid, &self.name)
     }

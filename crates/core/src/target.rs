@@ -89,6 +89,15 @@ impl fmt::Display for Object {
     }
 }
 
+/// Which name the replacement of an object has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplacementName {
+    /// Another one: the API server generates it.
+    Generated,
+    /// The same one, like that of a pod of a `StatefulSet`.
+    Same,
+}
+
 /// A selected object, as of the newest watch event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -106,8 +115,8 @@ pub struct Target {
     /// The stable object behind it, which keeps its history: the top controller of a pod, or
     /// the object itself.
     pub subject: Object,
-    /// Whether its replacement has the same name, like a pod of a `StatefulSet`.
-    pub stable_name: bool,
+    /// Which name its replacement has.
+    pub replacement_name: ReplacementName,
     /// The annotation with which its owner asks not to evict it. `None`: no such annotation, or
     /// not a pod.
     pub protected_by: Option<&'static str>,
@@ -131,6 +140,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whether its name may be that of an earlier object, or of a later one.
+    #[must_use]
+    pub fn name_recurs(&self) -> bool {
+        self.replacement_name != ReplacementName::Generated
+    }
+
     /// Whether it has finished: it is neither healthy nor unhealthy, and nothing can heal it.
     #[must_use]
     pub fn has_finished(&self) -> bool {

@@ -13,7 +13,7 @@ use prunella_core::ledger::{Outcome, Record, State};
 use prunella_core::observation::Labels;
 use prunella_core::policy::{Policy, PolicyMode};
 use prunella_core::readiness::ReadyTimes;
-use prunella_core::target::{Object, Target, TargetWorkload as Whole, Uid};
+use prunella_core::target::{Object, ReplacementName, Target, TargetWorkload as Whole, Uid};
 use prunella_core::time::whole_seconds;
 
 use crate::prometheus::Condition;
@@ -67,7 +67,7 @@ impl Pod {
             ready_since: None,
             terminating: self.terminating,
             subject: workload.object.clone(),
-            stable_name: workload.stable,
+            replacement_name: if workload.stable { ReplacementName::Same } else { ReplacementName::Generated },
             protected_by: None,
             opted_out: None,
             not_healable: None,

@@ -156,7 +156,7 @@ pub(super) fn sights(inputs: Inputs<'_>, matching: &Matching) -> BTreeMap<Uid, S
 /// Whether the samples may belong to an earlier object of the same name. Creation time and
 /// observation time are both by the API server's clock.
 fn may_be_namesake(inputs: Inputs<'_>, target: &Target) -> bool {
-    target.stable_name && age(inputs, target) < inputs.policy.signal_window
+    target.name_recurs() && age(inputs, target) < inputs.policy.signal_window
 }
 
 fn age(inputs: Inputs<'_>, target: &Target) -> jiff::SignedDuration {

@@ -92,7 +92,7 @@ fn in_scope(record: &Record, target: &Target) -> bool {
     let is_newer = target.object.uid != record.target.uid && target.created >= record.created;
     let same_subject = target.subject.uid == record.subject.uid;
     let judged_by = match record.scope {
-        ActionScope::Replacement if target.stable_name => is_newer && target.object.name == record.target.name,
+        ActionScope::Replacement if target.name_recurs() => is_newer && target.object.name == record.target.name,
         ActionScope::Replacement | ActionScope::NewPods => is_newer && same_subject,
         ActionScope::AllPods => same_subject,
     };

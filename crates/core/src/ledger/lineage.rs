@@ -49,7 +49,7 @@ impl Lineage {
             changes.entry(&record.subject.uid).or_default().push(PodChange::Removed(record));
         }
         // Nearly all ledgers end here.
-        for target in targets.iter().filter(|target| !target.stable_name) {
+        for target in targets.iter().filter(|target| !target.name_recurs()) {
             if let Some(changes) = changes.get_mut(&target.subject.uid) {
                 changes.push(PodChange::Created(target));
             }

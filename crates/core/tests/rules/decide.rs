@@ -7,7 +7,7 @@ use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::Answer;
 use prunella_core::policy::{NoDataRule, PolicyMode};
 use prunella_core::refusal::Reason;
-use prunella_core::target::NotHealable;
+use prunella_core::target::{NotHealable, ReplacementName};
 
 fn changes(decision: &prunella_core::Decision) -> Vec<Change> {
     decision.transitions.iter().map(|transition| transition.change).collect()
@@ -298,7 +298,7 @@ fn a_replacement_with_a_stable_name_inherits_actions_by_name() {
     let stable = |name: &str, uid: &str, created| {
         let mut target = pod(name, created);
         target.object.uid = uid.into();
-        target.stable_name = true;
+        target.replacement_name = ReplacementName::Same;
         target
     };
     let mut world = World::new(vec![stable("web-0", "old-0", -600), stable("web-1", "old-1", -600)]);

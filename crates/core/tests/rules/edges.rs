@@ -10,7 +10,7 @@ use prunella_core::observation::{Answer, History, Labels, Series, SeriesHistory,
 use prunella_core::policy::{NoDataRule, PolicyMode, SeriesMatch};
 use prunella_core::readiness::ReadyTimes;
 use prunella_core::refusal::Reason;
-use prunella_core::target::{Object, Target, TargetWorkload};
+use prunella_core::target::{Object, ReplacementName, Target, TargetWorkload};
 use prunella_core::time::Span;
 
 fn labels(labels: &[(&str, &str)]) -> Labels {
@@ -24,7 +24,7 @@ fn answered(all: &[&[(&str, &str)]]) -> Answer {
 /// A pod created at second 0 as the replacement of a pod with the same name. The samples of
 /// the old pod can affect answers until second 100.
 fn replacement() -> World {
-    let mut world = World::new(vec![Target { stable_name: true, ..pod("web-1", 0) }]);
+    let mut world = World::new(vec![Target { replacement_name: ReplacementName::Same, ..pod("web-1", 0) }]);
     world.policy.signal_window = seconds(100);
     world.policy.breach_for = seconds(0);
     world
@@ -292,7 +292,7 @@ fn what_another_policys_action_healed_is_no_recovery_by_itself() {
     {
         let mut world = World::new(vec![pod("web", -600)]);
         world.targets[0].subject = world.targets[0].object.clone();
-        world.targets[0].stable_name = true;
+        world.targets[0].replacement_name = ReplacementName::Same;
         world.evaluate_from_to(0, 30, &breached(&["web"]));
         let one = Target { subject: world.targets[0].object.clone(), ..pod("web-1", -600) };
         let state = finished.map_or(State::Verifying, |_| State::Finished(Outcome::Succeeded));
@@ -320,7 +320,7 @@ fn a_judged_replacement_needs_no_evidence() {
 #[test]
 fn a_replacement_with_a_stable_name_is_judged_by_its_own_name_only() {
     for (unhealthy, outcome) in [("web-1", Outcome::Succeeded), ("web-0", Outcome::Failed)] {
-        let stable = |name: &str, created| Target { stable_name: true, ..pod(name, created) };
+        let stable = |name: &str, created| Target { replacement_name: ReplacementName::Same, ..pod(name, created) };
         let mut world = World::new(vec![stable("web-0", 1), stable("web-1", 5)]);
         world.targets[0].object.uid = "uid-of-the-new".into();
         world.policy.signal_window = seconds(0);

@@ -10,7 +10,7 @@ use prunella_core::observation::{Answer, Labels, Series};
 use prunella_core::policy::{MaxUnhealthy, PolicyMode, SeriesMatch, SubjectCap};
 use prunella_core::readiness::ReadyTimes;
 use prunella_core::refusal::Reason;
-use prunella_core::target::{NotHealable, Object, OptOut, Target, TargetWorkload};
+use prunella_core::target::{NotHealable, Object, OptOut, ReplacementName, Target, TargetWorkload};
 
 fn labelled(labels: &[(&str, &str)]) -> Answer {
     let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Labels>();
@@ -190,7 +190,7 @@ fn an_action_has_not_helped_if_its_young_replacement_is_breached() {
 #[test]
 fn a_replacement_with_the_same_name_is_not_judged_by_samples_of_the_old_pod() {
     let mut replacement = pod("web-1", 0);
-    replacement.stable_name = true;
+    replacement.replacement_name = ReplacementName::Same;
     let mut world = World::new(vec![replacement]);
     world.policy.signal_window = seconds(345);
     world.policy.breach_for = seconds(0);
@@ -202,7 +202,7 @@ fn a_replacement_with_the_same_name_is_not_judged_by_samples_of_the_old_pod() {
 #[test]
 fn a_series_with_the_uid_belongs_to_the_replacement() {
     let mut replacement = pod("web-1", 0);
-    replacement.stable_name = true;
+    replacement.replacement_name = ReplacementName::Same;
     let mut world = World::new(vec![replacement]);
     world.policy.signal_window = seconds(345);
     world.policy.breach_for = seconds(0);
@@ -223,7 +223,7 @@ fn a_new_workload_is_judged_at_once_by_series_of_its_own_pods() {
         ("StatefulSet", of_pod, 0),
         ("StatefulSet", with_uid, 1),
     ] {
-        let mut target = Target { stable_name: true, ..pod("web", 0) };
+        let mut target = Target { replacement_name: ReplacementName::Same, ..pod("web", 0) };
         target.object = Object::known(kind, "web", "uid-web");
         target.subject = target.object.clone();
         target.pods = vec![Object::known("Pod", "web-1", POD)];
@@ -241,7 +241,7 @@ fn a_new_workload_is_judged_at_once_by_series_of_its_own_pods() {
 #[test]
 fn samples_of_the_old_pod_do_not_prove_the_health_of_its_replacement() {
     let mut old = pod("web-1", -600);
-    old.stable_name = true;
+    old.replacement_name = ReplacementName::Same;
     let mut world = World::new(vec![old.clone()]);
     world.policy.signal_window = seconds(100);
     let mut action = record("r", 1, &old, 0, State::Verifying);
@@ -263,7 +263,7 @@ fn samples_of_the_old_pod_do_not_prove_the_health_of_its_replacement() {
 #[test]
 fn samples_with_the_uid_prove_the_health_of_a_replacement() {
     let mut replacement = pod("web-1", 1);
-    replacement.stable_name = true;
+    replacement.replacement_name = ReplacementName::Same;
     let mut world = World::new(vec![replacement.clone()]);
     world.policy.signal_window = seconds(100);
     let mut action = record("r", 1, &pod("web-1", -600), 0, State::Verifying);
@@ -411,7 +411,7 @@ fn a_recovery_without_any_action_differs_from_one_after_an_action() {
 #[test]
 fn a_target_that_is_not_judged_yet_because_of_its_name_is_known_with_the_time() {
     let mut world = World::new(vec![pod("web-0", 0), pod("web-1", -600)]);
-    world.targets.iter_mut().for_each(|target| target.stable_name = true);
+    world.targets.iter_mut().for_each(|target| target.replacement_name = ReplacementName::Same);
     let uid = world.targets[0].object.uid.clone();
     let young = world.evaluate(10, &breached(&["web-0", "web-1"]));
     assert_eq!(young.too_young, [(uid, second(45))].into());

@@ -7,7 +7,7 @@ use prunella_core::execute::OutcomeReason;
 use prunella_core::ledger::{Outcome, State};
 use prunella_core::observation::{Answer, History, SeriesHistory, Unknown, UnknownReason};
 use prunella_core::policy::PolicyMode;
-use prunella_core::target::{OptOut, Target};
+use prunella_core::target::{OptOut, ReplacementName, Target};
 
 /// The decision for the only unhealthy target: `step/attempt` or the refusal.
 fn place(decision: &Decision) -> String {
@@ -86,7 +86,7 @@ fn a_slow_leak_that_is_fixed_every_six_hours_never_climbs() {
 
 #[test]
 fn a_stable_name_keeps_its_history_until_it_was_clear_for_ladder_reset() {
-    let stable = |created| Target { stable_name: true, ..pod("old", created) };
+    let stable = |created| Target { replacement_name: ReplacementName::Same, ..pod("old", created) };
     for (finished, expected) in [(-3700, "1/1"), (-3500, "Exhausted")] {
         let mut world = world(&[1], stable(finished - 5));
         past(&mut world, 1, finished - 100, finished, Outcome::Succeeded, OutcomeReason::Cleared);

@@ -23,7 +23,7 @@ use prunella_core::policy::{
     StormRule, SubjectCap,
 };
 use prunella_core::readiness::ReadyTimes;
-use prunella_core::target::{Object, Target, TargetWorkload, Uid};
+use prunella_core::target::{Object, ReplacementName, Target, TargetWorkload, Uid};
 use prunella_core::{decide, time};
 
 pub fn seconds(seconds: i64) -> SignedDuration {
@@ -119,7 +119,7 @@ pub fn pod(name: &str, created: i64) -> Target {
         ready_since: None,
         terminating: false,
         subject: deployment(),
-        stable_name: false,
+        replacement_name: ReplacementName::Generated,
         protected_by: None,
         opted_out: None,
         not_healable: None,
