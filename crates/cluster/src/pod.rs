@@ -122,8 +122,8 @@ impl SlimPod {
         &self.labels
     }
 
-    /// The role of this pod after the pod `target` was removed. `removed` is the creation time
-    /// of the action, by the API server's clock.
+    /// The role of this pod after the pod `target` was removed. `removed` is a time shortly before
+    /// that, by the API server's clock.
     pub(crate) fn role_after_removal(&self, target: &Uid, removed: Timestamp) -> RemovalRole {
         let counts = !self.is_terminating() && self.not_healable != Some(NotHealable::Completed);
         if !counts || self.uid == *target {

@@ -118,6 +118,7 @@ fn unless_taken_back(instruction: Instruction, scope: ActionScope, accepted: boo
 
 /// Follows one instruction: at most one write.
 async fn follow(seen: &HealingAction, actor: &Actor) -> Result<Next, ActError> {
+    let surveyed_at = actor.authority.now();
     // The watch may lag behind, so the record is read live as well.
     let Some(Survey { action, facts, world, version, findings }) = survey::survey(seen, actor).await? else {
         return Ok(Next::Requeue(Requeue::await_change()));
@@ -129,6 +130,9 @@ async fn follow(seen: &HealingAction, actor: &Actor) -> Result<Next, ActError> {
     let now = actor.authority.now();
     let accepted = actor.retry_delays.is_accepted(&action.uid().unwrap_or_default());
     let instruction = unless_taken_back(next_instruction(&facts, world, now), facts.action.scope(), accepted);
+    if let (State::Running, Instruction::Do(_) | Instruction::Wait(_)) = (facts.state, &instruction) {
+        actor.retry_delays.saw_absent(&action.uid().unwrap_or_default(), surveyed_at);
+    }
     if let (Instruction::Do(_) | Instruction::Record(_), Err(why)) = (&instruction, actor.authority.may_act()) {
         debug!(action = action.name_any(), why, "nothing is written");
         return Ok(Next::Requeue(Requeue::requeue(TRY_AGAIN)));

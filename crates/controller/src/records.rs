@@ -16,7 +16,7 @@ use prunella_cluster::cache::{Cache, watch_config};
 use prunella_core::action::ActionScope;
 use prunella_core::availability::MinAvailable;
 use prunella_core::execute::{EffectRefusal, Facts, OutcomeReason};
-use prunella_core::ledger::{Ledger, Outcome, Record, State};
+use prunella_core::ledger::{self, Ledger, Outcome, Record, State};
 use prunella_core::observation::Labels;
 use prunella_core::policy::{PolicyKey, PolicyMode};
 use prunella_core::target::Object;
@@ -190,6 +190,7 @@ pub(crate) fn record(action: &HealingAction) -> Result<Record, RecordError> {
         target: object(&spec.target),
         subject: object(&spec.subject),
         created,
+        executed_after: stamp(action, |status| status.executed_after.as_ref()),
         unhealthy_since: spec.evidence.since.0,
         breached: promql.map(|promql| whole(&promql.labels)).unwrap_or_default(),
         verify_by: stamp(action, |status| status.verify_by.as_ref()),
@@ -232,6 +233,7 @@ fn unreadable(meta: &ObjectMeta) -> Option<Record> {
         target: unknown.clone(),
         subject: unknown,
         created,
+        executed_after: None,
         unhealthy_since: created,
         breached: Labels::new(),
         verify_by: None,
@@ -260,6 +262,12 @@ pub(crate) fn facts(action: &HealingAction) -> Result<Facts, RecordError> {
         verify_within: action.spec.verify_within.get()?,
         ready_within: action.spec.ready_within.as_ref().map(prunella_api::Duration::get).transpose()?,
     })
+}
+
+/// From when on a new pod can be the result of the action. `None`: it has no creation time.
+pub(crate) fn replaced_since(action: &HealingAction) -> Option<Timestamp> {
+    let created = action.creation_timestamp()?.0;
+    Some(ledger::replaced_since(created, stamp(action, |status| status.executed_after.as_ref())))
 }
 
 /// Why the API server refused the newest try.

@@ -16,7 +16,7 @@ use crate::execute::OutcomeReason;
 use crate::observation::Labels;
 use crate::policy::{PolicyKey, PolicyMode};
 use crate::target::{Object, Target, Uid};
-use crate::time::elapsed;
+use crate::time::{before, elapsed, whole_seconds};
 
 pub use budget::{ActionBudget, BACK_OFF_FIRST, BACK_OFF_LONGEST, RECORDS_AT_LEAST, RECORDS_WINDOW};
 pub use lineage::Lineage;
@@ -140,6 +140,9 @@ pub struct Record {
     pub subject: Object,
     /// When it was reserved, by the API server's clock. Budgets count from here.
     pub created: Timestamp,
+    /// The last time at which its effect was certainly not in place yet. `None`: it is not known,
+    /// or the action was not executed.
+    pub executed_after: Option<Timestamp>,
     /// When the target became unhealthy.
     pub unhealthy_since: Timestamp,
     /// The labels of the series that was breached. Empty if it has finished.
@@ -162,7 +165,28 @@ pub struct Record {
     pub finished: Option<Timestamp>,
 }
 
+/// How far the times that the controller measures may be from creation times, which the API server
+/// writes in whole seconds.
+const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// From when on a new pod can be the result of an action that was reserved at `created`: never
+/// before its effect.
+///
+/// Harmful case: an eviction waits for nine minutes for a disruption budget. A pod that a scale-up
+/// made meanwhile is not its replacement: it must neither inherit the attempt nor show whether
+/// the eviction helped.
+#[must_use]
+pub fn replaced_since(created: Timestamp, executed_after: Option<Timestamp>) -> Timestamp {
+    executed_after.map_or(created, |at| created.max(before(whole_seconds(at), CLOCK_MARGIN)))
+}
+
 impl Record {
+    /// From when on a new pod can be the result of this action. See [`replaced_since`].
+    #[must_use]
+    pub fn replaced_since(&self) -> Timestamp {
+        replaced_since(self.created, self.executed_after)
+    }
+
     /// Whether it has not finished.
     #[must_use]
     pub fn in_flight(&self) -> bool {

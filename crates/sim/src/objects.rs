@@ -250,6 +250,7 @@ impl ActionObject {
             target: self.spec.target.clone(),
             subject: self.spec.subject.clone(),
             created: self.created,
+            executed_after: None,
             unhealthy_since: self.spec.since,
             breached: Labels::new(),
             verify_by: self.status.verify_by,

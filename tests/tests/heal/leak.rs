@@ -143,11 +143,12 @@ fn record_is_complete(room: &Room<'_>, action: &HealingAction, leaking: &Pod, qu
     // Times are kept in whole seconds.
     let held = spec.evidence.observed_at.0.duration_since(spec.evidence.since.0);
     ensure!(held >= FOR - SignedDuration::from_secs(1), "the evidence held for {held:#}");
-    let times: [(&str, Option<&Time>); 8] = [
+    let times: [(&str, Option<&Time>); 9] = [
         ("since", Some(&spec.evidence.since)),
         ("observedAt", Some(&spec.evidence.observed_at)),
         ("created", action.metadata.creation_timestamp.as_ref()),
         ("startedAt", status.started_at.as_ref()),
+        ("executedAfter", status.executed_after.as_ref()),
         ("executedAt", status.executed_at.as_ref()),
         ("settledAt", status.settled_at.as_ref()),
         ("finishedAt", status.finished_at.as_ref()),

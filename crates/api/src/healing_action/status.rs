@@ -18,6 +18,9 @@ pub struct HealingActionStatus {
     /// When the action started, before its first effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
+    /// When the controller last saw that the change was not made yet. Pods that were created before this time do not count as a result of the action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executed_after: Option<Time>,
     /// When the controller saw that the change was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executed_at: Option<Time>,

@@ -211,11 +211,11 @@ fn policy_standing(policy: Option<&HealingPolicy>, held: bool) -> PolicyStanding
 /// The pods of the workload, as the caches have them: how many replace the target, and how many were
 /// there before. They matter from the effect until the workload has its Ready pods again.
 fn replaced(action: &HealingAction, facts: &Facts, namespace: &str, actor: &Actor) -> Replaced {
-    let (State::Running | State::Settling, Some(removed)) = (facts.state, action.creation_timestamp()) else {
+    let (State::Running | State::Settling, Some(since)) = (facts.state, records::replaced_since(action)) else {
         return Replaced::default();
     };
     let (subject, target) = (&action.spec.subject.uid, &action.spec.target.uid);
-    actor.view.replaced(namespace, &subject.as_str().into(), &target.as_str().into(), removed.0)
+    actor.view.replaced(namespace, &subject.as_str().into(), &target.as_str().into(), since)
 }
 
 /// The state of the workload. A removed pod counts as replaced as soon as there is a replacement,

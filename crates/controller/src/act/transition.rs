@@ -34,6 +34,11 @@ pub(super) async fn transition(
     let now = stamp(actor.authority.now());
     let mut status = action.status.clone().unwrap_or_default();
     status.blocked_by = None;
+    if matches!(transition, Transition::Executed { .. }) {
+        // A process that was restarted between the effect and this record knows only the start.
+        let absent = actor.retry_delays.absent_at(&action.uid().unwrap_or_default());
+        status.executed_after = absent.map(stamp).or_else(|| status.started_at.clone());
+    }
     let message = bounded(apply(&mut status, action, facts, transition, &findings, &now));
     status.message = Some(message.clone());
     let over = matches!(transition, Transition::Finish { .. });
@@ -59,7 +64,7 @@ fn not_ready(action: &HealingAction, transition: Transition, actor: &Actor) -> O
     let Transition::Finish { reason: OutcomeReason::NotSettled | OutcomeReason::NotReady, .. } = transition else {
         return None;
     };
-    let (namespace, since) = (action.namespace()?, action.creation_timestamp()?.0);
+    let (namespace, since) = (action.namespace()?, records::replaced_since(action)?);
     actor.view.unready_since(&namespace, &action.spec.subject.uid.as_str().into(), since)
 }
 

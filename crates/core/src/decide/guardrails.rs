@@ -357,6 +357,7 @@ fn provisional(inputs: Inputs<'_>, target: &Target, reservation: &Reservation) -
         target: target.object.clone(),
         subject: target.subject.clone(),
         created: inputs.now,
+        executed_after: None,
         unhealthy_since: reservation.since,
         breached: reservation.labels.clone(),
         verify_by: None,

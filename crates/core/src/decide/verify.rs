@@ -1,5 +1,5 @@
 //! Whether an action helped. The scope of an action is the set of pods that show its result:
-//! the subject's pods that were created no earlier than the action. If it changed the number
+//! the subject's pods that were created no earlier than its effect. If it changed the number
 //! of replicas, the scope includes the older pods. The action helped if the scope is not
 //! empty, is ready, and was clear, with evidence, for `clearFor`.
 
@@ -89,7 +89,7 @@ fn in_scope(record: &Record, target: &Target) -> bool {
     if record.scope.is_workload() && record.target.uid == target.object.uid && record.subject.uid == record.target.uid {
         return !target.terminating;
     }
-    let is_newer = target.object.uid != record.target.uid && target.created >= record.created;
+    let is_newer = target.object.uid != record.target.uid && target.created >= record.replaced_since();
     let same_subject = target.subject.uid == record.subject.uid;
     let judged_by = match record.scope {
         ActionScope::Replacement if target.name_recurs() => is_newer && target.object.name == record.target.name,

@@ -94,7 +94,7 @@ fn has_removed(record: &Record, targets: &[Target]) -> bool {
 impl<'a> PodChange<'a> {
     fn order(&self) -> (Timestamp, bool, u64, &'a str) {
         match self {
-            Self::Removed(record) => (record.created, false, record.sequence, record.name.as_str()),
+            Self::Removed(record) => (record.replaced_since(), false, record.sequence, record.name.as_str()),
             Self::Created(target) => (target.created, true, 0, target.object.name.as_str()),
         }
     }

@@ -332,6 +332,20 @@ fn a_replacement_with_a_stable_name_is_judged_by_its_own_name_only() {
     }
 }
 
+/// The eviction waited for a disruption budget until 100, and a scale-up made a pod at 50.
+#[test]
+fn a_pod_that_was_made_before_the_effect_does_not_show_its_result() {
+    for (unhealthy, outcome) in [("scaled", Outcome::Succeeded), ("new", Outcome::Failed)] {
+        let mut world = World::new(vec![pod("scaled", 50), pod("new", 101)]);
+        let mut action = record("r", 1, &pod("old", -600), 0, State::Verifying);
+        action.executed_after = Some(second(100));
+        action.verify_by = Some(second(150));
+        world.ledger.records.push(action);
+        let judged = (110..=150).step_by(10).find_map(|at| world.evaluate(at, &breached(&[unhealthy])).verdicts.pop());
+        assert_eq!(judged.map(|verdict| verdict.outcome), Some(outcome), "{unhealthy} is unhealthy");
+    }
+}
+
 #[test]
 fn a_workload_that_is_a_target_is_judged_by_its_own_series_unless_it_is_being_deleted() {
     for (terminating, outcome) in [(false, Outcome::Succeeded), (true, Outcome::Inconclusive)] {

@@ -100,6 +100,25 @@ fn a_new_pod_can_replace_only_pods_that_were_gone_or_going_and_each_of_them_once
     check(&[on("r1", &a, 100), again], &[pod("a3", 201), pod("z", 300)], &[&["r2"], &[]], "replaced twice");
 }
 
+/// The eviction was reserved at 100 and waited for a disruption budget until 400. A scale-up and
+/// another eviction made pods meanwhile.
+#[test]
+fn a_pod_that_was_made_while_an_eviction_waited_is_not_its_replacement() {
+    let (a, b) = (pod("a", 0), pod("b", 0));
+    let waited = |until: i64| Record { executed_after: Some(second(until)), ..attempt("r1", &a, 100, 1) };
+    let scaled = pod("scaled", 250);
+    assert_eq!(inherited(&[waited(400)], &[scaled.clone(), pod("a2", 400)]), [vec![], vec!["r1"]]);
+    let other = Record { executed_after: Some(second(201)), ..attempt("r2", &b, 200, 1) };
+    let pods = [pod("b2", 202), scaled.clone(), pod("a2", 401)];
+    assert_eq!(inherited(&[waited(400), other], &pods), [vec!["r2"], vec![], vec!["r1"]]);
+    // The controller's clock may be ahead by less than a second.
+    assert_eq!(inherited(&[waited(400)], &[pod("a2", 399), pod("early", 398)]), [vec!["r1"], vec![]]);
+    // A record that does not say when it was executed.
+    assert_eq!(inherited(&[attempt("r1", &a, 100, 1)], &[scaled]), [["r1"]]);
+    // An effect is never before its reservation.
+    assert_eq!(inherited(&[waited(100)], &[pod("old", 99)]), [Vec::<String>::new()]);
+}
+
 /// The number of an attempt includes those before it, although their pods are gone.
 #[test]
 fn of_two_pods_that_it_may_have_replaced_the_one_with_more_attempts_counts() {

@@ -89,6 +89,7 @@ impl Case {
             target: pod(),
             subject: Object::known("Deployment", "web", "deployment"),
             created: NOW,
+            executed_after: None,
             unhealthy_since: NOW,
             breached: Labels::new(),
             verify_by: (state == State::Verifying).then_some(NOW),
