@@ -12,7 +12,7 @@ use prunella_core::time::after;
 use crate::marks::opt_out;
 use crate::owner::{controller_of, not_healable, protected_by, replacement_name};
 use crate::pool::Pool;
-use crate::startup::startup_budget;
+use crate::startup::{is_crash_looping, startup_budget};
 use crate::trouble::trouble;
 
 /// The stored part of a watched pod. Pods of a workload share equal values.
@@ -36,6 +36,7 @@ pub(crate) struct SlimPod {
     protected_by: Option<&'static str>,
     grace: Option<SignedDuration>,
     startup: Option<SignedDuration>,
+    crash_looping: bool,
     /// Why it is not Ready.
     trouble: Option<Box<str>>,
 }
@@ -101,6 +102,7 @@ impl Slimmer {
                 .map(SignedDuration::from_secs),
             trouble: if ready { None } else { trouble(pod).map(Into::into) },
             startup: pod.spec.as_ref().and_then(startup_budget),
+            crash_looping: is_crash_looping(pod),
             system_critical: is_system_critical(pod.spec.as_ref()),
         }))
     }
@@ -201,6 +203,7 @@ impl SlimPod {
             pods: Vec::new(),
             grace: self.grace,
             startup: self.startup,
+            crash_looping: self.crash_looping,
             workload: None,
             siblings: None,
         }

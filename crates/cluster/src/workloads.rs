@@ -185,6 +185,7 @@ impl Workloads {
             pods: Vec::new(),
             grace: None,
             startup: None,
+            crash_looping: false,
             siblings: None,
             object: slim.object.clone(),
         };

@@ -47,7 +47,8 @@ impl ReadyTimes {
 
 /// Until when a pod may still be starting. `None`: it is not, or nobody says how long it may take:
 /// neither its startup probes nor the policy (`asked`). A pod that became Ready in that time counts
-/// as starting for `breach_for` more: until then, the breach that is seen may be older.
+/// as starting for `breach_for` more: until then, the breach that is seen may be older. A pod that is
+/// certainly in a crash loop is not starting.
 ///
 /// Harmful cases: a policy heals pods that are not Ready for five minutes, and a pod takes ten
 /// minutes to load. It would be removed again and again, and never become Ready. Or it becomes
@@ -58,7 +59,7 @@ pub fn starting_until(target: &Target, asked: Option<SignedDuration>, breach_for
     let started_by = after(target.created, budget);
     match target.ready_since {
         Some(since) => (since <= started_by).then(|| after(since, breach_for)),
-        None if target.ready => None,
+        None if target.ready || target.crash_looping => None,
         None => Some(started_by),
     }
 }

@@ -131,6 +131,8 @@ pub struct Target {
     pub grace: Option<SignedDuration>,
     /// How long the pod's startup probes let it take to start. `None`: it has none, or not a pod.
     pub startup: Option<SignedDuration>,
+    /// Whether it is in a crash loop that is certainly no slow start.
+    pub crash_looping: bool,
     /// The facts that actions on the workload need. `None`: the subject is not a workload
     /// that Prunella can change, or it was not read yet.
     pub workload: Option<TargetWorkload>,

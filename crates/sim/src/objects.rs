@@ -74,6 +74,7 @@ impl Pod {
             pods: Vec::new(),
             grace: None,
             startup: None,
+            crash_looping: false,
             siblings,
             workload: Some(Whole {
                 replicas: Some(workload.replicas),

@@ -77,6 +77,18 @@ fn a_slow_starter_is_not_killed() {
 }
 
 #[test]
+fn a_pod_in_a_crash_loop_is_not_starting() {
+    let of = |crash_looping| Target { ready: false, startup: Some(seconds(1200)), crash_looping, ..pod("a", 0) };
+    let mut world = World::new(vec![of(true)]);
+    assert_eq!(reserved(&world.evaluate_from_to(10, 40, &breached(&["a"]))), ["a"]);
+    let mut world = World::new(vec![of(false)]);
+    assert_eq!(reserved(&world.evaluate_from_to(10, 40, &breached(&["a"]))), [""; 0]);
+    // The next evaluation sees that it ends again and again.
+    world.targets = vec![of(true)];
+    assert_eq!(reserved(&world.evaluate(50, &breached(&["a"]))), ["a"]);
+}
+
+#[test]
 fn a_pod_that_has_just_started_is_breached_from_then_on_and_not_before() {
     // Its metric still shows the time before it became Ready.
     let started =

@@ -126,6 +126,7 @@ pub fn pod(name: &str, created: i64) -> Target {
         pods: Vec::new(),
         grace: None,
         startup: None,
+        crash_looping: false,
         siblings: None,
         workload: None,
     }
