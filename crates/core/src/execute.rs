@@ -26,7 +26,7 @@ use crate::time::{after, elapsed};
 
 pub use reason::OutcomeReason;
 pub use refusal::EffectRefusal;
-pub use settling::ends_slowly;
+pub use settling::{ends_slowly, progresses_until};
 use settling::{is_late, settle_by};
 pub use world::{ActionWorld, EffectState, LiveField, LiveSubject, LiveTarget, PolicyStanding};
 

@@ -14,7 +14,9 @@ use prunella_cluster::targets::Replaced;
 use prunella_cluster::{ClusterError, REQUEST_DEADLINE, within};
 use prunella_core::action::{Action, ActionScope, ReplicaChange};
 use prunella_core::availability::{MinAvailable, shortage, siblings};
-use prunella_core::execute::{ActionWorld, Facts, LiveField, LiveSubject, LiveTarget, PolicyStanding};
+use prunella_core::execute::{
+    ActionWorld, Facts, LiveField, LiveSubject, LiveTarget, PolicyStanding, progresses_until,
+};
 use prunella_core::ledger::{Overlap, Record, State};
 use prunella_core::readiness::ReadyTimes;
 use prunella_core::target::{NotHealable, Target, TargetWorkload, Uid};
@@ -122,6 +124,7 @@ async fn world(
         terminating_until,
         ready_times: ready_times(cached.as_ref(), pods),
         rollout_progress: cached.and_then(|workload| workload.rollout_progress),
+        replicas: workload.wanted.unwrap_or(0),
         overlap: conflicts.overlap.unwrap_or(Overlap::None),
         too_few_available: conflicts.too_few_available(minimum, known.as_ref()),
         firing: actor.handover.is_firing(&key, &action.spec.policy.uid, &target.uid, actor.authority.now()),
@@ -134,6 +137,7 @@ async fn world(
         terminating_until,
         scaled_to_zero: workload.scaled_to_zero,
         without_readiness_probe: lacks_readiness_probe,
+        rolls_out: progresses_until(facts, &world).is_some_and(|until| actor.authority.now() < until),
         not_ready: None,
     };
     Ok((world, workload.version, findings))

@@ -29,6 +29,8 @@ pub(crate) struct ActionFindings {
     pub(crate) scaled_to_zero: bool,
     /// Whether a container of the workload's pods has no readiness probe.
     pub(crate) without_readiness_probe: bool,
+    /// Whether a rollout of the workload makes progress.
+    pub(crate) rolls_out: bool,
     /// A new pod that is not Ready, and why.
     pub(crate) not_ready: Option<(Object, String)>,
 }
@@ -51,7 +53,10 @@ impl ActionFindings {
                     format!("; {target} is still terminating until {until:.0}: look at its finalizers, its volumes and its node")
                 });
                 let cause = self.not_ready.as_ref().map(|(pod, why)| format!("; {pod} is not Ready: {why}"));
-                format!("{}{}", ending.unwrap_or_default(), cause.unwrap_or_default())
+                let rollout = (self.rolls_out && reason == OutcomeReason::NotSettled).then(|| {
+                    format!("; {subject} is still in a rollout: each change of {subject} begins a new one, so find who changes it again and again")
+                });
+                format!("{}{}{}", ending.unwrap_or_default(), cause.unwrap_or_default(), rollout.unwrap_or_default())
             }
             OutcomeReason::StillBreached if self.without_readiness_probe => WITHOUT_READINESS_PROBE.to_owned(),
             OutcomeReason::ChangedByOthers => {
@@ -261,6 +266,7 @@ mod tests {
             terminating_until: Some("2026-11-21T10:00:00Z".parse().unwrap()),
             scaled_to_zero: true,
             without_readiness_probe: true,
+            rolls_out: true,
             not_ready: Some((new, "CrashLoopBackOff: exit code 1 (container app)".into())),
         };
         for (reason, parts) in [
@@ -269,6 +275,7 @@ mod tests {
                 vec![
                     "Pod/web-1 is still terminating until 2026-11-21T10:00:00Z",
                     "Pod/web-2 is not Ready: CrashLoopBackOff: exit code 1",
+                    "Deployment/web is still in a rollout",
                 ],
             ),
             (OutcomeReason::NotReady, vec!["Pod/web-2 is not Ready: CrashLoopBackOff: exit code 1"]),

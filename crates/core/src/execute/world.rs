@@ -25,6 +25,8 @@ pub struct ActionWorld {
     pub ready_times: ReadyTimes,
     /// When the rollout of the workload last made progress. `None`: no rollout.
     pub rollout_progress: Option<Timestamp>,
+    /// How many replicas the workload wants. 0: not known.
+    pub replicas: usize,
     /// How other actions conflict with this one.
     pub overlap: Overlap,
     /// Whether too few pods of the workload would stay Ready. `Some` also says how the actions

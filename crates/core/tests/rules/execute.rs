@@ -41,6 +41,7 @@ pub(crate) fn world() -> ActionWorld {
         terminating_until: None,
         ready_times: ReadyTimes::default(),
         rollout_progress: None,
+        replicas: 3,
         overlap: Overlap::None,
         too_few_available: None,
         firing: true,

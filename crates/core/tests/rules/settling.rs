@@ -174,6 +174,7 @@ fn a_rollout_that_makes_progress_is_not_late() {
     let short = |progress: Option<i64>| ActionWorld {
         subject: LiveSubject::NotRestored,
         rollout_progress: progress.map(second),
+        replicas: 20,
         ..with(MARKED)
     };
     let failed = ends(Outcome::Failed, OutcomeReason::NotSettled);
@@ -184,4 +185,22 @@ fn a_rollout_that_makes_progress_is_not_late() {
     assert!(waits(&next_instruction(&restart(State::Settling), short(Some(1800)), second(2399))));
     assert_eq!(next_instruction(&restart(State::Settling), short(Some(1800)), second(2400)), failed);
     assert_eq!(next_instruction(&restart(State::Settling), short(None), second(330)), failed);
+}
+
+/// Somebody edits the workload every ten seconds. Each time a new rollout begins.
+#[test]
+fn a_rollout_that_begins_again_and_again_is_late_in_the_end() {
+    let failed = ends(Outcome::Failed, OutcomeReason::NotSettled);
+    let facts = restart(State::Settling);
+    // settleBy, and ten minutes for each of its pods, at most a day.
+    for (replicas, late) in [(1, 330 + 600), (3, 330 + 1800), (1000, 330 + 86_400), (0, 330)] {
+        let edited = |now: i64| ActionWorld {
+            subject: LiveSubject::NotRestored,
+            rollout_progress: Some(second(now - 10)),
+            replicas,
+            ..with(MARKED)
+        };
+        assert!(waits(&next_instruction(&facts, edited(late - 1), second(late - 1))), "{replicas}");
+        assert_eq!(next_instruction(&facts, edited(late), second(late)), failed, "{replicas}");
+    }
 }

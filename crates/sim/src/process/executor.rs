@@ -111,6 +111,7 @@ impl Process {
             terminating_until: None,
             ready_times: READY_TIMES,
             rollout_progress: None,
+            replicas: 0,
             overlap: match state {
                 State::Pending | State::Running => overlap(action, ground),
                 _ => Overlap::None,
