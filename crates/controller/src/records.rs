@@ -256,6 +256,7 @@ pub(crate) fn facts(action: &HealingAction) -> Result<Facts, RecordError> {
         action: from_record(&action.spec.action)?,
         start_by: action.spec.start_by.0,
         began: stamp(action, |status| status.started_at.as_ref()),
+        executed_after: stamp(action, |status| status.executed_after.as_ref()),
         refused: refused(action),
         settle_by: stamp(action, |status| status.settle_by.as_ref()),
         verify_by: stamp(action, |status| status.verify_by.as_ref()),

@@ -32,6 +32,8 @@ pub use world::{ActionWorld, EffectState, LiveField, LiveSubject, LiveTarget, Po
 
 /// How long an action tries to execute its effect.
 pub const EXECUTE_WITHIN: SignedDuration = SignedDuration::from_mins(10);
+/// How long an action whose eviction was denied waits for somebody else to remove the pod. The operator that the webhook of Strimzi informs restarts pods every two minutes.
+pub const DENIED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 /// How long after `verifyBy` the verdict may arrive. A source without usable answers extends
 /// a verification by up to 15 minutes. The rest is time for the judge.
 const VERDICT_WITHIN: SignedDuration = SignedDuration::from_mins(20);
@@ -63,6 +65,8 @@ pub struct Facts {
     pub start_by: Timestamp,
     /// When it became `Running`. `None`: it has not started.
     pub began: Option<Timestamp>,
+    /// When its effect was last not in place. `None`: it was neither denied nor executed yet.
+    pub executed_after: Option<Timestamp>,
     /// Why the API server refused the newest try. `None`: it did not, or the result is not known.
     pub refused: Option<EffectRefusal>,
     /// The deadline for settling. `None` before `Settling`.
@@ -293,9 +297,11 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
 }
 
 /// A webhook that denies an eviction may tell the owner of the pod to replace it, and the owner does
-/// so minutes later. So the action waits. Nobody else makes a change of a workload.
+/// so minutes later. So the action waits, but not for long: the denial is an answer, and the action
+/// takes a slot of its policy. Nobody else makes a change of a workload.
 fn wait_after_denial(facts: &Facts, now: Timestamp) -> Instruction {
-    if facts.action.scope().is_workload() || time_since_start(facts, now) >= EXECUTE_WITHIN {
+    let waited = facts.executed_after.or(facts.began).map_or(SignedDuration::ZERO, |denied| elapsed(denied, now));
+    if facts.action.scope().is_workload() || waited >= DENIED_WITHIN {
         return finish(Outcome::Failed, OutcomeReason::Denied);
     }
     Instruction::Wait(pause(facts, now))

@@ -274,6 +274,7 @@ impl ActionObject {
             action: self.spec.action.clone(),
             start_by: self.spec.start_by,
             began: self.status.started_at,
+            executed_after: None,
             refused: self.status.blocked.then_some(EffectRefusal::DisruptionBudget),
             settle_by: self.status.settle_by,
             verify_by: self.status.verify_by,

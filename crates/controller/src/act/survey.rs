@@ -355,6 +355,7 @@ mod tests {
             action,
             start_by: jiff::Timestamp::UNIX_EPOCH,
             began: None,
+            executed_after: None,
             refused: None,
             settle_by: None,
             verify_by: None,

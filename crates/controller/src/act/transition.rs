@@ -15,7 +15,7 @@ use serde_json::json;
 use tracing::{debug, info};
 
 use super::Actor;
-use crate::records::{self, TERMINATING};
+use crate::records::{self, DENIED, TERMINATING};
 use crate::report::action_messages::{self, ActionFindings};
 use crate::writes::{DEADLINE, stamp};
 
@@ -35,9 +35,7 @@ pub(super) async fn transition(
     let mut status = action.status.clone().unwrap_or_default();
     status.blocked_by = None;
     if matches!(transition, Transition::Executed { .. }) {
-        // A process that was restarted between the effect and this record knows only the start.
-        let absent = actor.retry_delays.absent_at(&action.uid().unwrap_or_default());
-        status.executed_after = absent.map(stamp).or_else(|| status.started_at.clone());
+        status.executed_after = last_absent(action, actor);
     }
     let message = bounded(apply(&mut status, action, facts, transition, &findings, &now));
     status.message = Some(message.clone());
@@ -52,6 +50,13 @@ pub(super) async fn transition(
     }
     action_messages::write(action, &text, &actor.reporter);
     Ok(Some(written))
+}
+
+/// When the effect of a started action was last not in place. A process that was restarted between the
+/// effect and its record knows only the start.
+fn last_absent(action: &HealingAction, actor: &Actor) -> Option<Time> {
+    let seen = actor.retry_delays.absent_at(&action.uid().unwrap_or_default());
+    seen.map(stamp).or_else(|| action.status.as_ref()?.started_at.clone())
 }
 
 /// A message that fits into a status. One that does not would be refused with the whole transition.
@@ -101,6 +106,9 @@ async fn delayed(
     let message = bounded(message);
     status.blocked_by = Some(by.to_owned());
     status.message = Some(message.clone());
+    if by == DENIED {
+        status.executed_after = last_absent(action, actor);
+    }
     let now = stamp(actor.authority.now());
     progressing(&mut status, action, Some(true), state, &message, &now);
     if write(action, status, actor).await?.is_some() {

@@ -6,7 +6,7 @@ use kube::{Resource, ResourceExt};
 use prunella_api::{HealingAction, HealingPolicy};
 use prunella_cluster::action::object;
 use prunella_core::action::ActionScope;
-use prunella_core::execute::{EXECUTE_WITHIN, OutcomeReason, TRY_AGAIN, Transition};
+use prunella_core::execute::{DENIED_WITHIN, EXECUTE_WITHIN, OutcomeReason, TRY_AGAIN, Transition};
 use prunella_core::ledger::Outcome;
 use prunella_core::target::Object;
 
@@ -113,8 +113,13 @@ pub(crate) fn several_budgets(pod: &Object, words: &str) -> String {
 
 /// Why an action does not go on: an admission webhook or policy denied its request.
 pub(crate) fn denied(request: &str, object: &Object, words: &str) -> String {
+    let ends = if object.native_kind() == "Pod" {
+        format!("; the action ends {DENIED_WITHIN:#} after the denial, or when somebody else removes the pod")
+    } else {
+        String::new()
+    };
     format!(
-        "an admission webhook or policy denied `{request}` on {object}, and it is not sent again. {}",
+        "an admission webhook or policy denied `{request}` on {object}, and it is not sent again{ends}. {}",
         quoted(words)
     )
 }
@@ -157,7 +162,7 @@ pub(crate) fn outcome_after(outcome: Outcome, reason: OutcomeReason, scope: Acti
             let then = match outcome {
                 Outcome::Inconclusive => "; afterwards somebody else removed the pod",
                 _ if scope.is_workload() => "",
-                _ => "; nobody else removed the pod either",
+                _ => "; nobody else had removed the pod by then",
             };
             words.map_or_else(|| format!("{why}{then}"), |words| format!("{why}{then}: {words}"))
         }
@@ -334,7 +339,7 @@ mod tests {
                 Outcome::Failed,
                 OutcomeReason::Denied,
                 denied(request, &pod, "admission webhook \"drain\" denied the request: no"),
-                vec!["nobody else removed the pod", "denied the request: no"],
+                vec!["nobody else had removed the pod by then", "denied the request: no"],
             ),
             (
                 Outcome::Failed,

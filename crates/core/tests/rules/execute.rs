@@ -23,6 +23,7 @@ pub(crate) fn facts(state: State) -> Facts {
         action: Action::DeletePod(PodRemoval { removal: Removal::Evict, grace: None, protected: ProtectedPod::Skip }),
         start_by: second(20),
         began: (state != State::Pending).then(|| second(0)),
+        executed_after: None,
         refused: None,
         settle_by: Some(second(330)),
         verify_by: (state == State::Verifying).then(|| second(120)),
@@ -250,10 +251,15 @@ fn each_refusal_of_the_api_server_ends_in_its_own_way() {
         assert_eq!(next, if tries_again { evict.clone() } else { ends(outcome, reason) }, "{refusal:?}");
         assert_eq!(next_instruction(&refused(refusal), world(), second(600)), ends(outcome, reason), "{refusal:?}");
     }
-    // A webhook may act later than it answers. The request is not repeated meanwhile.
-    assert!((0..600).all(|now| waits(&next_instruction(&refused(Denied), world(), second(now)))));
+    // A webhook may act later than it answers. The request is not repeated meanwhile, and the action
+    // ends soon.
+    assert!((0..180).all(|now| waits(&next_instruction(&refused(Denied), world(), second(now)))));
     let denied = OutcomeReason::Denied;
-    assert_eq!(next_instruction(&refused(Denied), world(), second(600)), ends(Outcome::Failed, denied));
+    assert_eq!(next_instruction(&refused(Denied), world(), second(180)), ends(Outcome::Failed, denied));
+    // A hold had stopped it for nine minutes before it was sent.
+    let late = Facts { executed_after: Some(second(540)), ..refused(Denied) };
+    assert!((540..720).all(|now| waits(&next_instruction(&late, world(), second(now)))));
+    assert_eq!(next_instruction(&late, world(), second(720)), ends(Outcome::Failed, denied));
     for target in [LiveTarget::Terminating, LiveTarget::Gone] {
         let next = next_instruction(&refused(Denied), ActionWorld { target, ..world() }, second(60));
         assert_eq!(next, ends(Outcome::Inconclusive, denied), "a denied eviction was not executed");
