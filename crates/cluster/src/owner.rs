@@ -74,7 +74,14 @@ pub(crate) fn protected_by(pod: &Pod) -> Option<&'static str> {
 
 /// Which name the replacement of a pod will have.
 pub(crate) fn replacement_name(pod: &Pod, controller: Option<&Object>) -> ReplacementName {
-    if is_stable_name(pod, controller) { ReplacementName::Same } else { ReplacementName::Generated }
+    if !is_stable_name(pod, controller) {
+        return ReplacementName::Generated;
+    }
+    if controller.is_some_and(|one| one.native_kind().is_empty()) {
+        ReplacementName::Numbered
+    } else {
+        ReplacementName::Same
+    }
 }
 
 /// Whether the replacement of a pod will have its name. A `StatefulSet` and most operators number

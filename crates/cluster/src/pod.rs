@@ -256,6 +256,23 @@ mod tests {
     }
 
     #[test]
+    fn only_an_unknown_owner_that_numbers_its_pods_may_go_on_counting() {
+        for (api_version, kind, name, expected) in [
+            ("apps/v1", "StatefulSet", "db-7", ReplacementName::Same),
+            ("apps/v1", "ReplicaSet", "web-7d9c5b6f4-x2x4z", ReplacementName::Generated),
+            ("apps.kruise.io/v1beta1", "StatefulSet", "db-7", ReplacementName::Numbered),
+            ("games.example.org/v1", "Fleet", "game-7", ReplacementName::Numbered),
+            ("games.example.org/v1", "Fleet", "game-east", ReplacementName::Generated),
+        ] {
+            let owner = json!({"apiVersion": api_version, "kind": kind, "name": "o", "uid": "u", "controller": true});
+            let metadata = json!({"name": name, "uid": "a", "creationTimestamp": "2026-01-01T11:00:00Z", "ownerReferences": [owner]});
+            let pod = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+            let target = Slimmer::default().slim(&pod).unwrap().target(None);
+            assert_eq!(target.replacement_name, expected, "{kind} {name}");
+        }
+    }
+
+    #[test]
     fn a_pod_that_hangs_in_terminating_is_seen() {
         let (now, minute) = ("2026-01-01T12:00:00Z", SignedDuration::from_mins(1));
         let now: Timestamp = now.parse().unwrap();

@@ -317,6 +317,16 @@ impl Record {
         self.subject.uid == target.subject.uid && (self.scope.is_workload() || same_name())
     }
 
+    /// Whether the target has the name of the pod that it removed, and was created since. Where
+    /// names recur, it is the replacement.
+    #[must_use]
+    pub fn is_replaced_by_name(&self, target: &Target) -> bool {
+        self.target.name == target.object.name
+            && self.target.uid != target.object.uid
+            && self.subject.uid == target.subject.uid
+            && target.created >= self.replaced_since()
+    }
+
     /// Whether it was an action on a pod that the target may have replaced, and the target
     /// became unhealthy soon after that.
     #[must_use]
@@ -327,7 +337,7 @@ impl Record {
         reset: SignedDuration,
         lineage: &Lineage,
     ) -> bool {
-        !target.name_recurs()
+        (!target.name_recurs() || target.may_be_renumbered())
             && elapsed(target.created, unhealthy_since) <= reset
             && lineage.may_have_replaced(&target.object.uid, &self.name)
     }

@@ -96,6 +96,8 @@ pub enum ReplacementName {
     Generated,
     /// The same one, like that of a pod of a `StatefulSet`.
     Same,
+    /// The same one or the next number: its owner, of an unknown kind, numbers its pods.
+    Numbered,
 }
 
 /// A selected object, as of the newest watch event.
@@ -146,6 +148,12 @@ impl Target {
     #[must_use]
     pub fn name_recurs(&self) -> bool {
         self.replacement_name != ReplacementName::Generated
+    }
+
+    /// Whether its replacement may have the next number.
+    #[must_use]
+    pub fn may_be_renumbered(&self) -> bool {
+        self.replacement_name == ReplacementName::Numbered
     }
 
     /// Whether it has finished: it is neither healthy nor unhealthy, and nothing can heal it.

@@ -76,7 +76,7 @@ fn policy_changed(record: &Record) -> Verdict {
 /// The actions that are being verified and that this target shows the result of.
 pub(super) fn judging<'a>(inputs: Inputs<'a>, target: &'a Target) -> impl Iterator<Item = &'a Record> {
     let of_policy = inputs.ledger.of(&inputs.policy.key);
-    of_policy.filter(move |record| record.state == State::Verifying && in_scope(record, target))
+    of_policy.filter(move |record| record.state == State::Verifying && in_scope(inputs, record, target))
 }
 
 /// Whether this target shows the result of an action that is being verified.
@@ -84,7 +84,7 @@ pub(super) fn in_any_scope(inputs: Inputs<'_>, target: &Target) -> bool {
     judging(inputs, target).next().is_some()
 }
 
-fn in_scope(record: &Record, target: &Target) -> bool {
+fn in_scope(inputs: Inputs<'_>, record: &Record, target: &Target) -> bool {
     // A workload that is the target is judged by its own series.
     if record.scope.is_workload() && record.target.uid == target.object.uid && record.subject.uid == record.target.uid {
         return !target.terminating;
@@ -92,11 +92,23 @@ fn in_scope(record: &Record, target: &Target) -> bool {
     let is_newer = target.object.uid != record.target.uid && target.created >= record.replaced_since();
     let same_subject = target.subject.uid == record.subject.uid;
     let judged_by = match record.scope {
-        ActionScope::Replacement if target.name_recurs() => is_newer && target.object.name == record.target.name,
+        ActionScope::Replacement if target.name_recurs() => {
+            let has_name = target.object.name == record.target.name;
+            is_newer && (has_name || same_subject && has_next_number(inputs, record, target))
+        }
         ActionScope::Replacement | ActionScope::NewPods => is_newer && same_subject,
         ActionScope::AllPods => same_subject,
     };
     judged_by && !target.terminating && !target.has_finished()
+}
+
+/// Whether the target may replace the removed pod under another number. If the name of the removed pod
+/// recurs, the pod with that name replaces it, and so does each pod with the name of another one.
+fn has_next_number(inputs: Inputs<'_>, record: &Record, target: &Target) -> bool {
+    let is_back = |one: &Target| record.is_replaced_by_name(one) && !one.terminating;
+    let is_other =
+        |other: &Record| other.scope == ActionScope::Replacement && other.spends() && other.is_replaced_by_name(target);
+    target.may_be_renumbered() && !inputs.targets.iter().any(is_back) && !inputs.ledger.records.iter().any(is_other)
 }
 
 /// Cancels a pending action whose target is clear again.
@@ -156,7 +168,7 @@ fn scope_state(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>, record: &Recor
     inputs
         .targets
         .iter()
-        .filter(|target| in_scope(record, target))
+        .filter(|target| in_scope(inputs, record, target))
         .map(|target| match sights.get(&target.object.uid) {
             Some(Sight::Breached(_) | Sight::Young(_)) => ScopeState::Breached,
             Some(Sight::NoData) => ScopeState::NoData,

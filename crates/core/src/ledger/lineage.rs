@@ -7,7 +7,8 @@
 //! being large.
 //!
 //! If several removed pods are not replaced yet, a new pod may have replaced any of them, and
-//! all of them count as candidates. Only creation times are compared with each other: a
+//! all of them count as candidates. A numbered pod of an owner of an unknown kind may have taken
+//! over the name of the removed pod, or have the next number: the name counts if it recurs. Only creation times are compared with each other: a
 //! replacement is created milliseconds after the action, and the API keeps whole seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,11 +46,13 @@ impl Lineage {
     #[must_use]
     pub fn of(ledger: &Ledger, targets: &[Target]) -> Self {
         let mut changes: BTreeMap<&Uid, Vec<PodChange<'_>>> = BTreeMap::new();
-        for record in ledger.records.iter().filter(|record| has_removed(record, targets)) {
+        let is_named = |record: &Record| targets.iter().any(|target| is_named_after(target, record));
+        for record in ledger.records.iter().filter(|one| has_removed(one, targets) && !is_named(one)) {
             changes.entry(&record.subject.uid).or_default().push(PodChange::Removed(record));
         }
         // Nearly all ledgers end here.
-        for target in targets.iter().filter(|target| !target.name_recurs()) {
+        let has_name = |target: &Target| ledger.records.iter().any(|record| is_named_after(target, record));
+        for target in targets.iter().filter(|one| !one.name_recurs() || one.may_be_renumbered() && !has_name(one)) {
             if let Some(changes) = changes.get_mut(&target.subject.uid) {
                 changes.push(PodChange::Created(target));
             }
@@ -83,6 +86,15 @@ impl Lineage {
             }
         }
     }
+}
+
+/// Whether the target took over the name of the removed pod, although its owner could have gone on
+/// counting. It replaced that pod then, and no other.
+fn is_named_after(target: &Target, record: &Record) -> bool {
+    target.may_be_renumbered()
+        && record.scope == ActionScope::Replacement
+        && record.spends()
+        && record.is_replaced_by_name(target)
 }
 
 /// Whether the action removed a pod, or may still remove it.

@@ -3,7 +3,7 @@
 use crate::support::*;
 use prunella_core::Decision;
 use prunella_core::ledger::{Lineage, Outcome, Record, State};
-use prunella_core::target::Target;
+use prunella_core::target::{ReplacementName, Target};
 
 /// A finished attempt on a pod, reserved at second `created`.
 fn attempt(name: &str, pod: &Target, created: i64, number: u32) -> Record {
@@ -140,4 +140,69 @@ fn only_the_pod_that_may_be_its_replacement_is_busy() {
     let decision = world.evaluate_from_to(310, 340, &breached(&["a2", "scaled"]));
     assert_eq!(refused(&decision).get("a2"), Some(&"TargetBusy"));
     assert_eq!(reserved(&decision), ["scaled"]);
+}
+
+/// A pod whose owner numbers its pods, and may go on counting.
+fn numbered(name: &str, created: i64) -> Target {
+    Target { replacement_name: ReplacementName::Numbered, ..pod(name, created) }
+}
+
+#[test]
+fn a_numbered_pod_replaces_the_pod_of_its_name_or_the_one_before_its_number() {
+    let (seven, two) = (numbered("game-7", 0), numbered("game-2", 0));
+    let on = |name: &str, pod: &Target, at| attempt(name, pod, at, 1);
+    let records = [on("r1", &seven, 100)];
+    assert_eq!(inherited(&records, &[numbered("game-8", 101), numbered("game-9", 300)]), [vec!["r1"], vec![]]);
+    // The name recurs. The other pod was made by a scale-up.
+    let targets = [numbered("game-8", 101), Target { object: again("game-7"), ..numbered("game-7", 102) }];
+    assert_eq!(inherited(&records, &targets), [Vec::<String>::new(), vec![]]);
+    assert!(records[0].is_on(&targets[1]), "it inherits by its name");
+    // Two removals, and one of the names recurs.
+    let records = [on("r1", &seven, 100), on("r2", &two, 100)];
+    let targets = [numbered("game-8", 101), Target { object: again("game-2"), ..numbered("game-2", 102) }];
+    assert_eq!(inherited(&records, &targets), [vec!["r1"], vec![]]);
+}
+
+/// The object that has the name of another one.
+fn again(name: &str) -> prunella_core::target::Object {
+    prunella_core::target::Object::known("Pod", name, format!("uid-of-the-new-{name}"))
+}
+
+/// A game server that is healed and is unhealthy again climbs the ladder.
+#[test]
+fn a_pod_with_the_next_number_inherits_the_attempts() {
+    let mut world = world(2, vec![numbered("game-8", 101)]);
+    world.policy.signal_window = seconds(0);
+    world.ledger.records = vec![attempt("r1", &numbered("game-7", 0), 100, 1)];
+    assert_eq!(place(&world.evaluate_from_to(110, 150, &breached(&["game-8"]))), "2");
+    world.policy.steps = vec![step(1)];
+    assert_eq!(place(&world.evaluate(160, &breached(&["game-8"]))), "Exhausted");
+}
+
+#[test]
+fn an_action_on_a_numbered_pod_is_judged_by_its_name_or_by_the_next_number() {
+    let back = Target { object: again("game-7"), ..numbered("game-7", 102) };
+    let other = Target { object: again("game-2"), ..numbered("game-2", 102) };
+    for (targets, unhealthy, outcome) in [
+        (vec![numbered("game-8", 101)], "none", Outcome::Succeeded),
+        (vec![numbered("game-8", 101)], "game-8", Outcome::Failed),
+        // Its name recurs, so game-8 is a new pod.
+        (vec![numbered("game-8", 101), back.clone()], "game-8", Outcome::Succeeded),
+        (vec![numbered("game-8", 101), back], "game-7", Outcome::Failed),
+        // It took over the name of the other removed pod.
+        (vec![numbered("game-8", 101), other.clone()], "game-2", Outcome::Succeeded),
+        (vec![other], "none", Outcome::Inconclusive),
+        // It is older than the effect.
+        (vec![numbered("game-8", 99)], "none", Outcome::Inconclusive),
+    ] {
+        let names: Vec<_> = targets.iter().map(|one| one.object.name.clone()).collect();
+        let mut world = world(5, targets);
+        world.policy.signal_window = seconds(0);
+        let mut action = record("r1", 1, &numbered("game-7", 0), 100, State::Verifying);
+        action.verify_by = Some(second(150));
+        let on_other = attempt("r2", &numbered("game-2", 0), 100, 1);
+        world.ledger.records = vec![action, on_other];
+        let judged = (110..=150).step_by(10).find_map(|at| world.evaluate(at, &breached(&[unhealthy])).verdicts.pop());
+        assert_eq!(judged.map(|verdict| verdict.outcome), Some(outcome), "{names:?}, {unhealthy} is unhealthy");
+    }
 }
