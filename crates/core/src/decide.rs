@@ -163,6 +163,8 @@ pub struct Decision {
     /// The targets that are in the answer, but whose samples may be of an earlier object of the
     /// same name, and until when.
     pub too_young: BTreeMap<Uid, Timestamp>,
+    /// The targets that are in the answer, but are younger than `minAge`, and until when.
+    pub below_min_age: BTreeMap<Uid, Timestamp>,
     /// The workloads from which this policy is about to remove a single pod, and when.
     pub removals: BTreeMap<Uid, Timestamp>,
     /// The targets whose actions have started and wait until more pods of the workload are Ready.
@@ -365,6 +367,7 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
         names: outlook::names(inputs, &memory),
         owners: outlook::owners(inputs, &refusals),
         too_young: outlook::too_young(inputs, &sights, &matching),
+        below_min_age: outlook::below_min_age(inputs, &sights),
         busy: busy::busy(inputs, &lineage, &memory, &refusals),
         removals,
         below_floor: guardrails::below_floor(inputs),

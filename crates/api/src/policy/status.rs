@@ -30,7 +30,7 @@ pub struct HealingPolicyStatus {
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["uid".into()]))]
     pub unhealthy: Vec<UnhealthyTarget>,
-    /// How many unhealthy targets each guardrail holds back.
+    /// How many unhealthy targets each guardrail holds back. TooYoung also counts breached targets that are not judged yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["reason".into()]))]

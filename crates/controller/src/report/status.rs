@@ -8,12 +8,14 @@ mod unhealthy;
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use prunella_api::{ActionSummary, HealingPolicy, HealingPolicyStatus, RefusalCount, StormStatus, TargetCounts};
 use prunella_core::decide::Decision;
 use prunella_core::ledger::{Ledger, State};
 use prunella_core::observation::Observation;
 use prunella_core::refusal::Reason;
+use prunella_core::target::Uid;
 use prunella_core::time::whole_seconds;
 
 use crate::cluster_view::Hold;
@@ -39,13 +41,25 @@ pub(crate) struct StatusInputs<'a> {
 
 impl StatusInputs<'_> {
     /// The guardrails that hold back firing targets without an action in flight, and the number of
-    /// these targets. No guardrail holds back a pending target, because no action is due yet.
+    /// these targets. No guardrail holds back a pending target, because no action is due yet. A
+    /// target that is in the answer and too young to be judged is neither, and counts as well.
     pub(super) fn blocked(&self) -> BTreeMap<Reason, usize> {
         let mut blocked = BTreeMap::new();
         for refused in self.decision.refusals.iter().filter(|refused| refused.due) {
             *blocked.entry(refused.refusal.reason).or_default() += 1;
         }
+        let not_judged = self.not_judged().count();
+        if not_judged > 0 {
+            *blocked.entry(Reason::TooYoung).or_default() += not_judged;
+        }
         blocked
+    }
+
+    /// The targets in the answer that are too young to be judged, and until when. A target that was
+    /// unhealthy before has a refusal.
+    fn not_judged(&self) -> impl Iterator<Item = (&Uid, Timestamp)> {
+        let young = self.decision.too_young.iter().chain(&self.decision.below_min_age);
+        young.filter(|(uid, _)| !self.decision.memory.timers.contains_key(*uid)).map(|(uid, until)| (uid, *until))
     }
 
     /// The status. `earlier`: the status that it replaces.

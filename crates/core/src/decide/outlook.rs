@@ -6,11 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     BreachPhase, Change, Counts, Inputs, Matching, Memory, Question, Reach, Reached, Refused, Sight, TargetTransition,
+    verify,
 };
 use crate::ledger::State;
 use crate::observation::{Answer, Operands};
 use crate::refusal::{Reason, Refusal};
-use crate::target::{Object, Uid};
+use crate::target::{Object, Target, Uid};
 use crate::time::{after, elapsed};
 
 /// The shortest time between two evaluations. A deadline that has just passed must not
@@ -144,8 +145,18 @@ pub(super) fn too_young(
     let in_answer = inputs.targets.iter().filter(|target| matching.breached.contains_key(&target.object.uid));
     in_answer
         .filter(|target| sights.get(&target.object.uid) == Some(&Sight::Namesake))
+        .filter(|target| !verify::in_any_scope(inputs, target))
         .map(|target| (target.object.uid.clone(), after(target.created, inputs.policy.signal_window)))
         .collect()
+}
+
+/// The targets that are in the answer, but are not judged yet because they are younger than
+/// `minAge`. Without this, they would look healthy. A target that shows the result of an action is
+/// judged.
+pub(super) fn below_min_age(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> BTreeMap<Uid, Timestamp> {
+    let young = |target: &&Target| matches!(sights.get(&target.object.uid), Some(Sight::Young(_)));
+    let young = inputs.targets.iter().filter(young).filter(|target| !verify::in_any_scope(inputs, target));
+    young.map(|target| (target.object.uid.clone(), after(target.created, inputs.policy.min_age))).collect()
 }
 
 /// The time until the next evaluation: the earliest of the next point of the interval's

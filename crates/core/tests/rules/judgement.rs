@@ -419,6 +419,21 @@ fn a_target_that_is_not_judged_yet_because_of_its_name_is_known_with_the_time() 
     assert!(world.evaluate(50, &breached(&["web-0"])).too_young.is_empty(), "it is old enough");
 }
 
+/// It must not look healthy either.
+#[test]
+fn a_breached_target_younger_than_min_age_is_known_with_the_time() {
+    let mut world = World::new(vec![pod("a", 0), pod("b", 0), pod("old", -600)]);
+    world.policy.min_age = seconds(30);
+    let young = world.evaluate(10, &breached(&["a"]));
+    assert_eq!(young.below_min_age, [("uid-a".into(), second(30))].into());
+    assert!(young.too_young.is_empty() && young.memory.timers.is_empty());
+    assert!(world.evaluate(20, &breached(&["old"])).below_min_age.is_empty(), "it is not in the answer");
+    assert!(world.evaluate(30, &breached(&["a"])).below_min_age.is_empty(), "it is old enough");
+    // As the replacement of an action it is judged.
+    world.ledger.records = vec![record("r", 1, &pod("gone", -600), 0, State::Verifying)];
+    assert!(world.evaluate(20, &breached(&["a"])).below_min_age.is_empty());
+}
+
 #[test]
 fn a_hold_is_reported_as_soon_as_a_target_is_pending() {
     let mut world = World::new(vec![pod("a", -600)]);

@@ -97,7 +97,7 @@ pub(crate) const TARGETS: MetricEntry = MetricEntry {
 pub(crate) const BLOCKED: MetricEntry = MetricEntry {
     name: "blocked_targets",
     kind: MetricKind::Gauge,
-    help: "Firing targets that a guardrail holds back, by reason",
+    help: "Targets that a guardrail holds back, by reason: firing ones, and breached ones that are too young to be judged",
     labels: &[
         NAMESPACE,
         POLICY,

@@ -114,6 +114,9 @@ impl StatusInputs<'_> {
             (_, 0, _) if let Some(until) = self.decision.too_young.values().max() => {
                 ConditionValue::unknown("TooYoung", self.too_young(*until))
             }
+            (_, 0, _) if let Some(until) = self.decision.below_min_age.values().max() => {
+                ConditionValue::unknown("TooYoung", self.younger_than_min_age(*until))
+            }
             (_, 0, _) => ConditionValue::yes(
                 "AllTargetsHealthy",
                 format!("no selected target is breached ({selected} selected)"),
@@ -174,6 +177,18 @@ impl StatusInputs<'_> {
             self.decision.counts.selected,
             are(count),
             if count == 1 { "it is not judged" } else { "they are not judged" },
+        )
+    }
+
+    /// Breached targets that are not judged yet because of their age.
+    fn younger_than_min_age(&self, until: Timestamp) -> String {
+        let count = self.decision.below_min_age.len();
+        format!(
+            "{count} of {} selected targets {} breached, but {} younger than minAge ({:#}): not judged before {until:.0}",
+            self.decision.counts.selected,
+            are(count),
+            are(count),
+            self.compiled.policy.min_age,
         )
     }
 
@@ -262,10 +277,13 @@ impl StatusInputs<'_> {
         if reason == Reason::Stale {
             why.push_str(&self.stale().map(|what| format!("; {what}")).unwrap_or_default());
         }
-        let until = refused.iter().filter_map(|refused| refused.refusal.until).min();
-        let first = if refused.len() == 1 { "" } else { "the first one " };
+        let not_judged = self.not_judged().map(|(_, until)| until).filter(|_| reason == Reason::TooYoung);
+        let not_judged: Vec<Timestamp> = not_judged.collect();
+        let count = refused.len() + not_judged.len();
+        let until = refused.iter().filter_map(|refused| refused.refusal.until).chain(not_judged).min();
+        let first = if count == 1 { "" } else { "the first one " };
         let until = until.map(|until| format!("; {first}not before {until:.0}")).unwrap_or_default();
-        format!("{}: {why}{until}", targets(refused.len()))
+        format!("{}: {why}{until}", targets(count))
     }
 
     /// Why Prunella must not act on unhealthy targets, and on how many of them for each reason.

@@ -56,6 +56,7 @@ impl Case {
             busy: BTreeMap::new(),
             below_floor: BTreeMap::new(),
             too_young: BTreeMap::new(),
+            below_min_age: BTreeMap::new(),
             removals: BTreeMap::new(),
             waiting: BTreeSet::new(),
             questions: Vec::new(),
@@ -137,6 +138,12 @@ impl Case {
             sparse: self.sparse.clone(),
         };
         inputs.status(None, &inputs.blocked(), &Time(NOW))
+    }
+
+    /// The status and the reason of a condition.
+    fn condition(&self, kind: &str) -> (String, String) {
+        let conditions = self.status().conditions;
+        conditions.into_iter().find(|one| one.type_ == kind).map(|one| (one.status, one.reason)).unwrap_or_default()
     }
 
     fn message(&self, kind: &str) -> String {
@@ -469,6 +476,22 @@ fn a_young_target_in_the_answer_is_not_shown_as_healthy() {
         message.contains("1 of 1 selected targets is in the answer") && message.contains("1970-01-01"),
         "{message}"
     );
+    assert_eq!(case.condition("Blocked"), ("True".to_owned(), "TooYoung".to_owned()));
+}
+
+#[test]
+fn a_breached_target_younger_than_min_age_is_shown_with_the_time() {
+    let mut case = quiet(3, matching(1, 1, None), Some(Reach::Targets));
+    case.decision.below_min_age.insert(pod().uid, NOW);
+    assert_eq!(case.condition("Healthy"), ("Unknown".to_owned(), "TooYoung".to_owned()));
+    let message = case.message("Healthy");
+    let says = ["1 of 3 selected targets is breached", "younger than minAge (1m)", "before 1970-01-01T00:00:00Z"];
+    assert!(says.iter().all(|part| message.contains(part)), "{message}");
+    assert_eq!(case.condition("Blocked"), ("True".to_owned(), "TooYoung".to_owned()));
+    let message = case.message("Blocked");
+    assert!(message.contains("1 target") && message.contains("not before 1970-01-01T00:00:00Z"), "{message}");
+    let blocked = case.status().blocked;
+    assert_eq!(blocked.iter().map(|one| (one.reason.as_str(), one.count)).collect::<Vec<_>>(), [("TooYoung", 1)]);
 }
 
 #[test]
