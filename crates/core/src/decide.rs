@@ -18,6 +18,7 @@ mod guardrails;
 mod ladder;
 mod matching;
 mod outlook;
+mod started;
 mod storm;
 mod timers;
 mod verify;
@@ -370,8 +371,8 @@ pub fn decide(inputs: Inputs<'_>) -> Decision {
         below_min_age: outlook::below_min_age(inputs, &sights),
         busy: busy::busy(inputs, &lineage, &memory, &refusals),
         removals,
-        below_floor: guardrails::below_floor(inputs),
-        waiting: guardrails::waiting(inputs, memory.storm, &reservations),
+        below_floor: started::below_floor(inputs),
+        waiting: started::waiting(inputs, memory.storm, &reservations),
         storm: storm_change,
         next_check: outlook::next_check(inputs, &memory, &refusals),
         memory,

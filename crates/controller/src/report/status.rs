@@ -2,6 +2,7 @@
 //! nothing else: the same inputs give the same status. This stage needs no client.
 
 mod conditions;
+mod healing;
 #[cfg(test)]
 mod tests;
 mod unhealthy;

@@ -10,13 +10,13 @@
 //! A dry run blocks no action and spends a budget of its own, and the same guardrails hold it
 //! back. Up to its first action it decides as if it acted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::busy::{planned_removal, removes_at};
 use super::ladder::{self, Attempt, LadderPosition};
 use super::storm::{self, Gate};
-use super::{BreachPhase, Inputs, Matching, Memory, Question, Refused, Reservation, Sight, Skipped, Storm, Timer};
-use crate::availability::{self, Shortage};
+use super::{BreachPhase, Inputs, Matching, Memory, Question, Refused, Reservation, Sight, Skipped, Timer};
+use crate::availability;
 use crate::ledger::{Ledger, Lineage, RECORDS_AT_LEAST, Record, State};
 use crate::observation::{Freshness, Labels, Series};
 use crate::policy::PolicyMode;
@@ -285,7 +285,7 @@ fn pins(matching: &Matching, target: &Target) -> Labels {
 
 /// When the rollout of the target's workload counts as stuck if it makes no progress until
 /// then: after the time that its pods may take to become Ready. A crash loop is not progress.
-fn mid_rollout(inputs: Inputs<'_>, target: &Target) -> Option<Timestamp> {
+pub(super) fn mid_rollout(inputs: Inputs<'_>, target: &Target) -> Option<Timestamp> {
     let workload = target.workload.as_ref()?;
     let stuck_after = workload.ready_times.stuck_after(inputs.policy.steps.first()?.ready_within);
     workload.rollout_progress.map(|progress| after(progress, stuck_after))
@@ -369,40 +369,4 @@ fn provisional(inputs: Inputs<'_>, target: &Target, reservation: &Reservation) -
         reason: None,
         finished: None,
     }
-}
-
-/// The started actions of the policy that would leave too few Ready pods now, by target. The
-/// executor checks the same before each try.
-pub(super) fn below_floor(inputs: Inputs<'_>) -> BTreeMap<Uid, Shortage> {
-    let started = inputs.ledger.of(&inputs.policy.key).filter(|record| {
-        record.state == State::Running && !record.scope.is_workload() && record.mode == PolicyMode::Enforce
-    });
-    let short = started.filter_map(|record| {
-        let target = inputs.targets.iter().find(|target| target.object.uid == record.target.uid)?;
-        let (disrupted, _) = availability::siblings(record, &inputs.ledger.records);
-        let shortage = availability::shortage(inputs.policy.limits.min_available, target, &disrupted)?;
-        Some((record.target.uid.clone(), shortage))
-    });
-    short.collect()
-}
-
-/// The targets whose actions have started, wait for a disruption budget, and must not be
-/// executed now. A waiting action does not count against `maxConcurrent`, so the limits
-/// are checked again before it continues.
-pub(super) fn waiting(inputs: Inputs<'_>, storm: Option<Storm>, reservations: &[Reservation]) -> BTreeSet<Uid> {
-    let key = &inputs.policy.key;
-    let mut waiting: Vec<&Record> =
-        inputs.ledger.of(key).filter(|record| record.waiting && record.state == State::Running).collect();
-    waiting.sort_by_key(|record| (record.created, record.sequence));
-    let allowed = usize::try_from(inputs.policy.limits.max_concurrent).unwrap_or(usize::MAX);
-    let taken = inputs.ledger.in_flight(key, PolicyMode::Enforce).saturating_add(reservations.len());
-    let free = allowed.saturating_sub(taken);
-    let held = |(index, record): &(usize, &Record)| {
-        let target = inputs.targets.iter().find(|target| target.object.uid == record.target.uid);
-        let rolls_out = target.and_then(|target| mid_rollout(inputs, target)).is_some_and(|until| inputs.now < until);
-        // The policy has changed since, and may no longer want the action.
-        let is_changed = record.digest != inputs.policy.digest;
-        *index >= free || is_changed || rolls_out || storm::forbids(inputs, storm, record)
-    };
-    waiting.into_iter().enumerate().filter(held).map(|(_, record)| record.target.uid.clone()).collect()
 }

@@ -7,8 +7,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use prunella_api::ConditionType::{Blocked, Healing, Healthy, Observed, Ready, Stalled};
 use prunella_api::{HealingPolicyStatus, set_condition};
 use prunella_core::decide::{Counts, Matching, Reach, Refused};
-use prunella_core::execute::EXECUTE_WITHIN;
-use prunella_core::ledger::{Record, State};
 use prunella_core::observation::{Answer, Freshness, UnknownReason};
 use prunella_core::policy::{Policy, PolicyMode};
 use prunella_core::refusal::Reason;
@@ -18,7 +16,7 @@ use super::{StatusInputs, by_word};
 use crate::cluster_view::Hold;
 use crate::compiled::CompiledPolicy;
 use crate::records::DISRUPTION_BUDGET;
-use crate::report::{action_messages, wording};
+use crate::report::wording;
 
 /// How the sentence about series of other objects starts.
 pub(in crate::report) const OTHER_SERIES: &str = "; other series name";
@@ -136,16 +134,6 @@ impl StatusInputs<'_> {
         }
     }
 
-    fn healing(&self) -> ConditionValue {
-        match self.ledger.of(&self.compiled.policy.key).find(|record| record.in_flight()) {
-            Some(record) => {
-                let message = format!("{} on {}: {}", record.name, record.touches(), self.progress(record));
-                ConditionValue::yes(record.state.as_str(), message)
-            }
-            None => ConditionValue::no("NoActionInFlight", "no action is in flight"),
-        }
-    }
-
     fn blocked_condition(&self, blocked: &BTreeMap<Reason, usize>) -> ConditionValue {
         // In a storm, the storm is the first thing to know.
         let storm = blocked.get_key_value(&Reason::Storm);
@@ -160,13 +148,6 @@ impl StatusInputs<'_> {
             ),
             None => ConditionValue::no("NotBlocked", "no unhealthy target is held back"),
         }
-    }
-
-    /// Whether an action has started and its outcome is not known yet. The start is recorded before the
-    /// effect, because the target may be gone before the effect is recorded.
-    fn is_in_progress(&self) -> bool {
-        let started = |record: &Record| matches!(record.state, State::Running | State::Settling | State::Verifying);
-        self.ledger.of(&self.compiled.policy.key).any(started)
     }
 
     /// Targets in the answer that are not judged yet.
@@ -304,60 +285,11 @@ impl StatusInputs<'_> {
             Freshness::Fresh | Freshness::Unknown => None,
         })
     }
-
-    /// The progress of an action, and what it waits for.
-    fn progress(&self, record: &Record) -> String {
-        match (record.state, record.verify_by) {
-            (State::Pending, _) => "about to start".to_owned(),
-            (State::Running, _) => match self.stops(record) {
-                Some(reason) => {
-                    let why = wording::why(&self.compiled.policy, reason, self.hold.as_ref());
-                    format!("running; it waits, at most until {EXECUTE_WITHIN:#} after its start: {why}")
-                }
-                None if let Some(shortage) = self.decision.below_floor.get(&record.target.uid) => {
-                    let reason = Reason::TooFewAvailable(*shortage);
-                    format!("running; it waits: {}", wording::why(&self.compiled.policy, reason, None))
-                }
-                None if self.decision.waiting.contains(&record.target.uid) => {
-                    "running; it waits for limits.maxConcurrent, a storm or a rollout, or the policy has changed"
-                        .to_owned()
-                }
-                None if record.waiting && !self.decision.memory.timers.contains_key(&record.target.uid) => {
-                    "running; it waits: the target is not breached now".to_owned()
-                }
-                None if record.waiting => action_messages::tries_again(),
-                None => "running".to_owned(),
-            },
-            (State::Settling, _) => "the change is made; waiting until the pods of the workload are ready".to_owned(),
-            (_, Some(by)) => format!("the change is made; checking until {by:.0} whether it helped"),
-            (_, None) => "the change is made; checking whether it helped".to_owned(),
-        }
-    }
-
-    /// What a started action waits for. Other guardrails end it, or concern new actions only.
-    fn stops(&self, record: &Record) -> Option<Reason> {
-        if self.compiled.policy.suspended {
-            return Some(Reason::Suspended);
-        }
-        if self.hold.is_some() {
-            return Some(Reason::Held);
-        }
-        let refused = self.decision.refusals.iter().find(|refused| refused.target == record.target.uid)?;
-        let waits = matches!(
-            refused.refusal.reason,
-            Reason::ObservationUnknown
-                | Reason::NoData
-                | Reason::NotYetFor
-                | Reason::OptedOut
-                | Reason::NotHealable(NotHealable::NodeNotReady)
-        );
-        waits.then_some(refused.refusal.reason)
-    }
 }
 
 /// The status, reason and message of one condition.
 #[derive(Debug, Clone)]
-struct ConditionValue {
+pub(super) struct ConditionValue {
     /// `None`: `Unknown`.
     status: Option<bool>,
     reason: &'static str,
@@ -365,11 +297,11 @@ struct ConditionValue {
 }
 
 impl ConditionValue {
-    fn yes(reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn yes(reason: &'static str, message: impl Into<String>) -> Self {
         Self { status: Some(true), reason, message: message.into() }
     }
 
-    fn no(reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn no(reason: &'static str, message: impl Into<String>) -> Self {
         Self { status: Some(false), reason, message: message.into() }
     }
 
