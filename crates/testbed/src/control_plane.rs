@@ -1,6 +1,7 @@
 //! etcd, the API server, the controller manager and the scheduler.
 
 use crate::layout::{Layout, Place, SERVICE_CIDR};
+use crate::options::Part;
 use crate::plan::{Plan, flags, write_json};
 use crate::process::Server;
 use anyhow::Result;
@@ -14,7 +15,11 @@ const NODE_GRACE: &str = "20s";
 /// The servers, in starting order.
 #[must_use]
 pub(crate) fn servers(plan: &Plan) -> Vec<Server> {
-    vec![etcd(plan), api_server(plan), controller_manager(plan), scheduler(plan)]
+    let mut servers = vec![etcd(plan), api_server(plan)];
+    if plan.options.has(Part::Controllers) {
+        servers.extend([controller_manager(plan), scheduler(plan)]);
+    }
+    servers
 }
 
 fn etcd(plan: &Plan) -> Server {

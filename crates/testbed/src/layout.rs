@@ -52,7 +52,7 @@ pub struct Layout {
     pub name: String,
     /// Second octet of every address.
     pub octet: u8,
-    /// How many nodes, 1 to [`MAX_NODES`].
+    /// How many nodes, 0 to [`MAX_NODES`].
     pub nodes: u8,
     /// Everything the testbed writes is below this folder, which it owns.
     pub data: PathBuf,

@@ -17,6 +17,8 @@ pub enum Part {
     KubeStateMetrics,
     /// Service names do not resolve in pods.
     Coredns,
+    /// No controller manager and no scheduler: objects stay as requests leave them.
+    Controllers,
 }
 
 /// Parts that a testbed has only when they are asked for.
@@ -47,8 +49,8 @@ pub struct Options {
     /// Folder for everything the testbed writes [default: /var/lib/prunella-testbed/NAME]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// How many nodes
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=3))]
+    /// How many nodes. Without nodes and without controllers it is an API server and its etcd
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(0..=3))]
     pub nodes: u8,
     /// How often Prometheus scrapes (1s to 5m)
     #[arg(long, default_value = "5s", value_parser = scrape_interval, value_name = "DURATION")]

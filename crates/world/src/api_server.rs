@@ -15,9 +15,11 @@
 //! authorisation, conversion, managed fields, garbage collection, `sendInitialEvents`, tables. Lists
 //! inside an applied status are replaced as a whole.
 
+mod builtin;
 mod evict;
 mod kinds;
 mod log;
+mod object_meta;
 mod patch;
 mod read;
 mod refusal;
@@ -25,6 +27,7 @@ mod request;
 mod schema;
 mod selectors;
 mod store;
+mod validate;
 mod watch;
 mod write;
 
@@ -205,13 +208,13 @@ impl ApiServer {
             Verb::Create => {
                 self.create(&mut store, &context, &namespace, request.body.clone()).map(|it| (201, text(&it)))
             }
-            Verb::Replace => part(request).and_then(|part| {
+            Verb::Replace => check_subresource(request).and_then(|()| part(request)).and_then(|part| {
                 let written = context.replace(&mut store, &key, request.body.clone(), part)?;
-                Ok((200, text(written.object())))
+                Ok((if matches!(written, Written::Created(_)) { 201 } else { 200 }, text(written.object())))
             }),
             Verb::Patch => patch(&mut store, request, &context, &key),
             Verb::Delete => {
-                context.delete(&mut store, &key, &request.body).map(|written| (200, text(&deleted(&written))))
+                context.delete(&mut store, &key, &request.body).map(|written| (200, text(&deleted(request.kind, &written))))
             }
         };
         self.shared.changed.send_replace(store.version());
@@ -219,7 +222,7 @@ impl ApiServer {
     }
 
     fn context<'a>(&self, index: kinds::KindIndex, kind: &'a kinds::Kind) -> WriteContext<'a> {
-        WriteContext { index, kind, now: self.shared.clock.now(), chance: self.shared.chance }
+        WriteContext { index, kind, now: self.shared.clock.now(), chance: self.shared.chance, by_patch: false }
     }
 
     fn create(
@@ -345,17 +348,17 @@ impl ApiServer {
 }
 
 fn get(store: &Store, request: &ApiRequest<'_>, key: &ObjectKey) -> Answer {
+    check_subresource(request)?;
     let object = read::get(store, request, key)?;
     match request.subresource.as_deref() {
-        None => Ok((200, text(&object))),
-        Some("status") if request.kind.has_status => Ok((200, text(&object))),
-        Some("scale") if request.kind.has_scale => Ok((200, text(&patch::scale(&object)))),
-        Some(_) => Err(Refusal::not_found(request.kind, &key.2)),
+        Some("scale") => Ok((200, text(&patch::scale(&object)))),
+        _ => Ok((200, text(&object))),
     }
 }
 
 fn patch(store: &mut Store, request: &ApiRequest<'_>, context: &WriteContext<'_>, key: &ObjectKey) -> Answer {
     let how = PatchKind::of(&request.content_type)?;
+    check_subresource(request)?;
     let before = store.get(key).cloned().ok_or_else(|| Refusal::not_found(request.kind, &key.2))?;
     let body = &request.body;
     let next = match (how, request.subresource.as_deref()) {
@@ -365,32 +368,50 @@ fn patch(store: &mut Store, request: &ApiRequest<'_>, context: &WriteContext<'_>
         }
         (PatchKind::Apply, _) => return Err(Refusal::unsupported("server-side apply except of a status")),
         (how, Some("scale")) if request.kind.has_scale => {
-            let scale = patch::patched(request.kind, &patch::scale(&before), how, body.clone())?;
+            let scale = patch::patched(&patch::scale(&before), how, body.clone())?;
             let written = context.replace(store, key, patch::scaled(&before, &scale), Part::Main)?;
             return Ok((200, text(&patch::scale(written.object()))));
         }
-        (how, _) => patch::patched(request.kind, &before, how, body.clone())?,
+        (how, _) => patch::patched(&before, how, body.clone())?,
     };
+    let context = WriteContext { by_patch: true, ..*context };
     let written = context.replace(store, key, next, part(request)?)?;
     Ok((200, text(&read::shown(written.object(), request.metadata_only))))
+}
+
+/// Checks that the kind has this subresource.
+fn check_subresource(request: &ApiRequest<'_>) -> Result<(), Refusal> {
+    let name = request.name.as_deref().unwrap_or_default();
+    match request.subresource.as_deref() {
+        None => Ok(()),
+        Some("status") if request.kind.has_status => Ok(()),
+        Some("scale") if request.kind.has_scale => Ok(()),
+        // A custom resource is looked for first.
+        Some(_) if request.kind.is_custom() => Err(Refusal::not_found(request.kind, name)),
+        Some(_) => Err(Refusal::no_such_path()),
+    }
 }
 
 /// The part of the object that the request is about.
 fn part(request: &ApiRequest<'_>) -> Result<Part, Refusal> {
     match request.subresource.as_deref() {
         None => Ok(Part::Main),
-        Some("status") if request.kind.has_status => Ok(Part::Status),
-        Some(_) => Err(Refusal::method_not_allowed()),
+        Some("status") => Ok(Part::Status),
+        Some(_) => Err(Refusal::no_such_path()),
     }
 }
 
 /// What a deletion answers: the object while it still exists, otherwise that it is gone.
-fn deleted(written: &Written) -> Value {
+fn deleted(kind: &kinds::Kind, written: &Written) -> Value {
     match written {
-        Written::Kept(object) => (**object).clone(),
+        Written::Removed(object) if kind.name == "Pod" => (**object).clone(),
+        Written::Created(object) | Written::Kept(object) => (**object).clone(),
         Written::Removed(object) => json!({
-            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 200,
-            "details": {"name": object["metadata"]["name"], "uid": object["metadata"]["uid"]},
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
+            "details": {
+                "name": object["metadata"]["name"], "group": (!kind.group.is_empty()).then_some(&kind.group),
+                "kind": kind.plural, "uid": object["metadata"]["uid"],
+            },
         }),
     }
 }

@@ -3,7 +3,6 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Resource;
-use prunella_api::{ClusterPrometheusSource, HealingAction, HealingPolicy};
 use serde_json::Value;
 
 use super::refusal::Refusal;
@@ -88,6 +87,18 @@ impl Kind {
         })
     }
 
+    /// Whether the API server counts the changes of its spec.
+    pub(super) fn has_generation(&self) -> bool {
+        const COUNTED: [&str; 6] =
+            ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Pod", "PodDisruptionBudget"];
+        self.is_custom() || COUNTED.contains(&self.name.as_str())
+    }
+
+    /// Whether a replacement creates the object if there is none.
+    pub(super) fn is_created_by_update(&self) -> bool {
+        matches!(self.name.as_str(), "Lease" | "Event")
+    }
+
     /// `apiVersion` of its objects.
     pub(super) fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
@@ -96,22 +107,6 @@ impl Kind {
     /// Whether it is a custom resource.
     pub(super) fn is_custom(&self) -> bool {
         self.schema.is_some()
-    }
-
-    /// Whether the type of the controller can read the object. In place of the schema's own validation.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(super) fn check(&self, object: &Value) -> Result<(), String> {
-        fn read<K: serde::de::DeserializeOwned>(object: &Value) -> Result<(), String> {
-            K::deserialize(object).map(|_| ()).map_err(|error| error.to_string())
-        }
-        match self.name.as_str() {
-            "HealingPolicy" => read::<HealingPolicy>(object),
-            "HealingAction" => read::<HealingAction>(object),
-            "ClusterPrometheusSource" => read::<ClusterPrometheusSource>(object),
-            _ => Ok(()),
-        }
     }
 
     /// Where the field of a field selector is.

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::kinds::Kind;
 use super::refusal::Refusal;
 use super::store::{ObjectKey, Store};
 
@@ -28,16 +27,15 @@ impl PatchKind {
 }
 
 /// The object after a merge patch or a JSON patch.
-pub(super) fn patched(kind: &Kind, object: &Value, how: PatchKind, patch: Value) -> Result<Value, Refusal> {
+pub(super) fn patched(object: &Value, how: PatchKind, patch: Value) -> Result<Value, Refusal> {
     let mut next = object.clone();
     if how == PatchKind::Merge {
         json_patch::merge(&mut next, &patch);
         return Ok(next);
     }
-    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     let patch: json_patch::Patch =
         serde_json::from_value(patch).map_err(|error| Refusal::bad_request(error.to_string()))?;
-    json_patch::patch(&mut next, &patch).map_err(|error| Refusal::invalid(kind, name, &error.to_string()))?;
+    json_patch::patch(&mut next, &patch).map_err(|_| Refusal::patch_failed())?;
     Ok(next)
 }
 
@@ -90,7 +88,7 @@ pub(super) fn scale(workload: &Value) -> Value {
     let metadata = |field: &str| workload.pointer(&format!("/metadata/{field}")).cloned().unwrap_or_default();
     let selector = workload.pointer("/spec/selector/matchLabels").and_then(Value::as_object);
     let labels = selector.into_iter().flatten().filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)));
-    json!({
+    let mut scale = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
         "metadata": {
             "name": metadata("name"), "namespace": metadata("namespace"), "uid": metadata("uid"),
@@ -101,7 +99,12 @@ pub(super) fn scale(workload: &Value) -> Value {
             "replicas": workload.pointer("/status/replicas").cloned().unwrap_or(json!(0)),
             "selector": labels.collect::<Vec<_>>().join(","),
         },
-    })
+    });
+    if scale["spec"]["replicas"] == 0 {
+        // As the type of the API server writes it.
+        scale["spec"] = json!({});
+    }
+    scale
 }
 
 /// The workload with the replicas of `scale`, bound to the uid and the version of `scale`.

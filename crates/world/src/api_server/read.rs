@@ -47,6 +47,9 @@ pub(super) fn list(store: &Store, request: &ApiRequest<'_>) -> Result<Value, Ref
     let limit = request.number("limit")?.filter(|limit| *limit > 0).and_then(|limit| usize::try_from(limit).ok());
     let page = rest.get(..limit.unwrap_or(rest.len())).unwrap_or(&rest);
     let mut metadata = json!({"resourceVersion": version.to_string()});
+    if request.kind.is_custom() && !request.metadata_only {
+        metadata["continue"] = json!("");
+    }
     if let Some((key, _)) = page.last().filter(|_| page.len() < rest.len()) {
         metadata["continue"] = json!(format!("{version}/{}/{}", key.1, key.2));
         metadata["remainingItemCount"] = json!(rest.len() - page.len());

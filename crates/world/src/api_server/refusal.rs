@@ -19,7 +19,7 @@ impl Refusal {
     }
 
     fn about(self, kind: &Kind, name: &str) -> Self {
-        Self { details: json!({"name": name, "group": kind.group, "kind": kind.plural}), ..self }
+        Self { details: subject(kind, name), ..self }
     }
 
     pub(super) fn bad_request(message: String) -> Self {
@@ -30,18 +30,31 @@ impl Refusal {
         Self::new(404, "NotFound", format!("{} {name:?} not found", full_name(kind))).about(kind, name)
     }
 
+    /// No such subresource.
+    pub(super) fn no_such_path() -> Self {
+        let message = "the server could not find the requested resource".to_owned();
+        Self { details: json!({}), ..Self::new(404, "NotFound", message) }
+    }
+
     pub(super) fn method_not_allowed() -> Self {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource".to_owned())
     }
 
-    pub(super) fn already_exists(kind: &Kind, name: &str) -> Self {
-        Self::new(409, "AlreadyExists", format!("{} {name:?} already exists", full_name(kind))).about(kind, name)
+    pub(super) fn already_exists(kind: &Kind, name: &str, is_deleted: bool) -> Self {
+        let deleted = if is_deleted { "object is being deleted: " } else { "" };
+        Self::new(409, "AlreadyExists", format!("{deleted}{} {name:?} already exists", full_name(kind))).about(kind, name)
     }
 
     /// The object has another version, or a precondition does not hold.
     pub(super) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
         let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", full_name(kind));
         Self::new(409, "Conflict", message).about(kind, name)
+    }
+
+    /// A precondition of a deletion does not hold. The server says this of the kind, not of its plural.
+    pub(super) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", full_kind(kind));
+        Self { details: kind_subject(kind, name), ..Self::new(409, "Conflict", message) }
     }
 
     /// The version is older than what is kept.
@@ -53,9 +66,25 @@ impl Refusal {
         Self::new(415, "UnsupportedMediaType", format!("this API server does not simulate {what}"))
     }
 
-    /// The object is not valid, or a test of a patch failed.
-    pub(super) fn invalid(kind: &Kind, name: &str, why: &str) -> Self {
-        Self::new(422, "Invalid", format!("{} {name:?} is invalid: {why}", kind.name)).about(kind, name)
+    /// A field of the object is not valid. `field` is where, `cause` one of the reasons for that.
+    pub(super) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
+        let words: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let words = if words.len() == 1 { words.concat() } else { format!("[{}]", words.join(", ")) };
+        let mut details = kind_subject(kind, name);
+        let one = |cause: &Cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field});
+        details["causes"] = causes.iter().map(one).collect();
+        Self { details, ..Self::new(422, "Invalid", format!("{} {name:?} is invalid: {words}", full_kind(kind))) }
+    }
+
+    /// A JSON patch does not fit the object, or one of its tests failed.
+    pub(super) fn patch_failed() -> Self {
+        let message = "the server rejected our request due to an error in our request".to_owned();
+        Self { details: json!({}), ..Self::new(422, "Invalid", message) }
+    }
+
+    /// An error without a reason.
+    pub(super) fn unclassified(message: &str) -> Self {
+        Self::new(500, "", message.to_owned())
     }
 
     /// A disruption budget allows no eviction.
@@ -86,11 +115,61 @@ impl Refusal {
         if let (Some(status), false) = (status.as_object_mut(), details.is_null()) {
             status.insert("details".to_owned(), details.clone());
         }
+        if let (Some(status), true) = (status.as_object_mut(), reason.is_empty()) {
+            status.remove("reason");
+        }
         status
     }
 }
 
+/// Why a field is not valid.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Cause {
+    /// `FieldValueInvalid` and so on.
+    pub(super) reason: &'static str,
+    /// For example `spec.steps[0].name`.
+    pub(super) field: String,
+    pub(super) message: String,
+}
+
+impl Cause {
+    pub(super) fn invalid(field: &str, message: String) -> Self {
+        Self { reason: "FieldValueInvalid", field: field.to_owned(), message }
+    }
+}
+
+/// What a refusal is about.
+fn subject(kind: &Kind, name: &str) -> Value {
+    named(&kind.plural, &kind.group, name)
+}
+
+/// The same, where the server names the kind. An Event belongs to the core group then.
+fn kind_subject(kind: &Kind, name: &str) -> Value {
+    named(&kind.name, internal_group(kind), name)
+}
+
+fn named(kind: &str, group: &str, name: &str) -> Value {
+    let mut subject = json!({"name": name, "kind": kind});
+    if !group.is_empty() {
+        subject["group"] = json!(group);
+    }
+    subject
+}
+
 /// `deployments.apps`, or `pods` of the core group.
 fn full_name(kind: &Kind) -> String {
-    if kind.group.is_empty() { kind.plural.clone() } else { format!("{}.{}", kind.plural, kind.group) }
+    dotted(&kind.plural, &kind.group)
+}
+
+/// `Deployment.apps`, or `Pod`.
+fn full_kind(kind: &Kind) -> String {
+    dotted(&kind.name, internal_group(kind))
+}
+
+fn internal_group(kind: &Kind) -> &str {
+    if kind.name == "Event" { "" } else { &kind.group }
+}
+
+fn dotted(name: &str, group: &str) -> String {
+    if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
 }

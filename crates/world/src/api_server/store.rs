@@ -74,13 +74,14 @@ impl Store {
         object
     }
 
-    /// Removes an object. The watches show it with the version of its removal.
-    pub(super) fn remove(&mut self, key: &ObjectKey) -> Option<Arc<Value>> {
-        let before = self.objects.remove(key)?;
+    /// Removes an object that was `last` at its end. The watches show it with the version of its removal.
+    pub(super) fn remove(&mut self, key: &ObjectKey, last: Value) -> Option<Arc<Value>> {
+        self.objects.remove(key)?;
         self.version += 1;
         self.applied.retain(|(of, _), _| of != key);
-        self.record(key.clone(), Some(Arc::clone(&before)), None);
-        Some(before)
+        let last = Arc::new(last);
+        self.record(key.clone(), Some(Arc::clone(&last)), None);
+        Some(last)
     }
 
     fn record(&mut self, key: ObjectKey, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::kinds::{Kind, KindIndex};
-use super::refusal::Refusal;
-use super::schema;
+use super::refusal::{Cause, Refusal};
 use super::store::{ObjectKey, Store};
+use super::{builtin, object_meta, schema, validate};
 use crate::chance::Chance;
 
 /// What a write needs beside the store.
@@ -19,6 +19,8 @@ pub(super) struct WriteContext<'a> {
     pub(super) kind: &'a Kind,
     pub(super) now: Timestamp,
     pub(super) chance: Chance,
+    /// Whether the client sent a patch, not the whole object.
+    pub(super) by_patch: bool,
 }
 
 /// Which part of an object a write changes. The rest stays as it is.
@@ -33,6 +35,8 @@ pub(super) enum Part {
 /// What became of an object after a write.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Written {
+    /// It exists since this write.
+    Created(Arc<Value>),
     /// It exists.
     Kept(Arc<Value>),
     /// It was removed: this was its last state.
@@ -42,14 +46,11 @@ pub(super) enum Written {
 impl Written {
     pub(super) fn object(&self) -> &Arc<Value> {
         match self {
-            Self::Kept(object) | Self::Removed(object) => object,
+            Self::Created(object) | Self::Kept(object) | Self::Removed(object) => object,
         }
     }
 }
 
-/// Fields of the metadata that no client can change.
-const FIXED: [&str; 6] =
-    ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
 /// The grace period of a pod that names none, in seconds.
 const DEFAULT_GRACE: i64 = 30;
 
@@ -65,23 +66,15 @@ impl WriteContext<'_> {
     /// Creates an object.
     pub(super) fn create(&self, store: &mut Store, namespace: &str, mut object: Value) -> Result<Arc<Value>, Refusal> {
         let name = text(&object, "/metadata/name").unwrap_or_default().to_owned();
-        if name.is_empty() {
-            return Err(Refusal::invalid(self.kind, &name, "metadata.name: Required value: name is required"));
-        }
         let key = self.key(namespace, &name);
-        if store.get(&key).is_some() {
-            return Err(Refusal::already_exists(self.kind, &name));
-        }
-        self.complete(&mut object, &name)?;
-        let uid = self.chance.uid(&format!("{}/{namespace}/{name}/{}", self.kind.plural, store.generation(&key)));
-        let fields = fields(&mut object)?;
-        fields.insert("apiVersion".to_owned(), json!(self.kind.api_version()));
-        fields.insert("kind".to_owned(), json!(self.kind.name));
+        let has_version = text(&object, "/metadata/resourceVersion").is_some_and(|version| !version.is_empty());
+        self.set_type(&mut object)?;
         if self.kind.has_status {
-            fields.remove("status");
+            fields(&mut object)?.remove("status");
         }
+        let uid = self.chance.uid(&format!("{}/{namespace}/{name}/{}", self.kind.plural, store.generation(&key)));
         let metadata = metadata(&mut object)?;
-        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"] {
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
             metadata.remove(field);
         }
         metadata.insert("uid".to_owned(), json!(uid));
@@ -89,13 +82,24 @@ impl WriteContext<'_> {
         if self.kind.namespaced {
             metadata.insert("namespace".to_owned(), json!(namespace));
         }
-        if self.has_generation() {
+        if self.kind.has_generation() {
             metadata.insert("generation".to_owned(), json!(1));
+        }
+        if self.kind.name == "Pod" {
+            object["status"] = json!({"phase": "Pending"});
+        }
+        self.complete(&mut object, &name, None, None)?;
+        object_meta::check_name(self.kind, &name)?;
+        if has_version {
+            return Err(Refusal::unclassified("resourceVersion should not be set on objects to be created"));
+        }
+        if let Some(existing) = store.get(&key) {
+            return Err(Refusal::already_exists(self.kind, &name, is_deleted(existing)));
         }
         Ok(store.put(key, object))
     }
 
-    /// Replaces one part of an object. `next` may name the version that it is based on.
+    /// Replaces one part of an object. `next` may name the version and the uid that it is based on.
     pub(super) fn replace(
         &self,
         store: &mut Store,
@@ -103,106 +107,140 @@ impl WriteContext<'_> {
         mut next: Value,
         part: Part,
     ) -> Result<Written, Refusal> {
-        let before = self.found(store, key)?;
         let name = &key.2;
+        if store.get(key).is_none() && self.kind.is_created_by_update() {
+            object_meta::check_uid(self.kind, name, &Value::Null, &next)?;
+            // Also when the client names the version of one that was deleted.
+            metadata(&mut next)?.remove("resourceVersion");
+            return self.create(store, &key.1, next).map(Written::Created);
+        }
+        let before = self.found(store, key)?;
+        self.set_type(&mut next)?;
+        if !self.by_patch {
+            object_meta::check_uid(self.kind, name, &before, &next)?;
+        }
         let version = text(&next, "/metadata/resourceVersion").unwrap_or_default();
         if !version.is_empty() && Some(version) != text(&before, "/metadata/resourceVersion") {
             const CHANGED: &str =
                 "the object has been modified; please apply your changes to the latest version and try again";
             return Err(Refusal::conflict(self.kind, name, CHANGED));
         }
-        let uid = text(&next, "/metadata/uid").unwrap_or_default();
-        if !uid.is_empty() && Some(uid) != text(&before, "/metadata/uid") {
-            return Err(Refusal::conflict(self.kind, name, &precondition("UID", uid, &before)));
-        }
+        let other_uid = object_meta::other_uid(&before, &next);
         if part == Part::Status {
-            let mut whole = (*before).clone();
-            set(fields(&mut whole)?, "status", next.get("status").cloned());
-            next = whole;
+            next = object_meta::with_status(self.kind, &before, &next);
         } else if self.kind.has_status {
             set(fields(&mut next)?, "status", before.get("status").cloned());
         }
-        self.complete(&mut next, name)?;
-        keep_fixed(&before, &mut next, part)?;
+        object_meta::keep_fixed(&before, metadata(&mut next)?);
+        self.complete(&mut next, name, Some(&before), other_uid)?;
+        if part == Part::Main && self.kind.has_generation() && self.is_new_generation(&before, &next) {
+            let generation = before.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+            metadata(&mut next)?.insert("generation".to_owned(), json!(generation + 1));
+        }
         if next == *before {
             return Ok(Written::Kept(before));
         }
-        if is_deleted(&next) && !is_held(&next) && self.kind.name != "Pod" {
-            return store.remove(key).map(Written::Removed).ok_or_else(|| Refusal::not_found(self.kind, name));
+        if is_deleted(&next) && !is_held(&next) && grace_of(&next) == 0 {
+            return store.remove(key, next).map(Written::Removed).ok_or_else(|| Refusal::not_found(self.kind, name));
         }
         Ok(Written::Kept(store.put(key.clone(), next)))
+    }
+
+    fn is_new_generation(&self, before: &Value, next: &Value) -> bool {
+        // Of a Deployment, annotations count too, because its controller copies them.
+        let annotations = |object: &Value| object.pointer("/metadata/annotations").cloned();
+        spec(before) != spec(next) || (self.kind.name == "Deployment" && annotations(before) != annotations(next))
     }
 
     /// Deletes an object, now or when its finalizers and its grace period are over.
     pub(super) fn delete(&self, store: &mut Store, key: &ObjectKey, options: &Value) -> Result<Written, Refusal> {
         let before = self.found(store, key)?;
-        for (field, words) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
+        for (field, words, why) in [
+            ("uid", "UID", "The object might have been deleted and then recreated"),
+            ("resourceVersion", "ResourceVersion", "The object might have been modified"),
+        ] {
             let wanted = text(options, &format!("/preconditions/{field}"));
-            if wanted.is_some_and(|wanted| text(&before, &format!("/metadata/{field}")) != Some(wanted)) {
-                let why = precondition(words, wanted.unwrap_or_default(), &before);
-                return Err(Refusal::conflict(self.kind, &key.2, &why));
+            let is = text(&before, &format!("/metadata/{field}"));
+            if let (Some(wanted), Some(is)) = (wanted.filter(|wanted| Some(*wanted) != is), is) {
+                let why = format!("the {words} in the precondition ({wanted}) does not match the {words} in record ({is}). {why}");
+                return Err(Refusal::precondition(self.kind, &key.2, &why));
             }
         }
         let grace = if self.kind.name == "Pod" { grace(&before, options) } else { 0 };
-        if grace == 0 && !is_held(&before) {
-            return store.remove(key).map(Written::Removed).ok_or_else(|| Refusal::not_found(self.kind, &key.2));
-        }
         let earlier = before.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
-        if is_deleted(&before) && earlier.is_none_or(|earlier| earlier <= grace) {
+        let is_shorter = !is_deleted(&before) || earlier.is_some_and(|earlier| grace < earlier);
+        if grace == 0 && !is_held(&before) {
+            let mut last = (*before).clone();
+            if self.kind.name == "Pod" && is_shorter {
+                self.mark_deleted(&mut last, grace)?;
+            }
+            if self.kind.name == "Pod" {
+                // It is shown as it was when it was removed.
+                metadata(&mut last)?.insert("resourceVersion".to_owned(), json!((store.version() + 1).to_string()));
+            }
+            return store.remove(key, last).map(Written::Removed).ok_or_else(|| Refusal::not_found(self.kind, &key.2));
+        }
+        if !is_shorter {
             return Ok(Written::Kept(before));
         }
         let mut next = (*before).clone();
-        let metadata = metadata(&mut next)?;
+        self.mark_deleted(&mut next, grace)?;
+        Ok(Written::Kept(store.put(key.clone(), next)))
+    }
+
+    fn mark_deleted(&self, next: &mut Value, grace: i64) -> Result<(), Refusal> {
+        let metadata = metadata(next)?;
         let end = self.now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
         metadata.insert("deletionTimestamp".to_owned(), json!(second(end)));
         metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
         if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
             metadata.insert("generation".to_owned(), json!(generation + 1));
         }
-        Ok(Written::Kept(store.put(key.clone(), next)))
-    }
-
-    /// Sets what a custom resource must have, and checks that its type is the controller's.
-    fn complete(&self, object: &mut Value, name: &str) -> Result<(), Refusal> {
-        if let Some(schema) = &self.kind.schema {
-            schema::complete(object, schema);
-            self.kind.check(object).map_err(|why| Refusal::invalid(self.kind, name, &why))?;
-        }
         Ok(())
     }
 
-    /// Whether the API server counts the changes of the spec.
-    fn has_generation(&self) -> bool {
-        self.kind.has_status || self.kind.is_custom()
+    /// The type of the object is that of the path.
+    fn set_type(&self, object: &mut Value) -> Result<(), Refusal> {
+        let fields = fields(object)?;
+        fields.insert("apiVersion".to_owned(), json!(self.kind.api_version()));
+        fields.insert("kind".to_owned(), json!(self.kind.name));
+        Ok(())
+    }
+
+    /// Makes of the object what the server stores, and checks it. `cause`: what was found before.
+    fn complete(
+        &self,
+        object: &mut Value,
+        name: &str,
+        before: Option<&Value>,
+        cause: Option<Cause>,
+    ) -> Result<(), Refusal> {
+        let mut causes: Vec<Cause> = cause.into_iter().collect();
+        if let Some(schema) = &self.kind.schema {
+            schema::complete(object, schema);
+            causes.extend(validate::validate(object, schema, before));
+        } else {
+            builtin::complete(self.kind, object)?;
+        }
+        if !causes.is_empty() {
+            return Err(Refusal::invalid(self.kind, name, &causes));
+        }
+        object_meta::tidy(metadata(object)?);
+        Ok(())
     }
 }
 
-/// Takes over what no client can change, and counts the changes of the spec.
-fn keep_fixed(before: &Value, next: &mut Value, part: Part) -> Result<(), Refusal> {
-    let has_new_spec = part == Part::Main && {
-        let spec = |object: &Value| {
-            let mut object = object.clone();
-            if let Some(fields) = object.as_object_mut() {
-                fields.retain(|name, _| !matches!(name.as_str(), "metadata" | "status" | "apiVersion" | "kind"));
-            }
-            object
-        };
-        spec(before) != spec(next)
-    };
-    let fields = fields(next)?;
-    for field in ["apiVersion", "kind"] {
-        set(fields, field, before.get(field).cloned());
+/// Everything but metadata and status.
+fn spec(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|name, _| !matches!(name.as_str(), "metadata" | "status"));
     }
-    let metadata = metadata(next)?;
-    metadata.remove("managedFields");
-    let earlier = |field: &str| before.get("metadata").and_then(|metadata| metadata.get(field)).cloned();
-    for field in FIXED.into_iter().chain(["generation", "resourceVersion"]) {
-        set(metadata, field, earlier(field));
-    }
-    if let (true, Some(generation)) = (has_new_spec, earlier("generation").and_then(|it| it.as_i64())) {
-        metadata.insert("generation".to_owned(), json!(generation + 1));
-    }
-    Ok(())
+    object
+}
+
+fn grace_of(object: &Value) -> i64 {
+    object.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64).unwrap_or_default()
 }
 
 /// The seconds that a pod gets to stop. A pod that runs nowhere, or has ended, gets none.
@@ -213,12 +251,6 @@ fn grace(pod: &Value, options: &Value) -> i64 {
     }
     let own = pod.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(DEFAULT_GRACE);
     options.get("gracePeriodSeconds").and_then(Value::as_i64).unwrap_or(own).max(0)
-}
-
-fn precondition(field: &str, wanted: &str, before: &Value) -> String {
-    let pointer = if field == "UID" { "/metadata/uid" } else { "/metadata/resourceVersion" };
-    let is = text(before, pointer).unwrap_or_default();
-    format!("Precondition failed: {field} in precondition: {wanted}, {field} in object meta: {is}")
 }
 
 /// The text at a JSON pointer.

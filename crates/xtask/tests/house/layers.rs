@@ -21,7 +21,8 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("testbed", &[]),
     ("prunella-demo", &["prunella-api", "testbed"]),
     ("prunella-bench", &["prunella-api", "testbed"]),
-    ("prunella-e2e", &["prunella-api", "testbed"]),
+    // With the world for one suite: it compares the API server in process with the real one.
+    ("prunella-e2e", &["prunella-api", "prunella-world", "testbed"]),
     ("xtask", &["prunella-api", "prunella-core"]),
 ];
 
