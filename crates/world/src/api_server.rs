@@ -8,12 +8,15 @@
 //!   and 410 for a version that is too old.
 //! - Writes: create, replace, merge patch, JSON patch with tests, server-side apply of a status, the
 //!   subresources `status`, `scale` and `eviction`, deletion with preconditions, finalizers and grace.
+//!   Custom resources get the defaults of their schema and are validated by it.
 //! - Every answer has the `Date` of the world's clock.
 //!
 //! # Not served
-//! Validation by schema and CEL (the types of the controller check our kinds instead), admission,
-//! authorisation, conversion, managed fields, garbage collection, `sendInitialEvents`, tables. Lists
-//! inside an applied status are replaced as a whole.
+//! Rules in CEL except that a record never changes, admission, defaults and most validation of built-in
+//! kinds, authorisation, conversion, managed fields, garbage collection, `sendInitialEvents`, dry runs,
+//! tables. Lists inside an applied status are replaced as a whole.
+//!
+//! The suite `tests/tests/api_server` compares it with the real one, field by field.
 
 mod builtin;
 mod evict;
@@ -67,6 +70,8 @@ use write::{Part, WriteContext, Written};
 
 /// The time from a request to its effect, at least and at most, in milliseconds.
 const LATENCY: (u64, u64) = (1, 5);
+/// For how long the real server repeats an eviction whose pod is another one, before it says so.
+const EVICTION_RETRIES: Duration = Duration::from_secs(10);
 
 /// The API server. All copies are the same server.
 #[derive(Debug, Clone)]
@@ -184,6 +189,9 @@ impl ApiServer {
             Some(Ok(request)) => self.serve(&request),
         };
         let (code, body) = answer.unwrap_or_else(|refusal| (refusal.code, text(&refusal.status())));
+        if code == 409 && head.uri.path().ends_with("/eviction") {
+            tokio::time::sleep(EVICTION_RETRIES).await;
+        }
         self.shared.log.end(self.shared.clock.elapsed(), line, code);
         let date = self.shared.clock.now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         let response = Response::builder()
@@ -213,9 +221,9 @@ impl ApiServer {
                 Ok((if matches!(written, Written::Created(_)) { 201 } else { 200 }, text(written.object())))
             }),
             Verb::Patch => patch(&mut store, request, &context, &key),
-            Verb::Delete => {
-                context.delete(&mut store, &key, &request.body).map(|written| (200, text(&deleted(request.kind, &written))))
-            }
+            Verb::Delete => context
+                .delete(&mut store, &key, &request.body)
+                .map(|written| (200, text(&deleted(request.kind, &written)))),
         };
         self.shared.changed.send_replace(store.version());
         answer
@@ -359,6 +367,9 @@ fn get(store: &Store, request: &ApiRequest<'_>, key: &ObjectKey) -> Answer {
 fn patch(store: &mut Store, request: &ApiRequest<'_>, context: &WriteContext<'_>, key: &ObjectKey) -> Answer {
     let how = PatchKind::of(&request.content_type)?;
     check_subresource(request)?;
+    if how == PatchKind::Apply && request.parameter("fieldManager").is_none() {
+        return Err(Refusal::no_manager());
+    }
     let before = store.get(key).cloned().ok_or_else(|| Refusal::not_found(request.kind, &key.2))?;
     let body = &request.body;
     let next = match (how, request.subresource.as_deref()) {

@@ -129,7 +129,7 @@ impl Kind {
     /// A merge patch of what may change beside status and metadata. `number`: 1 to 9.
     pub(crate) fn change(self, number: u8) -> Value {
         match self.plural {
-            "pods" => json!({"spec": {"activeDeadlineSeconds": 1000 - u32::from(number)}}),
+            "pods" => json!({"spec": {"activeDeadlineSeconds": 1000}}),
             "deployments" | "statefulsets" => json!({"spec": {"replicas": number}}),
             "daemonsets" => {
                 json!({"spec": {"template": {"metadata": {"annotations": {"mark": number.to_string()}}}}})
@@ -140,7 +140,9 @@ impl Kind {
             "events" => {
                 json!({"series": {"count": number + 1, "lastObservedTime": "2026-01-01T03:01:00.000000Z"}})
             }
-            "healingpolicies" => json!({"spec": {"suspend": number % 2 == 0, "interval": format!("{number}m")}}),
+            "healingpolicies" => {
+                json!({"spec": {"suspend": number.is_multiple_of(2), "interval": format!("{number}m")}})
+            }
             _ => json!({"spec": {"attempt": number}}),
         }
     }
@@ -149,8 +151,8 @@ impl Kind {
     pub(crate) fn status(self, number: u8) -> Value {
         match self.plural {
             "pods" => json!({"status": {
-                "phase": if number % 3 == 0 { "Succeeded" } else { "Running" },
-                "conditions": [{"type": "Ready", "status": if number % 2 == 0 { "True" } else { "False" },
+                "phase": if number.is_multiple_of(3) { "Succeeded" } else { "Running" },
+                "conditions": [{"type": "Ready", "status": if number.is_multiple_of(2) { "True" } else { "False" },
                                 "lastProbeTime": null, "lastTransitionTime": "2026-01-01T03:00:00Z"}],
             }}),
             "deployments" => json!({"status": {"replicas": number, "readyReplicas": number, "observedGeneration": 1}}),
@@ -171,7 +173,7 @@ impl Kind {
             "healingpolicies" => json!({"status": {"observedGeneration": number}}),
             "healingactions" => json!({"status": {
                 "message": format!("message {number}"),
-                "outcome": if number % 2 == 0 { json!("Succeeded") } else { Value::Null },
+                "outcome": if number.is_multiple_of(2) { json!("Succeeded") } else { Value::Null },
             }}),
             _ => json!({"status": {"unknown": number}}),
         }

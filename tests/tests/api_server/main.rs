@@ -2,12 +2,14 @@
 //! to both, and the answers are compared field by field.
 //!
 //! The real one is an API server and its etcd, without nodes and controllers, so that objects change
-//! by requests only. `SEED=7` runs one sequence and prints its requests.
+//! by requests only. `SEED=7` runs one sequence and prints its requests, `SEEDS=100` runs more, and
+//! `ALL=1` goes on after a divergence.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 mod difference;
 mod kinds;
+mod more;
 mod sequence;
 mod side;
 mod step;
@@ -28,10 +30,11 @@ use testbed::{Options, Part, State, Testbed};
 
 use crate::difference::{differences, explained};
 use crate::kinds::Defaults;
-use crate::side::Side;
+use crate::side::{Answer, Side};
 use crate::step::Step;
 
-const SEEDS: u64 = 40;
+/// How many sequences there are, unless `SEEDS` says so: as many as run in less than a minute.
+const SEEDS: u64 = 16;
 /// How many sequences run at once.
 const AT_ONCE: usize = 4;
 const CONTROLLER: &str = "system:serviceaccount:prunella-system:prunella";
@@ -43,6 +46,24 @@ struct Report {
     /// How often each explanation applied.
     explained: BTreeMap<&'static str, usize>,
     divergences: Vec<String>,
+}
+
+impl Report {
+    /// Compares two answers.
+    fn add(&mut self, what: &str, in_process: &Answer, real: &Answer) {
+        self.requests += 1;
+        for found in differences(in_process, real) {
+            match explained(&found) {
+                Some(why) => *self.explained.entry(why).or_default() += 1,
+                None => self.divergences.push(format!(
+                    "{what}\n    {}: in process {}, real {}",
+                    found.field,
+                    short(&found.in_process),
+                    short(&found.real)
+                )),
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,10 +85,16 @@ async fn the_api_server_in_process_answers_as_the_real_one() -> Result<()> {
 async fn compare_all(testbed: &Testbed, began: Instant) -> Result<()> {
     let client = install(testbed).await?;
     let defaults = Defaults::of(&client).await?;
-    let only = std::env::var("SEED").ok().map(|seed| seed.parse::<u64>()).transpose().context("SEED is no number")?;
-    let seeds = only.map_or(1..=SEEDS, |seed| seed..=seed);
+    let number = |name: &str| {
+        let text = std::env::var(name).ok();
+        text.map(|text| text.parse::<u64>()).transpose().with_context(|| format!("{name} is not a number"))
+    };
+    let only = number("SEED")?;
+    let all = number("SEEDS")?.unwrap_or(SEEDS);
+    let seeds = only.map_or(1..=all, |seed| seed..=seed);
     let runs = seeds.map(|seed| run(seed, &client, &defaults, only.is_some()));
-    let reports: Vec<Report> = stream::iter(runs).buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter().collect::<Result<_>>()?;
+    let reports: Vec<Report> =
+        stream::iter(runs).buffered(AT_ONCE).collect::<Vec<_>>().await.into_iter().collect::<Result<_>>()?;
     let mut total = Report::default();
     let sequences = reports.len();
     for report in reports {
@@ -77,7 +104,11 @@ async fn compare_all(testbed: &Testbed, began: Instant) -> Result<()> {
             *total.explained.entry(why).or_default() += count;
         }
     }
-    println!("{sequences} sequences, {} requests to each server, {:.0} s", total.requests, began.elapsed().as_secs_f64());
+    println!(
+        "{sequences} sequences, {} requests to each server, {:.0} s",
+        total.requests,
+        began.elapsed().as_secs_f64()
+    );
     for (why, count) in &total.explained {
         println!("{count:>6} explained: {why}");
     }
@@ -102,7 +133,9 @@ async fn install(testbed: &Testbed) -> Result<Client> {
     // Its controller does not run here, and pods are refused without it.
     testbed.apply(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}}).to_string()).await?;
     let kubeconfig = Kubeconfig::read_from(testbed.kubeconfig())?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    // A refusal is an answer to compare, not one to ask for again.
+    config.default_retry = false;
     Ok(Client::try_from(config)?)
 }
 
@@ -115,32 +148,37 @@ async fn run(seed: u64, client: &Client, defaults: &Defaults, verbose: bool) -> 
     let new = Step::post("/api/v1/namespaces", json!({"metadata": {"name": namespace}}));
     in_process.ask(&new).await?;
     real.ask(&new).await?;
+    // Now version 1 is too old for both.
+    let other = Step::post("/api/v1/namespaces", json!({"metadata": {"name": "other"}}));
+    Side::new(server.client(), None).ask(&other).await?;
+    server.compact();
     // Its controller does not run here, and pods are refused without it.
     let account = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
     Side::new(client.clone(), None).ask(&Step::post(account, json!({"metadata": {"name": "default"}}))).await?;
     let mut report = Report::default();
-    for (number, step) in sequence::sequence(seed, &namespace, defaults).into_iter().enumerate() {
-        let (ours, theirs) = tokio::join!(in_process.ask(&step), real.ask(&step));
-        let (ours, theirs) = (ours.context("in process")?, theirs.with_context(|| format!("seed {seed}: {step}"))?);
-        report.requests += 1;
+    let mut steps = sequence::sequence(seed, &namespace, defaults);
+    let watches = steps.split_off(steps.iter().position(Step::is_watch).unwrap_or(steps.len()));
+    for (number, step) in steps.iter().enumerate() {
         if verbose {
-            println!("{number:>4}  {} {}  {step}", ours.code, theirs.code);
+            println!("{number:>4}           {step}");
         }
-        for found in differences(&ours, &theirs) {
-            match explained(&found) {
-                Some(why) => *report.explained.entry(why).or_default() += 1,
-                None => report.divergences.push(format!(
-                    "SEED={seed} request {number}: {step}\n    {}: in process {}, real {}",
-                    found.field,
-                    short(&found.in_process),
-                    short(&found.real)
-                )),
-            }
+        let (ours, theirs) = tokio::join!(in_process.ask(step), real.ask(step));
+        let (ours, theirs) = (ours.context("in process")?, theirs.with_context(|| format!("seed {seed}: {step}"))?);
+        if verbose {
+            println!("{number:>4}  {} {}", ours.code, theirs.code);
         }
+        report.add(&format!("SEED={seed} request {number}: {step}"), &ours, &theirs);
         // What follows may differ only because of it.
         if !report.divergences.is_empty() && std::env::var_os("ALL").is_none() {
-            break;
+            return Ok(report);
         }
+    }
+    let (ours, theirs) = tokio::join!(in_process.watch(&watches), real.watch(&watches));
+    for ((step, ours), theirs) in watches.iter().zip(ours.context("in process")?).zip(theirs?) {
+        if verbose {
+            println!("      {} {}  {step}", ours.code, theirs.code);
+        }
+        report.add(&format!("SEED={seed} watch: {step}"), &ours, &theirs);
     }
     Ok(report)
 }

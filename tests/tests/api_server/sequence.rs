@@ -3,21 +3,26 @@
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::kinds::{ACTION, Defaults, EVENT, KINDS, Kind};
+use crate::kinds::{Defaults, EVENT, KINDS, Kind, POD};
 use crate::step::{JSON, MERGE, Step};
 
 /// How many random requests a sequence has, beside those that each sequence has.
-const REQUESTS: usize = 160;
+const REQUESTS: usize = 200;
 
 /// All requests of a seed.
 pub(crate) fn sequence(seed: u64, namespace: &str, defaults: &Defaults) -> Vec<Step> {
     let mut writer = Writer { rng: Rng::with_seed(seed), namespace, defaults, steps: Vec::new() };
+    // The first one is the start of all watches.
     for kind in KINDS {
         writer.steps.push(Step::get(kind.collection(namespace)));
     }
     for _ in 0..REQUESTS {
         writer.random();
     }
+    if seed % 10 == 1 {
+        writer.another_uid();
+    }
+    writer.watches();
     writer.steps
 }
 
@@ -34,6 +39,9 @@ impl Writer<'_> {
         // Few objects, so that most requests find theirs.
         let kind = KINDS[self.rng.usize(..KINDS.len())];
         let name = *self.rng.choice(&["a", "b"]).unwrap();
+        if self.rng.u8(..3) == 0 {
+            return self.more(kind, name);
+        }
         let step = match self.rng.u8(..20) {
             0..=4 => self.create(kind, name),
             5 => Step::get(kind.path(self.namespace, name)),
@@ -50,17 +58,24 @@ impl Writer<'_> {
         self.steps.push(step);
     }
 
-    fn create(&mut self, kind: Kind, name: &str) -> Step {
+    pub(crate) fn create(&mut self, kind: Kind, name: &str) -> Step {
         let mut object = self.defaults.object(kind, name);
         match self.rng.u8(..8) {
             // What a client cannot set.
-            0 => json_patch::merge(&mut object, &json!({"metadata": {"uid": "mine", "generation": 7, "creationTimestamp": null}})),
+            0 => json_patch::merge(
+                &mut object,
+                &json!({"metadata": {"uid": "mine", "generation": 7, "creationTimestamp": null}}),
+            ),
             1 => json_patch::merge(&mut object, &kind.status(2)),
             2 => json_patch::merge(&mut object, &json!({"metadata": {"finalizers": ["prunella.dev/in-flight"]}})),
             3 if kind.is_ours() => object["spec"]["unheard"] = json!(1),
             4 => json_patch::merge(&mut object, &json!({"metadata": {"resourceVersion": "5"}})),
             5 => object["metadata"]["name"] = json!("Not A Name"),
             _ => {}
+        }
+        if kind == POD && name == "a" {
+            // The other one is not scheduled yet.
+            object["spec"]["nodeName"] = json!("node-1");
         }
         Step::post(kind.collection(self.namespace), object)
     }
@@ -74,7 +89,7 @@ impl Writer<'_> {
         }
     }
 
-    fn uid(&mut self, key: &str) -> Value {
+    pub(crate) fn uid(&mut self, key: &str) -> Value {
         match self.rng.u8(..4) {
             0 => json!(format!("<uid:{key}>")),
             1 => json!("another"),
@@ -87,7 +102,8 @@ impl Writer<'_> {
         let mut patch = match self.rng.u8(..6) {
             0 => json!({"metadata": {"labels": {"tier": null}}}),
             1 => json!({"metadata": {"labels": {"tier": "db"}, "annotations": {"note": "1"}}}),
-            2 => json!({"metadata": {"annotations": null}}),
+            // The real server gives a DaemonSet its annotation again.
+            2 if kind.plural != "daemonsets" => json!({"metadata": {"annotations": null}}),
             // The status does not belong to this request.
             3 => kind.status(3),
             _ => kind.change(self.rng.u8(1..9)),
@@ -136,12 +152,15 @@ impl Writer<'_> {
         if self.rng.u8(..6) == 0 {
             change["metadata"]["uid"] = json!("another");
         }
-        Step::put(kind.path(self.namespace, name), key, self.named(kind, name, change))
+        Step::put(kind.path(self.namespace, name), key, named(kind, name, change))
     }
 
     fn status(&mut self, kind: Kind, name: &str) -> Step {
         let key = format!("{}/{name}", kind.plural);
         let path = format!("{}/status", kind.path(self.namespace, name));
+        if kind == POD && name == "b" {
+            return Step::get(path);
+        }
         let mut status = kind.status(self.rng.u8(1..9));
         // The rest does not belong to this request.
         match self.rng.u8(..4) {
@@ -161,14 +180,7 @@ impl Writer<'_> {
             1 => status = json!({"status": null}),
             _ => {}
         }
-        Step::put(path, key, self.named(kind, name, status))
-    }
-
-    /// A change that is a whole object also where the object is not known.
-    fn named(&self, kind: Kind, name: &str, mut change: Value) -> Value {
-        (change["apiVersion"], change["kind"]) = (kind.type_.0.into(), kind.type_.1.into());
-        change["metadata"]["name"] = name.into();
-        change
+        Step::put(path, key, named(kind, name, status))
     }
 
     fn finalizer(&mut self, kind: Kind, name: &str) -> Step {
@@ -224,5 +236,9 @@ impl Writer<'_> {
     }
 }
 
-// Used by the next slices.
-const _: (Kind, Kind) = (ACTION, EVENT);
+/// A change that is a whole object also where the object is not known.
+fn named(kind: Kind, name: &str, mut change: Value) -> Value {
+    (change["apiVersion"], change["kind"]) = (kind.type_.0.into(), kind.type_.1.into());
+    change["metadata"]["name"] = name.into();
+    change
+}

@@ -2,19 +2,23 @@
 //! and makes the answer comparable.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures::future::try_join_all;
 use http::Request;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::step::{Content, Step};
 
 /// A version that no object of a run has: older than all of them.
 const OLDEST: &str = "1";
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// An API server and what it has answered so far in one sequence.
 pub(crate) struct Side {
@@ -56,22 +60,30 @@ impl Side {
     pub(crate) async fn ask(&mut self, step: &Step) -> Result<Answer> {
         let (code, text) = self.send(step).await?;
         let now = Timestamp::now();
-        if step.is_watch() && code == 200 {
-            let lines = text.lines().map(serde_json::from_str);
-            let mut events: Vec<Value> = lines.collect::<Result<_, _>>().context("an event is not JSON")?;
-            let in_order = events.iter().filter_map(|one| version(&one["object"])).is_sorted();
-            for event in &mut events {
-                self.make_comparable(event, now);
-            }
-            // A bookmark shows how far the watch is. How often it comes depends on time.
-            events.dedup_by(|later, earlier| later["type"] == "BOOKMARK" && earlier["type"] == "BOOKMARK");
-            return Ok(Answer { code, body: json!({"events": events, "inOrder": in_order}) });
-        }
         // The API server answers unknown paths in plain text.
         let mut body: Value = serde_json::from_str(&text).unwrap_or_else(|_| json!({"text": text}));
         self.remember(step, &body);
         self.make_comparable(&mut body, now);
         Ok(Answer { code, body })
+    }
+
+    /// The events of some watches. They are open at the same time.
+    pub(crate) async fn watch(&mut self, steps: &[Step]) -> Result<Vec<Answer>> {
+        let answers = try_join_all(steps.iter().map(|step| self.send(step))).await?;
+        let now = Timestamp::now();
+        let mut comparable = Vec::new();
+        for (code, text) in answers {
+            let lines = text.lines().map(serde_json::from_str);
+            let mut events: Vec<Value> = lines.collect::<Result<_, _>>().context("an event is not JSON")?;
+            let in_order = events.iter().filter_map(|one| version(&one["object"])).is_sorted();
+            // A bookmark shows how far the watch is. How often it comes depends on time.
+            events.retain(|event| event["type"] != "BOOKMARK");
+            for event in &mut events {
+                self.make_comparable(event, now);
+            }
+            comparable.push(Answer { code, body: json!({"events": events, "inOrder": in_order}) });
+        }
+        Ok(comparable)
     }
 
     async fn send(&self, step: &Step) -> Result<(u16, String)> {
@@ -82,10 +94,13 @@ impl Side {
             request = request.header("impersonate-user", user);
         }
         let request = request.body(Body::from(body)).context("not a request")?;
-        let response = self.client.send(request).await.context("no answer")?;
-        let code = response.status().as_u16();
-        let bytes = response.into_body().collect().await.context("half an answer")?.to_bytes();
-        Ok((code, String::from_utf8_lossy(&bytes).into_owned()))
+        let answer = async {
+            let response = self.client.send(request).await.context("no answer")?;
+            let code = response.status().as_u16();
+            let bytes = response.into_body().collect().await.context("half an answer")?.to_bytes();
+            Ok((code, String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        timeout(PATIENCE, answer).await.with_context(|| format!("no answer within {PATIENCE:?}: {step}"))?
     }
 
     fn body(&self, step: &Step) -> Vec<u8> {
@@ -128,7 +143,11 @@ impl Side {
     }
 
     fn remember(&mut self, step: &Step, body: &Value) {
-        if body["items"].is_array() {
+        if body["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) {
+            // A list that may be older is of an older version on the real server, if that is cheaper.
+            if step.path.contains("resourceVersion=") {
+                return;
+            }
             let version = body["metadata"]["resourceVersion"].as_str().unwrap_or(OLDEST).to_owned();
             self.words.entry("start").or_insert_with(|| version.clone());
             self.words.insert("list", version);
@@ -153,7 +172,7 @@ impl Side {
     /// Replaces what differs between any two clusters: uids and versions by their order of
     /// appearance, times by how far they are from now.
     fn make_comparable(&mut self, value: &mut Value, now: Timestamp) {
-        let is_list = value.get("items").is_some_and(Value::is_array);
+        let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
         match value {
             Value::Object(fields) => {
                 // Only the real server has them, see `difference::EXPLAINED`.
@@ -163,12 +182,21 @@ impl Side {
                         ("uid", Some(uid)) if is_uuid(uid) => *value = json!(self.symbol("uid", uid)),
                         ("resourceVersion", Some(version)) => *value = json!(self.symbol("version", version)),
                         ("creationTimestamp", Some(_)) => *value = json!("<time>"),
-                        ("deletionTimestamp", Some(time)) => *value = json!(relative(time, now)),
+                        ("lastTransitionTime", Some(time)) if is_near(time, now) => *value = json!("<now>"),
+                        ("deletionTimestamp", Some(time)) => {
+                            // How far it is away when it is first shown.
+                            let first =
+                                self.symbols.entry(format!("time {time}")).or_insert_with(|| relative(time, now));
+                            *value = json!(first);
+                        }
                         ("message", Some(text)) => *value = json!(self.words_of(text)),
                         ("causes", _) => {
                             self.make_comparable(value, now);
                             // The real server reports some twice.
                             if let Some(causes) = value.as_array_mut() {
+                                // Rules in CEL are not evaluated in process.
+                                let of_cel = |cause: &Value| cause["message"].to_string().contains("evaluating rule");
+                                causes.retain(|cause| cause["field"] != "<nil>" && !of_cel(cause));
                                 causes.sort_by_key(Value::to_string);
                                 causes.dedup();
                             }
@@ -230,6 +258,11 @@ fn is_uuid(text: &str) -> bool {
 
 fn version(object: &Value) -> Option<u64> {
     object["metadata"]["resourceVersion"].as_str()?.parse().ok()
+}
+
+/// Whether the server has set it. The times of the sequences are months ago.
+fn is_near(time: &str, now: Timestamp) -> bool {
+    time.parse::<Timestamp>().is_ok_and(|time| now.duration_since(time).as_mins() < 10)
 }
 
 /// `<now>` or `<now+20s>`. The two servers are asked within a few seconds.

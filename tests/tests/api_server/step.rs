@@ -23,7 +23,10 @@ pub(crate) enum Content {
     /// A patch of this content type.
     Patch(&'static str, Value),
     /// The object of the last answer about it, changed as a merge patch says.
-    Known { key: String, change: Value },
+    Known {
+        key: String,
+        change: Value,
+    },
 }
 
 impl Content {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::kinds::Kinds;
 use super::refusal::Refusal;
 use super::store::{ObjectKey, Store};
-use super::write::{Part, WriteContext};
+use super::write::{Part, WriteContext, second};
 
 /// Evicts the pod at `key`. The options of the deletion are in `eviction.deleteOptions`.
 pub(super) fn evict(
@@ -26,8 +26,8 @@ pub(super) fn evict(
     let pod: Pod = typed(&found)?;
     // Checked first: a refused budget must not be charged for a pod that is another one by now.
     let wanted = options.pointer("/preconditions/uid").and_then(Value::as_str);
-    if wanted.is_some() && wanted != pod.metadata.uid.as_deref() {
-        return Err(Refusal::conflict(pods.kind, &key.2, "Precondition failed: UID in precondition differs"));
+    if let (Some(wanted), Some(is)) = (wanted, pod.metadata.uid.as_deref().filter(|is| Some(*is) != wanted)) {
+        return Err(pods.other_uid(&key.2, wanted, is));
     }
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let needs_budget =
@@ -35,7 +35,29 @@ pub(super) fn evict(
     if needs_budget {
         spend(store, kinds, pods, &key.1, &pod)?;
     }
+    note_reason(store, pods, key)?;
     pods.delete(store, key, &options).map(|_| ())
+}
+
+/// Tells in the status of the pod why it is deleted. A write of its own, which watches show.
+fn note_reason(store: &mut Store, pods: &WriteContext<'_>, key: &ObjectKey) -> Result<(), Refusal> {
+    let Some(mut pod) = store.get(key).map(|pod| (**pod).clone()) else { return Ok(()) };
+    let mut condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastTransitionTime": second(pods.now),
+    });
+    let Some(status) = pod.get_mut("status").and_then(Value::as_object_mut) else { return Ok(()) };
+    let conditions = status.entry("conditions").or_insert_with(|| json!([]));
+    let Some(conditions) = conditions.as_array_mut() else { return Ok(()) };
+    match conditions.iter_mut().find(|one| one["type"] == condition["type"]) {
+        Some(earlier) if earlier["status"] == condition["status"] => {
+            condition["lastTransitionTime"] = earlier["lastTransitionTime"].clone();
+            *earlier = condition;
+        }
+        Some(earlier) => *earlier = condition,
+        None => conditions.push(condition),
+    }
+    pods.replace(store, key, pod, Part::Status).map(|_| ())
 }
 
 /// Takes one disruption from the budget of the pod.
@@ -52,7 +74,7 @@ fn spend(store: &mut Store, kinds: &Kinds, pods: &WriteContext<'_>, namespace: &
         0 => return Ok(()),
         1 => budgets.remove(0),
         _ => {
-            return Err(Refusal::internal(
+            return Err(Refusal::unclassified(
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
             ));
         }
@@ -68,16 +90,12 @@ fn spend(store: &mut Store, kinds: &Kinds, pods: &WriteContext<'_>, namespace: &
         return Ok(());
     }
     if status.observed_generation.unwrap_or_default() < budget.metadata.generation.unwrap_or_default() {
-        return Err(Refusal::disruption_budget(&format!(
-            "The disruption budget {} is still being processed by the server.",
-            key.2
-        )));
+        let words = format!("The disruption budget {} is still being processed by the server.", key.2);
+        return Err(Refusal::disruption_budget(&words, Some(10)));
     }
     if allowed < 1 {
-        return Err(Refusal::disruption_budget(&format!(
-            "The disruption budget {} needs {desired} healthy pods and has {healthy} currently",
-            key.2
-        )));
+        let words = format!("The disruption budget {} needs {desired} healthy pods and has {healthy} currently", key.2);
+        return Err(Refusal::disruption_budget(&words, None));
     }
     let mut disrupted = status.disrupted_pods.clone().unwrap_or_default();
     disrupted.insert(pod.metadata.name.clone().unwrap_or_default(), Time(pods.now));

@@ -56,7 +56,7 @@ pub(super) fn tidy(metadata: &mut Map<String, Value>) {
         Value::String(text) => text.is_empty(),
         _ => false,
     };
-    metadata.retain(|name, value| !value.is_null() && !(LEFT_OUT.contains(&name.as_str()) && is_empty(value)));
+    metadata.retain(|name, value| !(value.is_null() || LEFT_OUT.contains(&name.as_str()) && is_empty(value)));
 }
 
 /// Takes over what no client can change. The generation is the caller's.
@@ -85,15 +85,35 @@ pub(super) fn with_status(kind: &Kind, before: &Value, next: &Value) -> Value {
     let Some(metadata) = next.get("metadata").cloned() else { return whole };
     let kept = if kind.name == "Deployment" { "labels" } else { "ownerReferences" };
     let earlier = before.get("metadata").and_then(|metadata| metadata.get(kept)).cloned().unwrap_or_default();
-    if let Some(Value::Object(metadata)) = fields.insert("metadata".to_owned(), metadata).and(fields.get_mut("metadata")) {
+    if let Some(Value::Object(metadata)) =
+        fields.insert("metadata".to_owned(), metadata).and(fields.get_mut("metadata"))
+    {
         metadata.insert(kept.to_owned(), earlier);
     }
     whole
 }
 
+/// What a write of an object must not change.
+pub(super) fn forbidden(before: &Value, next: &Value) -> Vec<Cause> {
+    let mut causes: Vec<Cause> = other_uid(before, next).into_iter().collect();
+    let finalizers =
+        |object: &Value| object.pointer("/metadata/finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    let earlier = finalizers(before);
+    let new: Vec<String> = finalizers(next).iter().filter(|one| !earlier.contains(one)).map(Value::to_string).collect();
+    if before.pointer("/metadata/deletionTimestamp").is_some() && !new.is_empty() {
+        let message = format!(
+            "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+            new.join(", ")
+        );
+        causes.push(Cause { reason: "FieldValueForbidden", ..Cause::invalid("metadata.finalizers", message) });
+    }
+    causes
+}
+
 /// Why the uid that a write names is not valid, if it is another one.
-pub(super) fn other_uid(before: &Value, next: &Value) -> Option<Cause> {
-    let uid = text(next, "/metadata/uid").filter(|uid| !uid.is_empty() && Some(*uid) != text(before, "/metadata/uid"))?;
+fn other_uid(before: &Value, next: &Value) -> Option<Cause> {
+    let uid =
+        text(next, "/metadata/uid").filter(|uid| !uid.is_empty() && Some(*uid) != text(before, "/metadata/uid"))?;
     Some(Cause::invalid("metadata.uid", format!("Invalid value: {uid:?}: field is immutable")))
 }
 

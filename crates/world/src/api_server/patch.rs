@@ -33,10 +33,25 @@ pub(super) fn patched(object: &Value, how: PatchKind, patch: Value) -> Result<Va
         json_patch::merge(&mut next, &patch);
         return Ok(next);
     }
-    let patch: json_patch::Patch =
-        serde_json::from_value(patch).map_err(|error| Refusal::bad_request(error.to_string()))?;
-    json_patch::patch(&mut next, &patch).map_err(|_| Refusal::patch_failed())?;
+    let Value::Array(operations) = patch else {
+        return Err(Refusal::bad_request("a JSON patch is a list of operations".to_owned()));
+    };
+    for mut operation in operations {
+        if adds(&next, &operation) {
+            operation["op"] = json!("add");
+        }
+        let one: json_patch::Patch =
+            serde_json::from_value(json!([operation])).map_err(|error| Refusal::bad_request(error.to_string()))?;
+        json_patch::patch(&mut next, &one).map_err(|_| Refusal::patch_failed())?;
+    }
     Ok(next)
+}
+
+/// Whether it replaces a field that is missing in an object: the real server adds it.
+fn adds(object: &Value, operation: &Value) -> bool {
+    let path = operation["path"].as_str().unwrap_or_default();
+    let parent = path.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent));
+    operation["op"] == "replace" && object.pointer(path).is_none() && parent.is_some_and(Value::is_object)
 }
 
 /// The object after `manager` has applied the status of `applied`. Fields that it applied before and
@@ -49,11 +64,6 @@ pub(super) fn applied(
     manager: &str,
     applied: &Value,
 ) -> Result<Value, Refusal> {
-    if manager.is_empty() {
-        return Err(Refusal::bad_request(
-            "PatchOptions.meta.k8s.io is invalid: fieldManager: Required value".to_owned(),
-        ));
-    }
     let status = applied.get("status").cloned().unwrap_or(json!({}));
     let earlier = store.apply(key, manager, status.clone());
     let mut next = object.clone();

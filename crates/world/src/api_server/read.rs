@@ -51,10 +51,12 @@ pub(super) fn list(store: &Store, request: &ApiRequest<'_>) -> Result<Value, Ref
         metadata["continue"] = json!("");
     }
     if let Some((key, _)) = page.last().filter(|_| page.len() < rest.len()) {
-        metadata["continue"] = json!(format!("{version}/{}/{}", key.1, key.2));
+        metadata["continue"] = json!(token(version, &key.1, &key.2));
         metadata["remainingItemCount"] = json!(rest.len() - page.len());
     }
     let items: Vec<Value> = page.iter().map(|(_, object)| item(request.kind, object, request.metadata_only)).collect();
+    // As the type of the API server writes an empty list of metadata.
+    let items = if request.metadata_only && items.is_empty() { Value::Null } else { Value::Array(items) };
     let (kind, api_version) = if request.metadata_only {
         ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
     } else {
@@ -74,14 +76,29 @@ fn version(store: &Store, request: &ApiRequest<'_>) -> Result<u64, Refusal> {
         }
         (None, _) | (Some("NotOlderThan"), Some(_)) => Ok(current),
         (Some("Exact"), Some(asked)) if asked > 0 => Ok(asked),
-        (Some(wanted), _) => Err(Refusal::bad_request(format!("resourceVersionMatch: Forbidden: {wanted}"))),
+        (Some("Exact"), Some(_)) => {
+            Err(Refusal::list_options("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
+        }
+        (Some(_), _) => {
+            Err(Refusal::list_options("resourceVersionMatch is forbidden unless resourceVersion is provided"))
+        }
     }
 }
 
+/// Where the next page begins. In hexadecimal, so that it fits into a URL whatever the names are.
+fn token(version: u64, namespace: &str, name: &str) -> String {
+    let text = format!("{version}/{namespace}/{name}");
+    text.bytes().fold(String::new(), |token, byte| format!("{token}{byte:02x}"))
+}
+
 fn position(token: &str) -> Result<(u64, (String, String)), Refusal> {
-    let mut parts = token.splitn(3, '/');
-    let mut next = || parts.next().map(str::to_owned);
-    let position = (next().and_then(|version| version.parse().ok()), next(), next());
+    let bytes = token.as_bytes().chunks(2).map(|pair| {
+        let pair = str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    let text = bytes.collect::<Option<Vec<u8>>>().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let mut parts = text.splitn(3, '/').map(str::to_owned);
+    let position = (parts.next().and_then(|version| version.parse().ok()), parts.next(), parts.next());
     let (Some(version), Some(namespace), Some(name)) = position else {
         return Err(Refusal::bad_request("continue key is not valid".to_owned()));
     };

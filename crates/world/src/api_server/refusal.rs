@@ -42,7 +42,8 @@ impl Refusal {
 
     pub(super) fn already_exists(kind: &Kind, name: &str, is_deleted: bool) -> Self {
         let deleted = if is_deleted { "object is being deleted: " } else { "" };
-        Self::new(409, "AlreadyExists", format!("{deleted}{} {name:?} already exists", full_name(kind))).about(kind, name)
+        Self::new(409, "AlreadyExists", format!("{deleted}{} {name:?} already exists", full_name(kind)))
+            .about(kind, name)
     }
 
     /// The object has another version, or a precondition does not hold.
@@ -76,6 +77,24 @@ impl Refusal {
         Self { details, ..Self::new(422, "Invalid", format!("{} {name:?} is invalid: {words}", full_kind(kind))) }
     }
 
+    /// The version that a list asks for and how it must match do not go together.
+    pub(super) fn list_options(why: &str) -> Self {
+        let message = format!("Forbidden: {why}");
+        let cause = json!({"reason": "FieldValueForbidden", "message": message, "field": "resourceVersionMatch"});
+        let message = format!("ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: {message}");
+        let details = json!({"group": "meta.k8s.io", "kind": "ListOptions", "causes": [cause]});
+        Self { details, ..Self::new(422, "Invalid", message) }
+    }
+
+    /// A server-side apply without a field manager.
+    pub(super) fn no_manager() -> Self {
+        let message = "Required value: is required for apply patch";
+        let cause = json!({"reason": "FieldValueRequired", "message": message, "field": "fieldManager"});
+        let message = format!("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: {message}");
+        let details = json!({"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause]});
+        Self { details, ..Self::new(422, "Invalid", message) }
+    }
+
     /// A JSON patch does not fit the object, or one of its tests failed.
     pub(super) fn patch_failed() -> Self {
         let message = "the server rejected our request due to an error in our request".to_owned();
@@ -88,10 +107,14 @@ impl Refusal {
     }
 
     /// A disruption budget allows no eviction.
-    pub(super) fn disruption_budget(words: &str) -> Self {
+    pub(super) fn disruption_budget(words: &str, retry_after: Option<u32>) -> Self {
         let message = "Cannot evict pod as it would violate the pod's disruption budget.".to_owned();
         let cause = json!({"reason": "DisruptionBudget", "message": words});
-        Self { details: json!({"causes": [cause]}), ..Self::new(429, "TooManyRequests", message) }
+        let mut details = json!({"causes": [cause]});
+        if let Some(seconds) = retry_after {
+            details["retryAfterSeconds"] = json!(seconds);
+        }
+        Self { details, ..Self::new(429, "TooManyRequests", message) }
     }
 
     pub(super) fn internal(message: &str) -> Self {

@@ -107,7 +107,13 @@ impl<'a> ApiRequest<'a> {
     /// # Errors
     /// 400: it is not a number.
     pub(super) fn number(&self, name: &str) -> Result<Option<u64>, Refusal> {
-        let parse = |text: &str| text.parse().map_err(|_| Refusal::bad_request(format!("invalid {name}: {text:?}")));
+        let refused = |text: &str| match name {
+            "resourceVersion" => format!(
+                "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ),
+            _ => format!("invalid {name}: {text:?}"),
+        };
+        let parse = |text: &str| text.parse().map_err(|_| Refusal::bad_request(refused(text)));
         self.parameter(name).map(parse).transpose()
     }
 

@@ -74,14 +74,12 @@ impl Store {
         object
     }
 
-    /// Removes an object that was `last` at its end. The watches show it with the version of its removal.
-    pub(super) fn remove(&mut self, key: &ObjectKey, last: Value) -> Option<Arc<Value>> {
-        self.objects.remove(key)?;
+    /// Removes an object. The watches show it as it was, with the version of its removal.
+    pub(super) fn remove(&mut self, key: &ObjectKey) {
+        let Some(last) = self.objects.remove(key) else { return };
         self.version += 1;
         self.applied.retain(|(of, _), _| of != key);
-        let last = Arc::new(last);
-        self.record(key.clone(), Some(Arc::clone(&last)), None);
-        Some(last)
+        self.record(key.clone(), Some(last), None);
     }
 
     fn record(&mut self, key: ObjectKey, before: Option<Arc<Value>>, after: Option<Arc<Value>>) {

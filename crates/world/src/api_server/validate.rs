@@ -35,22 +35,33 @@ fn check(at: &str, value: &Value, schema: &Value, causes: &mut Vec<Cause>) {
         let (is, must) = (name_of(value), schema["type"].as_str().unwrap_or_default());
         let message = format!("Invalid value: {is:?}: {at} in body must be of type {must}: {is:?}");
         causes.push(Cause { reason: "FieldValueTypeInvalid", ..Cause::invalid(at, message) });
+        check_enum(at, value, schema, causes);
         return;
     }
     match value {
         Value::Number(found) => {
             let found = found.as_f64().unwrap_or_default();
             if number("minimum").is_some_and(|minimum| found < minimum) {
-                invalid(format!("Invalid value: {value}: {at} in body should be greater than or equal to {}", schema["minimum"]));
+                invalid(format!(
+                    "Invalid value: {value}: {at} in body should be greater than or equal to {}",
+                    number("minimum").unwrap_or_default()
+                ));
             }
             if number("maximum").is_some_and(|maximum| found > maximum) {
-                invalid(format!("Invalid value: {value}: {at} in body should be less than or equal to {}", schema["maximum"]));
+                invalid(format!(
+                    "Invalid value: {value}: {at} in body should be less than or equal to {}",
+                    number("maximum").unwrap_or_default()
+                ));
             }
         }
         Value::String(text) => check_text(at, text, schema, causes),
         Value::Array(items) => {
             if count("minItems").is_some_and(|least| items.len() < least) {
-                invalid(format!("Invalid value: {}: {at} in body should have at least {} items", items.len(), schema["minItems"]));
+                invalid(format!(
+                    "Invalid value: {}: {at} in body should have at least {} items",
+                    items.len(),
+                    schema["minItems"]
+                ));
             }
             if count("maxItems").is_some_and(|most| items.len() > most) {
                 let message = format!("Too many: {}: must have at most {} items", items.len(), schema["maxItems"]);
@@ -63,7 +74,8 @@ fn check(at: &str, value: &Value, schema: &Value, causes: &mut Vec<Cause>) {
         }
         Value::Object(fields) => {
             if count("maxProperties").is_some_and(|most| fields.len() > most) {
-                let message = format!("Too many: {}: must have at most {} items", fields.len(), schema["maxProperties"]);
+                let message =
+                    format!("Too many: {}: must have at most {} items", fields.len(), schema["maxProperties"]);
                 causes.push(Cause { reason: "FieldValueTooMany", ..Cause::invalid(at, message) });
             }
             let required = schema.get("required").and_then(Value::as_array);
@@ -84,15 +96,21 @@ fn check(at: &str, value: &Value, schema: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
-fn check_text(at: &str, text: &str, schema: &Value, causes: &mut Vec<Cause>) {
-    let length = text.chars().count() as u64;
-    if let Some(values) = schema.get("enum").and_then(Value::as_array).filter(|values| values.iter().all(|one| one != text)) {
+fn check_enum(at: &str, value: &Value, schema: &Value, causes: &mut Vec<Cause>) {
+    let values = schema.get("enum").and_then(Value::as_array);
+    if let Some(values) = values.filter(|values| !values.contains(value)) {
         let values: Vec<String> = values.iter().filter(|value| !value.is_null()).map(Value::to_string).collect();
-        let message = format!("Unsupported value: {text:?}: supported values: {}", values.join(", "));
+        let message = format!("Unsupported value: {value}: supported values: {}", values.join(", "));
         causes.push(Cause { reason: "FieldValueNotSupported", ..Cause::invalid(at, message) });
     }
+}
+
+fn check_text(at: &str, text: &str, schema: &Value, causes: &mut Vec<Cause>) {
+    let length = text.chars().count() as u64;
+    check_enum(at, &Value::from(text), schema, causes);
     if schema["minLength"].as_u64().is_some_and(|least| length < least) {
-        let message = format!("Invalid value: {text:?}: {at} in body should be at least {} chars long", schema["minLength"]);
+        let message =
+            format!("Invalid value: {text:?}: {at} in body should be at least {} chars long", schema["minLength"]);
         causes.push(Cause::invalid(at, message));
     }
     if schema["maxLength"].as_u64().is_some_and(|most| length > most) {
@@ -108,10 +126,15 @@ fn check_text(at: &str, text: &str, schema: &Value, causes: &mut Vec<Cause>) {
 /// In a list that is a map, no two items have the same keys.
 fn check_keys(at: &str, items: &[Value], schema: &Value, causes: &mut Vec<Cause>) {
     let Some(names) = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array) else { return };
-    let key = |item: &Value| -> Vec<Value> { names.iter().filter_map(Value::as_str).map(|name| item[name].clone()).collect() };
+    let key = |item: &Value| -> Vec<Value> {
+        names.iter().filter_map(Value::as_str).map(|name| item[name].clone()).collect()
+    };
     for (number, item) in items.iter().enumerate() {
         if items.iter().take(number).any(|earlier| key(earlier) == key(item)) {
-            let message = format!("Duplicate value: {}", item);
+            let names = names.iter().filter_map(Value::as_str);
+            let keys: serde_json::Map<String, Value> =
+                names.map(|name| (name.to_owned(), item[name].clone())).collect();
+            let message = format!("Duplicate value: {}", Value::Object(keys));
             let place = format!("{at}[{number}]");
             causes.push(Cause { reason: "FieldValueDuplicate", ..Cause::invalid(&place, message) });
         }

@@ -143,10 +143,8 @@ impl Watch {
             (None, None) => None,
             (None, Some(after)) => Some(self.event("ADDED", &after, None)),
             (Some(_), Some(after)) => Some(self.event("MODIFIED", &after, None)),
-            (Some(before), None) => {
-                let last = if change.after.is_some() { change.after.as_ref().unwrap_or(&before) } else { &before };
-                Some(self.event("DELETED", last, Some(change.version)))
-            }
+            // As it was when it was last selected.
+            (Some(before), None) => Some(self.event("DELETED", &before, Some(change.version))),
         }
     }
 

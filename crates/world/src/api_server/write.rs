@@ -88,7 +88,7 @@ impl WriteContext<'_> {
         if self.kind.name == "Pod" {
             object["status"] = json!({"phase": "Pending"});
         }
-        self.complete(&mut object, &name, None, None)?;
+        self.complete(&mut object, &name, None, Vec::new())?;
         object_meta::check_name(self.kind, &name)?;
         if has_version {
             return Err(Refusal::unclassified("resourceVersion should not be set on objects to be created"));
@@ -125,14 +125,14 @@ impl WriteContext<'_> {
                 "the object has been modified; please apply your changes to the latest version and try again";
             return Err(Refusal::conflict(self.kind, name, CHANGED));
         }
-        let other_uid = object_meta::other_uid(&before, &next);
+        let causes = object_meta::forbidden(&before, &next);
         if part == Part::Status {
             next = object_meta::with_status(self.kind, &before, &next);
         } else if self.kind.has_status {
             set(fields(&mut next)?, "status", before.get("status").cloned());
         }
         object_meta::keep_fixed(&before, metadata(&mut next)?);
-        self.complete(&mut next, name, Some(&before), other_uid)?;
+        self.complete(&mut next, name, Some(&before), causes)?;
         if part == Part::Main && self.kind.has_generation() && self.is_new_generation(&before, &next) {
             let generation = before.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
             metadata(&mut next)?.insert("generation".to_owned(), json!(generation + 1));
@@ -141,7 +141,9 @@ impl WriteContext<'_> {
             return Ok(Written::Kept(before));
         }
         if is_deleted(&next) && !is_held(&next) && grace_of(&next) == 0 {
-            return store.remove(key, next).map(Written::Removed).ok_or_else(|| Refusal::not_found(self.kind, name));
+            // The watches do not show this last change.
+            store.remove(key);
+            return Ok(Written::Removed(Arc::new(next)));
         }
         Ok(Written::Kept(store.put(key.clone(), next)))
     }
@@ -155,30 +157,40 @@ impl WriteContext<'_> {
     /// Deletes an object, now or when its finalizers and its grace period are over.
     pub(super) fn delete(&self, store: &mut Store, key: &ObjectKey, options: &Value) -> Result<Written, Refusal> {
         let before = self.found(store, key)?;
-        for (field, words, why) in [
-            ("uid", "UID", "The object might have been deleted and then recreated"),
-            ("resourceVersion", "ResourceVersion", "The object might have been modified"),
-        ] {
-            let wanted = text(options, &format!("/preconditions/{field}"));
-            let is = text(&before, &format!("/metadata/{field}"));
-            if let (Some(wanted), Some(is)) = (wanted.filter(|wanted| Some(*wanted) != is), is) {
-                let why = format!("the {words} in the precondition ({wanted}) does not match the {words} in record ({is}). {why}");
-                return Err(Refusal::precondition(self.kind, &key.2, &why));
-            }
+        let differs = |field: &str| {
+            let wanted = text(options, &format!("/preconditions/{field}"))?;
+            text(&before, &format!("/metadata/{field}")).filter(|is| *is != wanted).map(|is| (wanted, is))
+        };
+        if let Some((wanted, is)) = differs("uid") {
+            return Err(self.other_uid(&key.2, wanted, is));
         }
-        let grace = if self.kind.name == "Pod" { grace(&before, options) } else { 0 };
+        if let Some((wanted, is)) = differs("resourceVersion") {
+            let why = format!(
+                "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({is}). The object might have been modified"
+            );
+            return Err(Refusal::precondition(self.kind, &key.2, &why));
+        }
         let earlier = before.pointer("/metadata/deletionGracePeriodSeconds").and_then(Value::as_i64);
+        let grace = match earlier {
+            _ if self.kind.name != "Pod" => 0,
+            // It is being deleted: the time can only become shorter, and only when a client says so.
+            Some(earlier) => wanted_grace(options).map_or(earlier, |wanted| wanted.min(earlier)),
+            None => grace(&before, options),
+        };
         let is_shorter = !is_deleted(&before) || earlier.is_some_and(|earlier| grace < earlier);
         if grace == 0 && !is_held(&before) {
-            let mut last = (*before).clone();
+            let mut last = before;
             if self.kind.name == "Pod" && is_shorter {
-                self.mark_deleted(&mut last, grace)?;
+                // Two writes, and the watches show both.
+                let mut marked = (*last).clone();
+                self.mark_deleted(&mut marked, grace)?;
+                last = store.put(key.clone(), marked);
             }
-            if self.kind.name == "Pod" {
-                // It is shown as it was when it was removed.
-                metadata(&mut last)?.insert("resourceVersion".to_owned(), json!((store.version() + 1).to_string()));
-            }
-            return store.remove(key, last).map(Written::Removed).ok_or_else(|| Refusal::not_found(self.kind, &key.2));
+            store.remove(key);
+            // The answer shows it with the version of its removal.
+            let mut removed = (*last).clone();
+            metadata(&mut removed)?.insert("resourceVersion".to_owned(), json!(store.version().to_string()));
+            return Ok(Written::Removed(Arc::new(removed)));
         }
         if !is_shorter {
             return Ok(Written::Kept(before));
@@ -188,12 +200,22 @@ impl WriteContext<'_> {
         Ok(Written::Kept(store.put(key.clone(), next)))
     }
 
+    /// A deletion or eviction of an object that is another one by now.
+    pub(super) fn other_uid(&self, name: &str, wanted: &str, is: &str) -> Refusal {
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({is}). The object might have been deleted and then recreated"
+        );
+        Refusal::precondition(self.kind, name, &why)
+    }
+
     fn mark_deleted(&self, next: &mut Value, grace: i64) -> Result<(), Refusal> {
         let metadata = metadata(next)?;
+        let is_first = !metadata.contains_key("deletionTimestamp");
         let end = self.now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
         metadata.insert("deletionTimestamp".to_owned(), json!(second(end)));
         metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
-        if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
+        let generation = metadata.get("generation").and_then(Value::as_i64).filter(|_| is_first);
+        if let Some(generation) = generation {
             metadata.insert("generation".to_owned(), json!(generation + 1));
         }
         Ok(())
@@ -207,15 +229,14 @@ impl WriteContext<'_> {
         Ok(())
     }
 
-    /// Makes of the object what the server stores, and checks it. `cause`: what was found before.
+    /// Makes of the object what the server stores, and checks it. `causes`: what was found before.
     fn complete(
         &self,
         object: &mut Value,
         name: &str,
         before: Option<&Value>,
-        cause: Option<Cause>,
+        mut causes: Vec<Cause>,
     ) -> Result<(), Refusal> {
-        let mut causes: Vec<Cause> = cause.into_iter().collect();
         if let Some(schema) = &self.kind.schema {
             schema::complete(object, schema);
             causes.extend(validate::validate(object, schema, before));
@@ -250,7 +271,12 @@ fn grace(pod: &Value, options: &Value) -> i64 {
         return 0;
     }
     let own = pod.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(DEFAULT_GRACE);
-    options.get("gracePeriodSeconds").and_then(Value::as_i64).unwrap_or(own).max(0)
+    wanted_grace(options).unwrap_or(own)
+}
+
+/// The grace period that a deletion asks for, in seconds.
+fn wanted_grace(options: &Value) -> Option<i64> {
+    options.get("gracePeriodSeconds").and_then(Value::as_i64).map(|wanted| wanted.max(0))
 }
 
 /// The text at a JSON pointer.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
+mod compared;
+
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -313,7 +315,7 @@ async fn a_custom_resource_has_the_defaults_of_its_schema_and_an_applied_status_
                     ("/metadata/generation", json!(1)),
                 ],
             ),
-            ("PATCH", &format!("{POLICIES}/web/status"), "apply-patch+yaml", applied(json!({})), 400, &[]),
+            ("PATCH", &format!("{POLICIES}/web/status"), "apply-patch+yaml", applied(json!({})), 422, &[]),
         ],
     )
     .await;
@@ -447,6 +449,7 @@ async fn an_eviction_respects_its_budget_and_the_uid() {
                 &[("/details/causes/0/reason", json!("DisruptionBudget"))],
             ),
             ("PATCH", &format!("{budgets}/web/status"), "merge-patch+json", status, 200, &[]),
+            // The server takes ten seconds for this answer.
             ("POST", &evict("web-1"), "json", json!({"deleteOptions": {"preconditions": {"uid": "other"}}}), 409, &[]),
             (
                 "POST",
@@ -464,7 +467,7 @@ async fn an_eviction_respects_its_budget_and_the_uid() {
                 200,
                 &[
                     ("/metadata/deletionGracePeriodSeconds", json!(20)),
-                    ("/metadata/deletionTimestamp", json!("2026-01-01T03:00:20Z")),
+                    ("/metadata/deletionTimestamp", json!("2026-01-01T03:00:30Z")),
                 ],
             ),
             ("GET", &format!("{budgets}/web"), "json", Value::Null, 200, &[("/status/disruptionsAllowed", json!(0))]),
