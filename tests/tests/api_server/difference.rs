@@ -78,9 +78,6 @@ pub(crate) fn explained(difference: &Difference) -> Option<&'static str> {
     if field == "/message" && difference.real.to_string().contains("invalid continue token") {
         return Some("the words about a token that was never given");
     }
-    if field.ends_with("/object/message") && difference.real.to_string().contains("too old") {
-        return Some("the words of a 410 for Events, which the real server keeps in no cache");
-    }
     if field == "/message" && difference.real.to_string().contains("not a known field selector") {
         return Some("the words about a field that cannot be selected: they depend on the kind");
     }

@@ -123,7 +123,7 @@ async fn a_policy_that_does_not_fit_its_schema_is_refused_with_every_cause() {
     for (path, value, reason, field) in [
         ("/spec/mode", json!("Force"), "FieldValueNotSupported", "spec.mode"),
         ("/spec/mode", json!(1), "FieldValueTypeInvalid", "spec.mode"),
-        ("/spec/interval", json!("soon"), "FieldValueInvalid", "spec.interval"),
+        ("/spec/interval", json!(30), "FieldValueTypeInvalid", "spec.interval"),
         ("/spec/steps", json!([]), "FieldValueInvalid", "spec.steps"),
         ("/spec/steps/0/name", json!("e".repeat(33)), "FieldValueTooLong", "spec.steps[0].name"),
         ("/spec/limits", json!({"maxActions": {"count": 0}}), "FieldValueInvalid", "spec.limits.maxActions.count"),
