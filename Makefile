@@ -142,7 +142,15 @@ load: build ## Load the controller and the sample app into the testbed
 
 .PHONY: try
 try: ## Break an app in five ways and see it healed, in virtual time: no cluster, no root; ARGS="--policy my.yaml --fault errors"
-	@cargo run --quiet --locked -p prunella-world -- $(ARGS)
+	@cargo run --quiet --locked -p prunella-world --bin try -- $(ARGS)
+
+.PHONY: sim
+sim: ## Run the controller through histories in which everything goes wrong; SEED=7 shows one, ARGS="--runs 1000" runs more
+	@cargo run --quiet --locked -p prunella-world --bin sim -- $(ARGS)
+
+.PHONY: soak-sim
+soak-sim: ## The same for an hour, from a seed that nobody has run before
+	@cargo run --quiet --locked -p prunella-world --bin sim -- --from $$(date +%s) --runs 1000000 --seconds 3600 $(ARGS)
 
 .PHONY: demo
 demo: $(if $(filter current,$(CLUSTER)),,root) build ## Break an app in five ways and see it healed; removes everything afterwards

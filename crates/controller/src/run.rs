@@ -71,7 +71,7 @@ impl Controller {
     }
 
     /// Stands for election, and works as the leader. Does so again after the leadership was lost, until
-    /// `stop` becomes true.
+    /// `stop` becomes true. A dropped run ends at once with all its tasks, like a process that is killed.
     ///
     /// # Errors
     /// When the API server is too old, when a part has failed that must not fail, or when passes do not

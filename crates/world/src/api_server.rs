@@ -18,8 +18,10 @@
 //!
 //! The suite `tests/tests/api_server` compares it with the real one, field by field.
 
+mod audit;
 mod builtin;
 mod evict;
+mod from_inside;
 mod kinds;
 mod log;
 mod object_meta;
@@ -47,16 +49,16 @@ use http_body_util::{BodyExt, Collected, Full};
 use hyper::body::Bytes;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Client;
 use kube::client::{Body, DynBody};
-use kube::{Client, Resource, ResourceExt};
 use prunella_controller::ApiServerService;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tower::util::BoxService;
 use tower::{BoxError, Service, service_fn};
 
+pub use audit::{Audit, AuditEntry, Sender};
 pub(crate) use evict::{is_ready, selects};
+pub(crate) use log::path_of;
 pub use log::{LoggedRequest, RequestLog};
 
 use crate::chance::Chance;
@@ -89,9 +91,21 @@ struct Shared {
     clock: WorldClock,
     chance: Chance,
     log: RequestLog,
+    audit: Audit,
 }
 
 impl Shared {
+    /// Tells the watches, and the audit, what has changed after `version`.
+    fn publish(&self, store: &Store, version: u64, by: Option<&Sender>) {
+        for change in store.since(version).into_iter().flatten() {
+            let (index, namespace, name) = change.key.clone();
+            let kind = self.kinds.name(index).to_owned();
+            let (before, after) = (change.before.clone(), change.after.clone());
+            self.audit.note(AuditEntry { at: self.clock.now(), by: by.cloned(), kind, namespace, name, before, after });
+        }
+        self.changed.send_replace(store.version());
+    }
+
     // Without a second thread the lock is never waited for. After a panic a test has failed anyway.
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
@@ -119,6 +133,7 @@ impl ApiServer {
             clock,
             chance,
             log: RequestLog::default(),
+            audit: Audit::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -149,6 +164,12 @@ impl ApiServer {
         &self.shared.log
     }
 
+    /// All changes so far, and who made them.
+    #[must_use]
+    pub fn audit(&self) -> &Audit {
+        &self.shared.audit
+    }
+
     /// Forgets the history, as a compaction of etcd does: watches and lists of earlier versions are
     /// answered with 410.
     pub fn compact(&self) {
@@ -176,7 +197,7 @@ impl ApiServer {
         self.shared.store().version()
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<AnswerBody> {
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
         let line = self.shared.log.begin(&head);
@@ -186,7 +207,7 @@ impl ApiServer {
             None if head.uri.path() == "/version" => Ok((200, text(&version()))),
             None => Ok((404, whole("404 page not found\n".to_owned()))),
             Some(Err(refusal)) => Err(refusal),
-            Some(Ok(request)) => self.serve(&request),
+            Some(Ok(request)) => self.serve(&request, head.extensions.get()),
         };
         let (code, body) = answer.unwrap_or_else(|refusal| (refusal.code, text(&refusal.status())));
         if code == 409 && head.uri.path().ends_with("/eviction") {
@@ -203,8 +224,9 @@ impl ApiServer {
         response.unwrap_or_else(|_| Response::new(whole(String::new())))
     }
 
-    fn serve(&self, request: &ApiRequest<'_>) -> Answer {
+    fn serve(&self, request: &ApiRequest<'_>, sender: Option<&Sender>) -> Answer {
         let mut store = self.shared.store();
+        let version = store.version();
         let context = self.context(request.index, request.kind);
         let namespace = request.namespace.clone().unwrap_or_default();
         let key = context.key(&namespace, request.name.as_deref().unwrap_or_default());
@@ -225,7 +247,7 @@ impl ApiServer {
                 .delete(&mut store, &key, &request.body)
                 .map(|written| (200, text(&deleted(request.kind, &written)))),
         };
-        self.shared.changed.send_replace(store.version());
+        self.shared.publish(&store, version, sender);
         answer
     }
 
@@ -262,96 +284,6 @@ impl ApiServer {
             201,
             text(&json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})),
         ))
-    }
-}
-
-/// What the controllers of the cluster do to objects. They are part of the world, and send no
-/// requests: only the requests of the controller under test are in the log.
-impl ApiServer {
-    /// All objects of a kind, ordered by namespace and name.
-    pub(crate) fn all<K>(&self) -> Vec<K>
-    where
-        K: Resource<DynamicType = ()> + DeserializeOwned,
-    {
-        let Some((index, _)) = self.shared.kinds.of::<K>() else { return Vec::new() };
-        self.shared.store().all(index).filter_map(|(_, object)| evict::typed(object).ok()).collect()
-    }
-
-    /// Creates an object. `false`: there is one already, or it is not valid.
-    pub(crate) fn put_new<K>(&self, object: &K) -> bool
-    where
-        K: Resource<DynamicType = ()> + Serialize,
-    {
-        let namespace = object.namespace().unwrap_or_default();
-        self.write::<K, _>(|store, context| {
-            self.create(store, context, &namespace, evict::untyped(object)?).map(|_| ())
-        })
-        .is_ok()
-    }
-
-    /// Writes an object and its status as they are, if it has not changed meanwhile.
-    pub(crate) fn put<K>(&self, object: &K) -> bool
-    where
-        K: Resource<DynamicType = ()> + Serialize,
-    {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        self.write::<K, _>(|store, context| {
-            let key = context.key(&namespace, &name);
-            let mut whole = evict::untyped(object)?;
-            let written = context.replace(store, &key, whole.clone(), Part::Main)?;
-            if context.kind.has_status {
-                let version = written.object().pointer("/metadata/resourceVersion").cloned();
-                if let Some(metadata) = whole.get_mut("metadata") {
-                    metadata["resourceVersion"] = version.unwrap_or_default();
-                }
-                context.replace(store, &key, whole, Part::Status)?;
-            }
-            Ok(())
-        })
-        .is_ok()
-    }
-
-    /// Deletes an object. `grace`: in seconds, for a pod.
-    pub(crate) fn remove<K>(&self, object: &K, grace: Option<i64>) -> bool
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-        let options = grace.map_or(json!({}), |grace| json!({"gracePeriodSeconds": grace}));
-        self.write::<K, _>(|store, context| {
-            context.delete(store, &context.key(&namespace, &name), &options).map(|_| ())
-        })
-        .is_ok()
-    }
-
-    /// Creates the object of a manifest in `namespace`, unless it names another one.
-    ///
-    /// # Errors
-    /// Why the API server refuses it.
-    pub(crate) fn apply(&self, namespace: &str, manifest: &Value) -> Result<(), String> {
-        let Some((index, kind)) = self.shared.kinds.of_manifest(manifest) else {
-            return Err(format!("this API server does not serve the kind {}", manifest["kind"]));
-        };
-        let namespace = manifest.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or(namespace);
-        let namespace = if kind.namespaced { namespace } else { "" };
-        let mut store = self.shared.store();
-        let created = self.create(&mut store, &self.context(index, kind), namespace, manifest.clone());
-        self.shared.changed.send_replace(store.version());
-        created.map(|_| ()).map_err(|refusal| refusal.status()["message"].as_str().unwrap_or_default().to_owned())
-    }
-
-    fn write<K, T>(
-        &self,
-        change: impl FnOnce(&mut Store, &WriteContext<'_>) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal>
-    where
-        K: Resource<DynamicType = ()>,
-    {
-        let (index, kind) = self.shared.kinds.of::<K>().ok_or_else(|| Refusal::unsupported(&K::kind(&())))?;
-        let mut store = self.shared.store();
-        let changed = change(&mut store, &self.context(index, kind));
-        self.shared.changed.send_replace(store.version());
-        changed
     }
 }
 

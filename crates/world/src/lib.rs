@@ -20,8 +20,14 @@
 pub mod api_server;
 mod chance;
 mod cluster;
+mod connection;
+mod faults;
 mod follow;
+pub mod history;
+mod life;
+mod panics;
 mod prometheus;
+mod promises;
 mod scenario;
 mod tables;
 mod time;
@@ -29,8 +35,11 @@ mod world;
 
 pub use chance::Chance;
 pub use cluster::{Cluster, Fault};
+pub use faults::Weather;
 pub use follow::{Followed, Moment, Told, follow};
+pub use life::{Conditions, SourceState, Tally};
 pub use prometheus::PrometheusServer;
+pub use promises::{Pace, Sickness, Violation, Witness};
 pub use scenario::{Befalls, EXAMPLE_POLICIES, SCENARIOS, Scenario, Unit};
 pub use tables::table;
 pub use time::WorldClock;

@@ -17,7 +17,10 @@ use jiff::Timestamp;
 use promql_parser::parser;
 use prunella_signals::Exchange;
 use reqwest::{Request, Response};
+use serde_json::Value;
+use tokio::time::Instant;
 
+use crate::chance::Chance;
 use crate::time::WorldClock;
 use evaluate::{Evaluated, Evaluation, millis};
 use samples::Samples;
@@ -35,12 +38,20 @@ pub struct PrometheusServer {
     scrapes: Arc<AtomicU64>,
     clock: WorldClock,
     scrape_interval: Duration,
+    silence: Arc<Mutex<Silence>>,
+}
+
+/// Which pods are not scraped: so many of a hundred, until then.
+#[derive(Debug, Clone, Copy, Default)]
+struct Silence {
+    share: u64,
+    until: Option<Instant>,
 }
 
 impl PrometheusServer {
     /// A server without samples.
     pub(crate) fn new(clock: WorldClock, scrape_interval: Duration) -> Self {
-        Self { samples: Arc::default(), scrapes: Arc::default(), clock, scrape_interval }
+        Self { samples: Arc::default(), scrapes: Arc::default(), clock, scrape_interval, silence: Arc::default() }
     }
 
     /// The time between two scrapes.
@@ -49,9 +60,20 @@ impl PrometheusServer {
     }
 
     /// Stores what one scrape of all targets returned.
-    pub(crate) fn store(&self, at: Timestamp, scrape: Vec<Scraped>) {
+    pub(crate) fn store(&self, at: Timestamp, mut scrape: Vec<Scraped>) {
+        let silence = *self.silence.lock().unwrap_or_else(PoisonError::into_inner);
+        if silence.until.is_some_and(|until| until > Instant::now()) {
+            // Which pods it hits depends on their names alone.
+            let pod = |one: &Scraped| one.labels.get("pod").cloned().unwrap_or_default();
+            scrape.retain(|one| Chance::new(0).between(&pod(one), 0, 99) >= silence.share);
+        }
         self.scrapes.fetch_add(1, Ordering::Relaxed);
         self.samples.lock().unwrap_or_else(PoisonError::into_inner).store(at.as_millisecond(), scrape);
+    }
+
+    /// Leaves so many of a hundred pods unscraped until then.
+    pub(crate) fn silence(&self, share: u64, until: Instant) {
+        *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = Silence { share, until: Some(until) };
     }
 
     /// How often it has scraped.
@@ -76,13 +98,20 @@ impl PrometheusServer {
     }
 }
 
+impl PrometheusServer {
+    /// Status code and body of the answer to a request.
+    pub(crate) async fn answer(&self, request: &Request) -> (u16, Value) {
+        tokio::time::sleep(LATENCY).await;
+        let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        http_api::answer(&samples, self.clock.now(), self.scrape_interval, request)
+    }
+}
+
 impl Exchange for PrometheusServer {
     fn send(&self, request: Request) -> BoxFuture<'static, Result<Response, reqwest::Error>> {
         let server = self.clone();
         async move {
-            tokio::time::sleep(LATENCY).await;
-            let samples = server.samples.lock().unwrap_or_else(PoisonError::into_inner);
-            let (code, body) = http_api::answer(&samples, server.clock.now(), server.scrape_interval, &request);
+            let (code, body) = server.answer(&request).await;
             let mut response = http::Response::new(body.to_string());
             *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
             Ok(response.into())

@@ -19,6 +19,12 @@ impl WorldClock {
         Self { epoch, started: Instant::now() }
     }
 
+    /// When the world began.
+    #[must_use]
+    pub fn epoch(&self) -> Timestamp {
+        self.epoch
+    }
+
     /// The present.
     #[must_use]
     pub fn now(&self) -> Timestamp {

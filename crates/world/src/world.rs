@@ -17,6 +17,8 @@ use tokio::sync::watch;
 use crate::api_server::{ApiServer, is_ready};
 use crate::chance::Chance;
 use crate::cluster::{Cluster, Fault};
+use crate::connection::{ApiConnection, SourceConnection};
+use crate::life::{Conditions, Life};
 use crate::prometheus::PrometheusServer;
 use crate::time::WorldClock;
 
@@ -45,28 +47,45 @@ pub struct World {
 }
 
 impl World {
-    /// Runs `story` in a new world, in virtual time. The same seed gives the same world.
+    /// Runs `story` in a new world with a controller, in virtual time. The same seed gives the same world.
     ///
     /// # Errors
     /// When the world cannot start, the controller stops, or the story fails.
     pub fn run<T>(seed: u64, story: impl AsyncFnOnce(&Self) -> Result<T>) -> Result<T> {
+        Self::without_controller(seed, SCRAPE_INTERVAL, async |world| {
+            let (_stop, stopped) = watch::channel(false);
+            let controller = Controller::new(Settings::default(), world.surroundings(Chance::new(seed)));
+            tokio::select! {
+                result = story(world) => result,
+                result = controller.run(stopped) => Err(result.err().unwrap_or_else(|| anyhow!("the controller stopped"))),
+            }
+        })
+    }
+
+    /// Runs `story` in a new world in which no controller runs but those of the story.
+    ///
+    /// # Errors
+    /// When the world cannot start, or the story fails.
+    pub fn without_controller<T>(
+        seed: u64,
+        scrape_interval: Duration,
+        story: impl AsyncFnOnce(&Self) -> Result<T>,
+    ) -> Result<T> {
+        fastrand::seed(seed);
         // One provider for all worlds of the process: the second one finds it installed.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
         runtime.block_on(async {
-            let world = Self::new(Chance::new(seed))?;
-            let (_stop, stopped) = watch::channel(false);
-            let controller = Controller::new(Settings::default(), world.surroundings(Chance::new(seed)));
+            let world = Self::new(Chance::new(seed), scrape_interval)?;
             tokio::select! {
                 result = story(&world) => result,
-                result = controller.run(stopped) => Err(result.err().unwrap_or_else(|| anyhow!("the controller stopped"))),
                 () = world.cluster.run() => Err(anyhow!("the cluster stopped")),
                 () = world.cluster.be_scraped(&world.prometheus) => Err(anyhow!("Prometheus stopped")),
             }
         })
     }
 
-    fn new(chance: Chance) -> Result<Self> {
+    fn new(chance: Chance, scrape_interval: Duration) -> Result<Self> {
         let clock = WorldClock::starting_at(EPOCH.parse::<Timestamp>()?);
         let definitions = prunella_api::crds().into_iter().map(|(_, definition)| definition);
         let server = ApiServer::new(definitions, clock, chance);
@@ -75,7 +94,7 @@ impl World {
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             server.apply("", &namespace).map_err(|refused| anyhow!(refused))?;
         }
-        let prometheus = PrometheusServer::new(clock, SCRAPE_INTERVAL);
+        let prometheus = PrometheusServer::new(clock, scrape_interval);
         let cluster = Cluster::new(server.clone(), clock, chance);
         let world = Self { clock, server, prometheus, cluster };
         for (namespace, manifest) in MANIFESTS {
@@ -95,12 +114,56 @@ impl World {
         }
     }
 
+    /// Runs a process for as long as it is polled: a controller that is killed now and then, and starts
+    /// again. Returns how it ended if it ended by itself.
+    pub async fn live(&self, name: &str, conditions: &Conditions, chance: Chance) -> anyhow::Error {
+        for number in 1_u64.. {
+            let life = Arc::new(Life::new(name, number, conditions.clone(), chance));
+            let (_stop, stopped) = watch::channel(false);
+            let settings = Settings { pod_name: name.to_owned(), ..Settings::default() };
+            let controller = Controller::new(settings, self.surroundings_of(&life, chance, number));
+            tokio::select! {
+                ended = controller.run(stopped) => {
+                    return ended.err().unwrap_or_else(|| anyhow!("the controller stopped without a reason"));
+                }
+                () = life.until_killed() => {}
+                () = conditions.until_killed(name) => life.kill(),
+            }
+            drop(controller);
+            conditions.count(|tally| tally.kills += 1);
+            let down = chance.between(&format!("{name}.{number} down"), 1_000, 20_000);
+            tokio::time::sleep(Duration::from_millis(down)).await;
+        }
+        anyhow!("more lives than can be counted")
+    }
+
+    fn surroundings_of(&self, life: &Arc<Life>, chance: Chance, number: u64) -> Surroundings {
+        let connection = ApiConnection { server: self.server.clone(), clock: self.clock, life: Arc::clone(life) };
+        let source = Arc::new(SourceConnection { prometheus: self.prometheus.clone(), life: Arc::clone(life) });
+        Surroundings {
+            reads: ClientBuilder::new(connection.service(), "default"),
+            writes: ClientBuilder::new(connection.service(), "default"),
+            connect_source: Arc::new(move |config| Prometheus::over(config, Arc::clone(&source) as _)),
+            nonce: chance.number(&format!("nonce of {} {number}", life.name)),
+        }
+    }
+
     /// Creates the object of a manifest in the namespace of the app.
     ///
     /// # Errors
     /// When it is not a manifest, or the API server refuses it.
     pub fn apply(&self, manifest: &str) -> Result<()> {
         self.apply_in(NAMESPACE, manifest)
+    }
+
+    /// Creates an object.
+    pub(crate) fn create(&self, object: &Value) -> Result<()> {
+        self.server.apply(NAMESPACE, object).map_err(|refused| anyhow!(refused))
+    }
+
+    /// The source.
+    pub(crate) fn prometheus(&self) -> &PrometheusServer {
+        &self.prometheus
     }
 
     fn apply_in(&self, namespace: &str, manifest: &str) -> Result<()> {

@@ -13,6 +13,7 @@ use prunella_api::{ClusterPrometheusSource, HealingAction, HealingPolicy};
 use prunella_cluster::targets::Targets;
 use prunella_core::policy::SubjectCap;
 use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::controllers::{run_actions, run_policies, run_sources};
@@ -139,10 +140,10 @@ pub(super) async fn run(
         records: Arc::clone(&parts.records),
         sources: Arc::clone(&parts.sources),
     });
-    let targets = tokio::spawn({
+    let targets = AbortOnDropHandle::new(tokio::spawn({
         let (view, reads) = (Arc::clone(&parts.view), parts.clients.reads.clone());
         async move { Box::pin(view.follow(reads)).await }
-    });
+    }));
     let (resign, resigned) = watch::channel(false);
     let stood = async {
         let Some(candidate) = candidate else { return Ok(None) };
@@ -155,7 +156,7 @@ pub(super) async fn run(
     };
     // An error drops the candidate, without a release of the Lease.
     let ended = tokio::try_join!(stood, worked);
-    targets.abort();
+    drop(targets);
     process.admin.clear();
     process.metrics.forget_all();
     Ok(ended?.0)
@@ -169,7 +170,8 @@ async fn work_until_stopped(
     stop_process: &watch::Receiver<bool>,
 ) -> Result<()> {
     let stop = watch::Sender::new(false);
-    let mut work = tokio::spawn(work(Arc::clone(parts), woken, process.settings.concurrency, stop.subscribe()));
+    let work = work(Arc::clone(parts), woken, process.settings.concurrency, stop.subscribe());
+    let mut work = AbortOnDropHandle::new(tokio::spawn(work));
     let early = tokio::select! {
         () = stopped(stop_process.clone()) => None,
         () = parts.authority.leadership.until_over() => None,

@@ -157,6 +157,11 @@ impl Kinds {
         self.0.get(index).is_some_and(|kind| !is_ours(kind))
     }
 
+    /// The name of a kind.
+    pub(super) fn name(&self, index: KindIndex) -> &str {
+        self.0.get(index).map_or("", |kind| kind.name.as_str())
+    }
+
     /// The kind that a manifest names.
     pub(super) fn of_manifest(&self, manifest: &Value) -> Option<(KindIndex, &Kind)> {
         let text = |field: &str| manifest.get(field).and_then(Value::as_str);

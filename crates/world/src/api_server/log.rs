@@ -5,7 +5,10 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::Uri;
 use http::request::Parts;
+
+use super::Sender;
 
 /// One answered request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,15 +55,9 @@ impl RequestLog {
 
     /// Notes that a request has arrived. Returns the line of the log that tells it from all others.
     pub(super) fn begin(&self, head: &Parts) -> String {
-        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        let path = match path.split_once(EVENTS) {
-            Some((before, after)) => {
-                let query = after.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
-                format!("{before}{EVENTS}*{query}")
-            }
-            None => without_version(path),
-        };
-        let line = format!("{} {path}", head.method);
+        let path = path_of(&head.uri);
+        let sender = head.extensions.get().map_or(String::new(), |sender: &Sender| format!("{} ", sender.name));
+        let line = format!("{sender}{} {path}", head.method);
         let mut state = self.state();
         let count = state.counts.entry(line.clone()).or_default();
         *count += 1;
@@ -76,6 +73,18 @@ impl RequestLog {
 
     fn state(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Path and query, without what differs whenever the same seed runs.
+pub(crate) fn path_of(uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    match path.split_once(EVENTS) {
+        Some((before, after)) => {
+            let query = after.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
+            format!("{before}{EVENTS}*{query}")
+        }
+        None => without_version(path),
     }
 }
 
