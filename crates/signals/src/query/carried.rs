@@ -41,6 +41,11 @@ impl Carried {
         }
     }
 
+    /// Whether an aggregation or a match lists `label` among those that it keeps.
+    pub(super) fn names(&self, label: &str) -> bool {
+        matches!(&self.unchanged, Unchanged::Only(labels) if labels.contains(label))
+    }
+
     /// Whether `label_replace` or `label_join` overwrites `label`.
     pub(super) fn writes(&self, label: &str) -> bool {
         self.written.contains(label)

@@ -7,8 +7,12 @@
 //! | in the query | why it is enough |
 //! |---|---|
 //! | the selector names the namespace itself | the author says so |
-//! | series are matched on the label of the namespace | without it they would not match either |
-//! | series are matched on the label of an object in a namespace, such as `pod` | who exports this label exports the namespace too |
+//! | its series are matched on the label that is added | without it they would not match either |
+//! | its series are matched on the label of an object in a namespace, such as `pod`, and the label that is added is `namespace` | Prometheus writes both, from the same scraped pod |
+//!
+//! A match shows something only if every selector on the left has the label that is added. With
+//! `lag{exported_namespace="shop"}` on the left, the series that match are those of the exporter's
+//! namespace.
 //!
 //! Rejected: requiring that the inhibitor has had a series. A maintenance may never have
 //! happened yet. An inhibitor that compares values always has series, so it is checked before
@@ -18,9 +22,13 @@ use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::token::{T_LAND, T_LUNLESS};
 use promql_parser::parser::{BinaryExpr, Expr, LabelModifier, VectorSelector};
 
+use super::carried::Carried;
 use super::evidence::is_absence;
 use super::tree::{children, pin, selectors};
-use super::{QueryError, RequiredNamespace, leaf};
+use super::{QueryError, RequiredLabels, RequiredNamespace, inject, leaf};
+
+/// The label that Prometheus writes itself, together with those of [`OF_A_NAMESPACE`].
+const NAMESPACE: &str = "namespace";
 
 /// Labels that name an object in a namespace.
 const OF_A_NAMESPACE: [&str; 8] = [
@@ -50,31 +58,49 @@ pub(super) fn check(expr: &Expr, namespace: &RequiredNamespace) -> Result<(), Qu
 
 fn unreadable(binary: &BinaryExpr, namespace: &RequiredNamespace) -> Option<VectorSelector> {
     let inhibiting = match binary.op.id() {
-        T_LUNLESS if matches_within_namespace(binary, namespace) => return None,
         T_LUNLESS => leaf::inhibiting_by_existing(&binary.rhs),
         // The labels of what `absent` selects are not matched.
-        T_LAND if is_absence(&binary.rhs) => selectors(&binary.rhs).into_iter().cloned().collect(),
+        T_LAND if is_absence(&binary.rhs) => {
+            selectors(&binary.rhs).into_iter().map(|one| (one.clone(), Carried::none())).collect()
+        }
         _ => return None,
     };
+    let enough = enough_to_match(binary, namespace);
     let is_named = |one: &VectorSelector| labels(namespace).any(|label| pin(one, label) == Some(&namespace.name));
-    inhibiting.into_iter().find(|one| !is_named(one))
+    let is_matched = |carried: &Carried| enough.iter().any(|label| carried.contains(label));
+    inhibiting.into_iter().find(|(one, carried)| !is_named(one) && !is_matched(carried)).map(|(one, _)| one)
 }
 
-/// Whether both sides must agree in a label of the namespace, or of an object in a namespace.
-fn matches_within_namespace(binary: &BinaryExpr, namespace: &RequiredNamespace) -> bool {
+/// The labels in which both sides agree, and which only series with the namespace have.
+fn enough_to_match<'a>(binary: &BinaryExpr, namespace: &'a RequiredNamespace) -> Vec<&'a str> {
+    if !selectors(&binary.lhs).into_iter().all(|one| gets_the_label(one, namespace)) {
+        return Vec::new();
+    }
     let matching = binary.modifier.as_ref().and_then(|modifier| modifier.matching.as_ref());
     let is_matched = |label: &str| match matching {
         Some(LabelModifier::Include(on)) => on.labels.iter().any(|one| one == label),
         Some(LabelModifier::Exclude(ignoring)) => ignoring.labels.iter().all(|one| one != label),
         None => true,
     };
-    let is_compared = |label: &str| is_matched(label) && leaf::passes_on(&binary.lhs, label);
-    let has_no_list = !matches!(matching, Some(LabelModifier::Include(_)));
-    if has_no_list && leaf::passes_on(&binary.lhs, &namespace.label) {
-        // Of the other labels nobody knows whether the series have them.
-        return is_matched(&namespace.label);
-    }
-    labels(namespace).chain(OF_A_NAMESPACE).any(is_compared)
+    let has_list = matches!(matching, Some(LabelModifier::Include(_)));
+    let own = namespace.label.as_str();
+    // Of a label that the query does not name, nobody knows whether the series have it.
+    let is_compared = |label: &str| {
+        is_matched(label)
+            && leaf::every_series(&binary.lhs, |carried| {
+                let kept = carried.contains(label) && (has_list || label == own || carried.names(label));
+                kept || (label != own && carried.writes(label))
+            })
+    };
+    let of_objects = OF_A_NAMESPACE.into_iter().filter(|_| own == NAMESPACE);
+    std::iter::once(own).chain(of_objects).filter(|label| is_compared(label)).collect()
+}
+
+/// Whether `selector`, as it is sent, requires the namespace by the label that is added.
+fn gets_the_label(selector: &VectorSelector, namespace: &RequiredNamespace) -> bool {
+    let required = RequiredLabels { namespace: Some(namespace.clone()), ..RequiredLabels::default() };
+    let mut sent = selector.clone();
+    inject::again_to(&mut sent, &required).is_ok() && pin(&sent, &namespace.label) == Some(&namespace.name)
 }
 
 fn labels(namespace: &RequiredNamespace) -> impl Iterator<Item = &str> {

@@ -265,16 +265,18 @@ pub(super) fn inhibit_by_existing(expr: &Expr) -> Vec<String> {
     names
 }
 
-/// The selectors that hold actions back by existing, if `expr` stands after `unless`.
-pub(super) fn inhibiting_by_existing(expr: &Expr) -> Vec<VectorSelector> {
+/// The selectors that hold actions back by existing, if `expr` stands after `unless`, each with its
+/// labels that reach `expr`.
+pub(super) fn inhibiting_by_existing(expr: &Expr) -> Vec<(VectorSelector, Carried)> {
     let all = inhibiting(expr, &Carried::all(), false).into_iter().flat_map(|leaf| leaf.alternatives);
-    all.filter(|one| one.requirement == Requirement::NotDown).map(|one| one.vector).collect()
+    all.filter(|one| one.requirement == Requirement::NotDown).map(|one| (one.vector, one.carried)).collect()
 }
 
-/// Whether series of `expr` can have `label`.
-pub(super) fn passes_on(expr: &Expr, label: &str) -> bool {
-    let mut all = under(expr, &Carried::all()).into_iter().flat_map(|leaf| leaf.alternatives);
-    all.any(|one| one.carried.contains(label) || one.carried.writes(label))
+/// Whether in every branch of `expr`, `has` is true of the labels that a selector passes on.
+pub(super) fn every_series(expr: &Expr, has: impl Fn(&Carried) -> bool) -> bool {
+    let passes_on = |one: &Selector| one.requirement == Requirement::Sample && has(&one.carried);
+    let is_loud = |leaf: Leaf| !leaf.alternatives.is_empty() && leaf.alternatives.iter().all(passes_on);
+    under(expr, &Carried::all()).into_iter().any(is_loud)
 }
 
 fn under(expr: &Expr, carried: &Carried) -> Vec<Leaf> {

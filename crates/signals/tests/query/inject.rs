@@ -193,6 +193,20 @@ fn an_inhibitor_that_the_policy_may_not_be_able_to_read_is_refused() {
         "sum by (queue) (lag) > 30 unless on (pod) maintenance",
         r#"lag > 30 unless on (node) maintenance{namespace=~"shop"}"#,
         &format!("lag > 30 unless on (node) ({named} or maintenance)"),
+        // `namespace` is added, so a match on another label shows nothing.
+        "lag > 30 unless on (exported_namespace, node) maintenance",
+        // The series on the left are of the exporter's namespace.
+        r#"lag{exported_namespace="shop"} > 30 unless on (namespace, node) maintenance"#,
+        r#"lag{exported_namespace="shop"} > 30 unless on (pod) maintenance"#,
+        r#"lag{exported_namespace="shop"} > 30 unless ignoring (pod) maintenance"#,
+        r#"lag{exported_namespace="shop"} > 30 unless maintenance"#,
+        r#"lag * on (pod) x{exported_namespace="shop"} > 30 unless on (namespace) maintenance"#,
+        // What is matched is not on the left in every branch, or not of `maintenance`.
+        "(lag > 30 or sum by (node) (lag) > 90) unless on (namespace, node) maintenance",
+        "sum without (namespace) (lag) > 30 unless maintenance",
+        r#"label_replace(lag, "namespace", "$1", "area", "(.*)") > 30 unless on (namespace) maintenance"#,
+        r#"lag > 30 unless on (namespace) label_replace(maintenance, "namespace", "shop", "", "")"#,
+        "lag > 30 unless on (pod) (ready * on (node) group_left () maintenance)",
     ] {
         let error = compiled(query).expect_err(query);
         assert!(error.reason() == "NotAllowed" && error.is_of_source(), "{query}: {error}");
@@ -204,7 +218,10 @@ fn an_inhibitor_that_the_policy_may_not_be_able_to_read_is_refused() {
     for query in [
         "lag > 30 unless maintenance",
         "lag > 30 unless on (namespace, node) maintenance",
-        "lag > 30 unless on (exported_namespace, node) maintenance",
+        r#"lag{exported_namespace="shop",namespace="shop"} > 30 unless on (namespace) maintenance"#,
+        r#"lag{exported_namespace="shop"} > 30 unless on (node) maintenance{exported_namespace="shop"}"#,
+        "(lag > 30 or rate(lag[5m]) > 1) unless on (namespace, node) maintenance",
+        "lag * on (pod) group_left () ready > 30 unless on (pod) maintenance",
         "lag > 30 unless on (pod) maintenance",
         "sum by (pod) (lag) > 30 unless max by (pod) (maintenance)",
         "lag > 30 unless ignoring (node) maintenance",
@@ -224,6 +241,32 @@ fn an_inhibitor_that_the_policy_may_not_be_able_to_read_is_refused() {
     }
     // The evidence starts no action.
     Query::compile_within("lag > 30", Some("lag unless on (node) maintenance"), &shop()).unwrap();
+}
+
+/// Of a series with `exported_namespace`, the labels `namespace` and `pod` are those of its exporter.
+#[test]
+fn only_the_label_that_is_added_shows_that_an_inhibitor_can_be_read() {
+    let mut exported = shop();
+    exported.namespace.as_mut().unwrap().label = "exported_namespace".to_owned();
+    let compiled = |query: &str| Query::compile_within(query, Some("up"), &exported);
+    for query in [
+        "lag > 30 unless on (namespace, instance) exporter_in_maintenance",
+        "lag > 30 unless on (pod) exporter_in_maintenance",
+        "lag > 30 unless on (container, node) exporter_in_maintenance",
+        "sum by (pod) (lag) > 30 unless exporter_in_maintenance",
+        r#"lag{namespace="shop"} > 30 unless on (exported_namespace) exporter_in_maintenance"#,
+    ] {
+        let message = compiled(query).expect_err(query).to_string();
+        assert!(message.starts_with("exporter_in_maintenance holds"), "{query}: {message}");
+        assert!(message.contains("add exported_namespace=\"shop\" to this selector"), "{query}: {message}");
+    }
+    for query in [
+        "lag > 30 unless on (exported_namespace, node) maintenance",
+        "lag > 30 unless maintenance",
+        r#"lag > 30 unless on (pod) maintenance{namespace="shop"}"#,
+    ] {
+        compiled(query).unwrap_or_else(|error| panic!("{query}: {error}"));
+    }
 }
 
 #[test]
