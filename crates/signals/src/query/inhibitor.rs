@@ -42,18 +42,56 @@ const OF_A_NAMESPACE: [&str; 8] = [
     "statefulset",
 ];
 
+/// What more series of an expression lead to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum MoreSeries {
+    /// More actions, never fewer.
+    Act,
+    /// Fewer actions, never more.
+    HoldBack,
+    /// It depends on their values.
+    Unknown,
+}
+
+impl MoreSeries {
+    /// For what stands after `unless`, or in `absent`.
+    fn inverted(self) -> Self {
+        match self {
+            Self::Act => Self::HoldBack,
+            Self::HoldBack => Self::Act,
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
 /// Checks a query as its author wrote it, before anything is added.
 ///
 /// # Errors
 /// The first inhibitor of which the query does not show that its series have the namespace.
 pub(super) fn check(expr: &Expr, namespace: &RequiredNamespace) -> Result<(), QueryError> {
-    if let Expr::Binary(binary) = expr
-        && let Some(selector) = unreadable(binary, namespace)
-    {
-        let required = Matcher::new(MatchOp::Equal, &namespace.label, &namespace.name).to_string();
-        return Err(QueryError::UnreadableInhibitor { selector: selector.to_string(), required });
+    check_part(expr, namespace, MoreSeries::Act)
+}
+
+fn check_part(expr: &Expr, namespace: &RequiredNamespace, effect: MoreSeries) -> Result<(), QueryError> {
+    match expr {
+        Expr::Binary(binary) => {
+            // An inhibitor of an inhibitor holds nothing back: without its series, more is inhibited.
+            if effect != MoreSeries::HoldBack
+                && let Some(selector) = unreadable(binary, namespace)
+            {
+                let required = Matcher::new(MatchOp::Equal, &namespace.label, &namespace.name).to_string();
+                return Err(QueryError::UnreadableInhibitor { selector: selector.to_string(), required });
+            }
+            let right = if binary.op.id() == T_LUNLESS { effect.inverted() } else { effect };
+            check_part(&binary.lhs, namespace, effect)?;
+            check_part(&binary.rhs, namespace, right)
+        }
+        Expr::Paren(paren) => check_part(&paren.expr, namespace, effect),
+        _ => {
+            let inner = if is_absence(expr) { effect.inverted() } else { MoreSeries::Unknown };
+            children(expr).into_iter().try_for_each(|child| check_part(child, namespace, inner))
+        }
     }
-    children(expr).into_iter().try_for_each(|child| check(child, namespace))
 }
 
 fn unreadable(binary: &BinaryExpr, namespace: &RequiredNamespace) -> Option<VectorSelector> {

@@ -186,7 +186,10 @@ fn an_inhibitor_that_the_policy_may_not_be_able_to_read_is_refused() {
         "sum by (node) (lag) > 30 unless max by (node) (maintenance)",
         "lag > 30 unless on () vector(1) * on () group_left () maintenance",
         r#"lag > 30 unless on () ALERTS{alertname="Maintenance"}"#,
-        "lag > 30 unless on (pod) (ready unless on (node) maintenance)",
+        "lag > 30 unless on (pod) (ready unless on (pod) (busy unless on (node) maintenance))",
+        "lag > 30 unless on () absent(vector(1) unless on () maintenance)",
+        "lag > 30 unless on () (vector(1) and on () count(lag unless on (node) maintenance) > 3)",
+        "max by (pod) (lag unless on (pod) (ready unless on (node) maintenance)) > 30",
         "lag > 30 unless ignoring (namespace, pod) maintenance",
         "lag > 30 and on () absent(maintenance)",
         "lag > 30 and on () (absent(maintenance == 1) == 1)",
@@ -230,6 +233,8 @@ fn an_inhibitor_that_the_policy_may_not_be_able_to_read_is_refused() {
         "lag > 30 unless on (node) maintenance == 1",
         "lag > 30 and on (node) maintenance == 0",
         // Without `maintenance` these hold back, or find no breach.
+        "lag > 30 unless on (pod) (ready unless on (node) maintenance)",
+        "lag > 30 unless on (pod) (ready and on () absent(maintenance))",
         "lag > 30 unless on () absent(maintenance)",
         "lag > 30 and on (node) maintenance",
     ]
