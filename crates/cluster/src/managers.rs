@@ -22,16 +22,18 @@ const KEDA: &str = "keda";
 pub struct FieldWriter {
     /// The name of the field manager.
     pub manager: String,
-    /// When it last wrote a field of the object, in whole seconds, by the API server's clock.
-    pub at: Timestamp,
+    /// When it last wrote a field of the object, in whole seconds, by the API server's clock. `None`: it
+    /// wrote the value that the field has now, at a time that is not known.
+    pub at: Option<Timestamp>,
 }
 
 impl FieldWriter {
-    /// The manager, if it has written since `start`. Otherwise it has not written what was changed
-    /// since then.
+    /// The manager, if it has written since `start`, or if nobody knows when. Otherwise it has not
+    /// written what was changed since then.
     #[must_use]
     pub fn since(self, start: Timestamp) -> Option<String> {
-        (self.at >= whole_seconds(start)).then_some(self.manager)
+        let has_written = self.at.is_none_or(|at| at >= whole_seconds(start));
+        has_written.then_some(self.manager)
     }
 }
 
@@ -39,9 +41,19 @@ impl FieldWriter {
 /// removed has no manager, so what is beside it tells.
 pub(crate) fn changed_by(meta: &ObjectMeta, path: &[&str]) -> Option<FieldWriter> {
     let others = entries(meta, path).filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
-    let writers =
-        others.filter_map(|entry| Some(FieldWriter { manager: entry.manager.clone()?, at: entry.time.as_ref()?.0 }));
-    writers.max_by_key(|writer| writer.at)
+    let writers = others.filter_map(|entry| {
+        let at = entry.time.as_ref().map(|time| time.0);
+        (at.is_some() || is_scale(entry)).then_some(FieldWriter { manager: entry.manager.clone()?, at })
+    });
+    writers.max_by_key(|writer| (writer.at.is_none(), writer.at))
+}
+
+/// Whether the entry is of `kubectl scale` or another client of the subresource `scale`. The API server
+/// writes no time into a new one (`ScaleHandler.ToParent` in apimachinery). It owns the number of replicas
+/// only. A write that changes this number takes it from all other managers, so the manager that owns it
+/// wrote the value that it has now.
+fn is_scale(entry: &ManagedFieldsEntry) -> bool {
+    entry.subresource.as_deref() == Some("scale")
 }
 
 /// The tool, other than a `HorizontalPodAutoscaler`, that scales a workload.
@@ -92,5 +104,21 @@ mod tests {
         assert_eq!(scaled_by(&all), None);
         let keda = meta(&json!([entry("keda", 1, json!({"f:replicas": {}}))]));
         assert_eq!(scaled_by(&keda).as_deref(), Some("keda"));
+    }
+
+    /// As the API server stores it after `kubectl scale`.
+    #[test]
+    fn a_manager_that_scaled_is_named_although_its_entry_has_no_time() {
+        let all = meta(&json!([
+            {"manager": "argocd-controller", "operation": "Apply", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+             "time": "2026-11-21T10:05:00Z", "fieldsV1": {"f:spec": {"f:replicas": {}, "f:template": {}}}},
+            {"manager": "kubectl", "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+             "subresource": "scale", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": "old-client", "operation": "Update", "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+             "fieldsV1": {"f:spec": {"f:template": {"f:spec": {}}}}},
+        ]));
+        let since = |path: &[&str]| changed_by(&all, path)?.since("2026-11-21T10:04:00Z".parse().unwrap());
+        assert_eq!(since(&REPLICAS).as_deref(), Some("kubectl"));
+        assert_eq!(since(&TEMPLATE).as_deref(), Some("argocd-controller"), "of a part of it, nobody knows when");
     }
 }
