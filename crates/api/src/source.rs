@@ -53,7 +53,7 @@ pub struct ClusterPrometheusSourceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "allowed_namespaces_schema")]
     pub allowed_namespaces: Option<Vec<String>>,
-    /// Labels that every series of this Kubernetes cluster has in this source, at most 16, for example `cluster: prod`. They are added to every selector of every query. Required if the source has series of several clusters.
+    /// Labels that every series of this Kubernetes cluster has in this source, at most 16, for example `cluster: prod`. They are added to every selector of every query, so a series without them is not read. Required if the source has series of several clusters.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "match_labels_schema")]
     pub match_labels: BTreeMap<String, String>,

@@ -1,6 +1,7 @@
 //! Queries that are valid but may not do what the user wants. Each sentence says what happens
 //! and how to fix it. It goes into the condition `Ready`.
 
+use promql_parser::label::{MatchOp, Matcher};
 use promql_parser::parser::Expr;
 
 use super::tree::selectors;
@@ -32,6 +33,14 @@ pub(super) fn of(expr: &Expr, is_own_evidence: bool, required: &RequiredLabels) 
         advice.push(format!(
             "{} holds actions back only with series of the policy's own namespace; for a metric of nodes or of another namespace, ask for a source with isolation: None",
             inhibiting.join(" and ")
+        ));
+    }
+    if !required.fixed.is_empty() && !inhibiting.is_empty() {
+        let labels = required.fixed.iter().map(|(label, value)| Matcher::new(MatchOp::Equal, label, value).to_string());
+        advice.push(format!(
+            "{} holds actions back only with series that have {}, which `matchLabels` of the source adds to every selector: a series without it is not read and cannot inhibit, so make sure that the exporter or the rule sets it",
+            inhibiting.join(" and "),
+            labels.collect::<Vec<_>>().join(" and ")
         ));
     }
     advice.sort();

@@ -275,6 +275,26 @@ fn only_the_label_that_is_added_shows_that_an_inhibitor_can_be_read() {
 }
 
 #[test]
+fn an_inhibitor_that_may_lack_the_labels_of_the_source_is_named_in_a_warning() {
+    let fixed = BTreeMap::from([("cluster".to_owned(), "prod".to_owned())]);
+    let open = RequiredLabels { namespace: None, fixed: fixed.clone() };
+    let advice = |query: &str, required: &RequiredLabels| {
+        Query::compile_within(query, Some("up"), required).unwrap().advice().join("; ")
+    };
+    assert_eq!(
+        advice(r#"lag > 30 unless on (node) ALERTS{alertname="Maintenance"}"#, &open),
+        r#"ALERTS{alertname="Maintenance",cluster="prod"} holds actions back only with series that have cluster="prod", which `matchLabels` of the source adds to every selector: a series without it is not read and cannot inhibit, so make sure that the exporter or the rule sets it"#
+    );
+    let lacks = "a series without it is not read and cannot inhibit";
+    assert!(advice("lag > 30 and on () absent(ready)", &open).contains(lacks));
+    assert!(advice("lag > 30 unless on (namespace) maintenance", &RequiredLabels { fixed, ..shop() }).contains(lacks));
+    for query in ["lag > 30", "lag > 30 unless on (node) maintenance == 1", "lag > 30 and on (node) maintenance"] {
+        assert_eq!(advice(query, &open), "", "{query}");
+    }
+    assert!(!advice("lag > 30 unless maintenance", &shop()).contains(lacks));
+}
+
+#[test]
 fn a_selector_may_require_the_namespace_by_another_allowed_label() {
     for (query, sent) in [
         (r#"x{exported_namespace="shop"} > 1"#, r#"x{exported_namespace="shop"} > 1"#),
