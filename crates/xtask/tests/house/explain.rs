@@ -129,12 +129,37 @@ fn a_wrong_duration_is_answered_without_a_regular_expression() {
             assert_eq!(property.schema["pattern"], Value::Null, "{}", property.path);
             assert_eq!(first["message"], "use a duration such as 90s, 5m or 1h30m", "{}", property.path);
         }
-        // A rule about several durations does not read one that is not well formed.
-        for rule in property.rules().filter(|rule| rule.contains("duration(")) {
-            let read = rule.matches("duration(self").count() + rule.matches("duration(step").count();
-            assert!(read == 0 || rule.contains(".matches("), "{}: {rule}", property.path);
+        for rule in property.rules() {
+            assert_eq!(read_unmatched(rule), Vec::<&str>::new(), "{}: {rule}", property.path);
         }
     });
+}
+
+#[test]
+fn a_rule_reads_a_duration_only_after_it_has_matched_its_form() {
+    for (rule, unmatched) in [
+        ("!self.matches('^[0-9]+s$') || duration(self) > duration('1s')", vec![]),
+        ("duration(self) > duration('1s') || self.matches('^[0-9]+s$')", vec!["self"]),
+        ("!self.a.matches('s$') || duration(self.a) > duration(self.b)", vec!["self.b"]),
+        ("!other.self.matches('s$') || duration(self) > duration( step.within )", vec!["self", "step.within"]),
+    ] {
+        assert_eq!(read_unmatched(rule), unmatched, "{rule}");
+    }
+}
+
+/// What `rule` reads with `duration()` without having matched its form before. A text between quotes has
+/// the right form.
+fn read_unmatched(rule: &str) -> Vec<&str> {
+    let reads = rule.match_indices("duration(").filter_map(|(at, name)| {
+        let field = rule[at + name.len()..].split(')').next()?.trim();
+        (!field.starts_with('\'') && !matches_form(&rule[..at], field)).then_some(field)
+    });
+    reads.collect()
+}
+
+fn matches_form(rule: &str, field: &str) -> bool {
+    let is_whole = |at: usize| !rule[..at].ends_with(|c: char| c == '.' || c == '_' || c.is_alphanumeric());
+    rule.match_indices(&format!("{field}.matches(")).any(|(at, _)| is_whole(at))
 }
 
 /// Applies `check` to every property of every kind.
