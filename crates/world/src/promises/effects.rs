@@ -1,5 +1,7 @@
 //! What controllers did to pods and workloads: each thing once, for a record that says so, and alone.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 use prunella_api::RESTARTED_BY_ANNOTATION;
 use serde_json::Value;
@@ -20,7 +22,13 @@ impl Ledger {
         let is_going = |object: &Value| object.pointer("/metadata/deletionTimestamp").is_some();
         let (was, is) = (entry.before.as_deref().is_some_and(is_going), entry.after.as_deref().is_none_or(is_going));
         if was || !is {
-            self.require(was && is, entry.at, "writes nothing else", || format!("Pod {} is edited", entry.name));
+            // An eviction first writes its condition into the status.
+            let part =
+                |object: &Option<Arc<Value>>, name: &str| object.as_ref().and_then(|it| it.pointer(name)).cloned();
+            let same = |name: &str| part(&entry.before, name) == part(&entry.after, name);
+            let kept =
+                ["/spec", "/metadata/labels", "/metadata/annotations", "/metadata/finalizers"].into_iter().all(same);
+            self.require(kept, entry.at, "writes nothing else", || format!("Pod {} is edited", entry.name));
             return;
         }
         let uid = uid(entry);
