@@ -170,7 +170,7 @@ pub struct Decision {
     pub removals: BTreeMap<Uid, Timestamp>,
     /// The targets whose actions have started and wait until more pods of the workload are Ready.
     pub below_floor: BTreeMap<Uid, Shortage>,
-    /// The targets whose actions have started but must not be executed now.
+    /// The targets whose actions are reserved or have started but must not be executed now.
     pub waiting: BTreeSet<Uid>,
     /// The questions to answer for a complete decision. Empty: this one is complete.
     pub questions: Vec<Question>,

@@ -251,9 +251,9 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
             return finish(Outcome::Inconclusive, OutcomeReason::TargetGone);
         }
         // A write that was sent may still arrive. So the outcomes below are `Inconclusive`, and
-        // the budget stays spent. A node may become ready again, so the action waits for it as
-        // it does for a disruption budget.
-        LiveTarget::NotHealable(NotHealable::NodeNotReady) => return wait(facts, now),
+        // the budget stays spent. A node may become ready again, and so may a pod that starts, so
+        // the action waits for it as it does for a disruption budget.
+        LiveTarget::NotHealable(NotHealable::NodeNotReady | NotHealable::Starting) => return wait(facts, now),
         LiveTarget::NotHealable(_) => return finish(Outcome::Inconclusive, OutcomeReason::NotHealable),
         LiveTarget::NotSelected => return finish(Outcome::Inconclusive, OutcomeReason::NotSelected),
         LiveTarget::OptedOut | LiveTarget::Present => {}

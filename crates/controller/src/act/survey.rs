@@ -1,6 +1,7 @@
 //! Stage 1: reads the world around one action from the API server. Needs the client for reads.
 
 mod conflicts;
+mod marks;
 
 use futures::future::try_join5;
 use kube::core::Selector;
@@ -17,12 +18,13 @@ use prunella_core::execute::{
 };
 use prunella_core::ledger::{Overlap, State};
 use prunella_core::readiness::ReadyTimes;
-use prunella_core::target::{NotHealable, Target, TargetWorkload};
+use prunella_core::target::{Target, TargetWorkload};
 
 use super::{ActError, Actor};
 use crate::records;
 use crate::report::action_messages::ActionFindings;
 use conflicts::{Conflicts, conflicts};
+use marks::marks;
 
 /// An action and the world around it.
 pub(super) struct Survey {
@@ -90,9 +92,10 @@ async fn world(
     let standing = policy_standing(policy.as_ref(), held);
     let before_effect = matches!(facts.state, State::Pending | State::Running);
     let removes_pod = before_effect && !facts.action.scope().is_workload();
-    let minimum = policy.as_ref().filter(|_| removes_pod);
+    let known_policy = policy.as_ref();
+    let minimum = known_policy.filter(|_| removes_pod);
     let minimum = minimum.and_then(|policy| records::min_available(&policy.spec.limits.min_available));
-    let selector = policy.map(|policy| Selector::try_from(policy.spec.target.selector)).transpose();
+    let selector = known_policy.map(|policy| Selector::try_from(policy.spec.target.selector.clone())).transpose();
     let chosen_by = selector.as_ref().ok().and_then(Option::as_ref);
     let known = actor.view.target(&namespace, &target, chosen_by);
     let live_target = match (found, &selector) {
@@ -104,7 +107,7 @@ async fn world(
                 LiveTarget::OptedOut
             }
             LiveTarget::Present if found.is_protected() && facts.action.keeps_protected_pods() => LiveTarget::OptedOut,
-            LiveTarget::Present => marks(known.as_ref(), facts.action.scope(), actor),
+            LiveTarget::Present => marks(known.as_ref(), facts.action.scope(), known_policy, actor.authority.now()),
             other => other,
         },
     };
@@ -251,20 +254,6 @@ fn live_subject(
 /// Prunella does not read, only the pods are known.
 fn ready_times(workload: Option<&TargetWorkload>, pods: Replaced) -> ReadyTimes {
     workload.map_or(ReadyTimes { startup: pods.startup, progress_deadline: None }, |workload| workload.ready_times)
-}
-
-/// Whether anything outside the target itself forbids healing it: an opt-out of its owner or its
-/// namespace, its node, or pods of its workload that the policy does not select. The caches have
-/// this. The read of the target has its own marks.
-fn marks(known: Option<&Target>, scope: ActionScope, actor: &Actor) -> LiveTarget {
-    let Some(known) = known else { return LiveTarget::Present };
-    let touches_others = known.workload.as_ref().is_some_and(|workload| !workload.all_selected);
-    match known.not_healable {
-        _ if known.opted_out.is_some_and(|opt_out| opt_out.holds(actor.authority.now())) => LiveTarget::OptedOut,
-        Some(why @ NotHealable::NodeNotReady) => LiveTarget::NotHealable(why),
-        _ if scope.is_workload() && touches_others => LiveTarget::NotHealable(NotHealable::PodsNotSelected),
-        _ => LiveTarget::Present,
-    }
 }
 
 /// Whether an autoscaler owns the replicas now, although there was none when the change was

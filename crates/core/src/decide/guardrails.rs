@@ -176,8 +176,7 @@ fn target_refusal(inputs: Inputs<'_>, target: &Target, position: &LadderPosition
     if let Some(why) = target.not_healable.or(others_touched.then_some(NotHealable::PodsNotSelected)) {
         return Some(Refusal::open(Reason::NotHealable(why)));
     }
-    let asked = inputs.policy.steps.first().and_then(|step| step.ready_within);
-    if let Some(until) = starting_until(target, asked, inputs.policy.breach_for).filter(|until| now < *until) {
+    if let Some(until) = starting(inputs, target) {
         return Some(Refusal::until(Reason::NotHealable(NotHealable::Starting), until));
     }
     if let Some(until) = mid_rollout(inputs, target).filter(|until| now < *until) {
@@ -281,6 +280,13 @@ fn pins(matching: &Matching, target: &Target) -> Labels {
     let Some(series) = matching.breached.get(&target.object.uid) else { return Labels::new() };
     // The name is part of the selector.
     series.labels.iter().filter(|(name, _)| *name != "__name__").map(|(k, v)| (k.clone(), v.clone())).collect()
+}
+
+/// Until when the target may still be starting. `None`: it is not.
+pub(super) fn starting(inputs: Inputs<'_>, target: &Target) -> Option<Timestamp> {
+    let Inputs { policy, now, .. } = inputs;
+    let asked = policy.steps.first().and_then(|step| step.ready_within);
+    starting_until(target, asked, policy.breach_for).filter(|until| now < *until)
 }
 
 /// When the rollout of the target's workload counts as stuck if it makes no progress until

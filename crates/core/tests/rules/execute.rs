@@ -113,6 +113,7 @@ fn the_conditions_of_the_first_try_are_checked_before_each_try() {
         ActionWorld { overlap: Overlap::Beside, ..world() },
         ActionWorld { target: LiveTarget::OptedOut, ..world() },
         ActionWorld { target: LiveTarget::NotHealable(NotHealable::NodeNotReady), ..world() },
+        ActionWorld { target: LiveTarget::NotHealable(NotHealable::Starting), ..world() },
         ActionWorld { policy: PolicyStanding::Suspended, ..world() },
     ] {
         assert!(waits(&next_instruction(&facts(State::Running), doubt, second(10))), "{doubt:?}");

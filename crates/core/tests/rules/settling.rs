@@ -1,7 +1,7 @@
 //! How long an action waits until the workload has its Ready pods again.
 
 use crate::execute::{MARKED, check, ends, facts, restart, scale, waits, with, world};
-use crate::support::{World, breached, pod, refused, reserved, second, seconds};
+use crate::support::{World, breached, pod, record, refused, reserved, second, seconds};
 use prunella_core::execute::{
     ActionWorld, Facts, Instruction, LiveField, LiveSubject, LiveTarget, OutcomeReason, Transition, ends_slowly,
 };
@@ -86,6 +86,26 @@ fn a_pod_in_a_crash_loop_is_not_starting() {
     // The next evaluation sees that it ends again and again.
     world.targets = vec![of(true)];
     assert_eq!(reserved(&world.evaluate(50, &breached(&["a"]))), ["a"]);
+}
+
+/// The database is down, and the pod ends after five seconds. While its action waits for a hold to end,
+/// the database is repaired: the pod loads now, and is still breached.
+#[test]
+fn an_action_that_has_begun_leaves_a_pod_that_has_started_to_load() {
+    let of = |crash_looping| Target { ready: false, startup: Some(seconds(1200)), crash_looping, ..pod("a", 0) };
+    for state in [State::Pending, State::Running] {
+        let mut world = World::new(vec![of(true)]);
+        world.ledger.records = vec![record("r", 1, &of(true), 40, state)];
+        let waits = |world: &mut World, at| !world.evaluate(at, &breached(&["a"])).waiting.is_empty();
+        world.evaluate_from_to(10, 40, &breached(&["a"]));
+        assert!(!waits(&mut world, 50), "{state:?}: nothing is in the way of the action");
+        world.targets = vec![of(false)];
+        let decision = world.evaluate(60, &breached(&["a"]));
+        assert_eq!(decision.waiting, ["uid-a".into()].into(), "{state:?}");
+        assert_eq!(refused(&decision), [("a", "NotHealable")].into(), "the status says what it waits for");
+        // The time that its startup probes allow is over.
+        assert!(waits(&mut world, 1199) && !waits(&mut world, 1200), "{state:?}");
+    }
 }
 
 #[test]

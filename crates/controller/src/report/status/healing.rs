@@ -71,7 +71,7 @@ impl StatusInputs<'_> {
                 | Reason::NoData
                 | Reason::NotYetFor
                 | Reason::OptedOut
-                | Reason::NotHealable(NotHealable::NodeNotReady)
+                | Reason::NotHealable(NotHealable::NodeNotReady | NotHealable::Starting)
         );
         waits.then_some(refused.refusal.reason)
     }

@@ -247,6 +247,7 @@ fn a_running_action_says_what_it_waits_for() {
         (suspended, vec![waits, "spec.suspend is true"]),
         (running(Reason::OptedOut), vec![waits, "prunella.dev/heal"]),
         (running(Reason::NotHealable(NotHealable::NodeNotReady)), vec![waits, "its node is not ready"]),
+        (running(Reason::NotHealable(NotHealable::Starting)), vec![waits, "may still be starting"]),
         (
             Case::refused(BreachPhase::Firing, Reason::TargetBusy).with_action(State::Verifying, None),
             vec!["checking until 1970-01-01T00:00:00Z whether it helped"],
