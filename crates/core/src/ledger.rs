@@ -20,6 +20,7 @@ use crate::time::{before, elapsed, whole_seconds};
 
 pub use budget::{ActionBudget, BACK_OFF_FIRST, BACK_OFF_LONGEST, RECORDS_AT_LEAST, RECORDS_WINDOW};
 pub use lineage::Lineage;
+pub(crate) use lineage::has_higher_number;
 
 /// The state of an action. The order is the order of the transition table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

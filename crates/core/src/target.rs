@@ -96,7 +96,7 @@ pub enum ReplacementName {
     Generated,
     /// The same one, like that of a pod of a `StatefulSet`.
     Same,
-    /// The same one or the next number: its owner, of an unknown kind, numbers its pods.
+    /// The same one or one with a higher number: its owner, of an unknown kind, numbers its pods.
     Numbered,
 }
 
@@ -150,7 +150,7 @@ impl Target {
         self.replacement_name != ReplacementName::Generated
     }
 
-    /// Whether its replacement may have the next number.
+    /// Whether its replacement may have a higher number.
     #[must_use]
     pub fn may_be_renumbered(&self) -> bool {
         self.replacement_name == ReplacementName::Numbered

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Inputs, Sight, Storm, Verdict, storm};
 use crate::action::ActionScope;
 use crate::execute::OutcomeReason;
-use crate::ledger::{Outcome, Record, State};
+use crate::ledger::{Outcome, Record, State, has_higher_number};
 use crate::observation::Answer;
 use crate::target::{Target, Uid};
 use crate::time::{Span, after};
@@ -94,7 +94,7 @@ fn in_scope(inputs: Inputs<'_>, record: &Record, target: &Target) -> bool {
     let judged_by = match record.scope {
         ActionScope::Replacement if target.name_recurs() => {
             let has_name = target.object.name == record.target.name;
-            is_newer && (has_name || same_subject && has_next_number(inputs, record, target))
+            is_newer && (has_name || same_subject && may_be_renumbered(inputs, record, target))
         }
         ActionScope::Replacement | ActionScope::NewPods => is_newer && same_subject,
         ActionScope::AllPods => same_subject,
@@ -102,13 +102,16 @@ fn in_scope(inputs: Inputs<'_>, record: &Record, target: &Target) -> bool {
     judged_by && !target.terminating && !target.has_finished()
 }
 
-/// Whether the target may replace the removed pod under another number. If the name of the removed pod
+/// Whether the target may replace the removed pod under a higher number. If the name of the removed pod
 /// recurs, the pod with that name replaces it, and so does each pod with the name of another one.
-fn has_next_number(inputs: Inputs<'_>, record: &Record, target: &Target) -> bool {
+fn may_be_renumbered(inputs: Inputs<'_>, record: &Record, target: &Target) -> bool {
     let is_back = |one: &Target| record.is_replaced_by_name(one) && !one.terminating;
     let is_other =
         |other: &Record| other.scope == ActionScope::Replacement && other.spends() && other.is_replaced_by_name(target);
-    target.may_be_renumbered() && !inputs.targets.iter().any(is_back) && !inputs.ledger.records.iter().any(is_other)
+    target.may_be_renumbered()
+        && has_higher_number(target, record, inputs.targets)
+        && !inputs.targets.iter().any(is_back)
+        && !inputs.ledger.records.iter().any(is_other)
 }
 
 /// Cancels a pending action whose target is clear again.

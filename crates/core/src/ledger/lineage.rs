@@ -8,8 +8,10 @@
 //!
 //! If several removed pods are not replaced yet, a new pod may have replaced any of them, and
 //! all of them count as candidates. A numbered pod of an owner of an unknown kind may have taken
-//! over the name of the removed pod, or have the next number: the name counts if it recurs. Only creation times are compared with each other: a
-//! replacement is created milliseconds after the action, and the API keeps whole seconds.
+//! over the name of the removed pod, or have a higher number: the name counts if it recurs.
+//!
+//! Creation times are compared with each other and with the time of the effect, see
+//! [`replaced_since`](super::replaced_since).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,7 +62,7 @@ impl Lineage {
         let mut lineage = Self::default();
         for mut changes in changes.into_values() {
             changes.sort_by(|a, b| a.order().cmp(&b.order()));
-            lineage.follow(&changes);
+            lineage.follow(&changes, targets);
         }
         lineage
     }
@@ -71,18 +73,23 @@ impl Lineage {
         self.candidates.get(pod).is_some_and(|actions| actions.contains(action))
     }
 
-    fn follow(&mut self, changes: &[PodChange<'_>]) {
+    fn follow(&mut self, changes: &[PodChange<'_>], targets: &[Target]) {
         let mut unreplaced = Unreplaced::default();
         for change in changes {
             match change {
                 PodChange::Removed(record) => unreplaced.remove(record),
-                PodChange::Created(target) if !unreplaced.removals.is_empty() => {
-                    let actions = unreplaced.removals.iter().map(|record| record.name.clone()).collect();
+                PodChange::Created(target) => {
+                    let may_replace =
+                        |record: &&&Record| !target.may_be_renumbered() || has_higher_number(target, record, targets);
+                    let removals = unreplaced.removals.iter().filter(may_replace);
+                    let actions: BTreeSet<String> = removals.map(|record| record.name.clone()).collect();
+                    if actions.is_empty() {
+                        continue;
+                    }
                     self.candidates.insert(target.object.uid.clone(), actions);
                     unreplaced.created = unreplaced.created.saturating_add(1);
                     unreplaced.forget_if_all_replaced();
                 }
-                PodChange::Created(_) => {}
             }
         }
     }
@@ -95,6 +102,28 @@ fn is_named_after(target: &Target, record: &Record) -> bool {
         && record.scope == ActionScope::Replacement
         && record.spends()
         && record.is_replaced_by_name(target)
+}
+
+/// Whether the owner may have gone on counting with the target: its number is higher than that of the
+/// removed pod, and than that of each pod that is older than the removal.
+///
+/// Harmful case: names recur, and the operator itself replaces `kafka-1` while the removed `kafka-0` is
+/// still ending. The new `kafka-1` replaces no pod of Prunella. An older `kafka-2` shows that.
+pub(crate) fn has_higher_number(target: &Target, record: &Record, targets: &[Target]) -> bool {
+    let Some((prefix, number)) = number_of(&target.object.name) else { return false };
+    let is_higher = |name: &str| number_of(name).is_none_or(|(other, than)| other == prefix && number > than);
+    let is_older = |one: &&Target| {
+        one.subject.uid == target.subject.uid
+            && one.created < record.replaced_since()
+            && number_of(&one.object.name).is_some_and(|(other, _)| other == prefix)
+    };
+    is_higher(&record.target.name) && targets.iter().filter(is_older).all(|one| is_higher(&one.object.name))
+}
+
+/// The number at the end of a name, and what is before it.
+fn number_of(name: &str) -> Option<(&str, u64)> {
+    let (prefix, number) = name.rsplit_once('-')?;
+    Some((prefix, number.parse().ok()?))
 }
 
 /// Whether the action removed a pod, or may still remove it.

@@ -148,7 +148,7 @@ fn numbered(name: &str, created: i64) -> Target {
 }
 
 #[test]
-fn a_numbered_pod_replaces_the_pod_of_its_name_or_the_one_before_its_number() {
+fn a_numbered_pod_replaces_the_pod_of_its_name_or_one_with_a_lower_number() {
     let (seven, two) = (numbered("game-7", 0), numbered("game-2", 0));
     let on = |name: &str, pod: &Target, at| attempt(name, pod, at, 1);
     let records = [on("r1", &seven, 100)];
@@ -163,6 +163,25 @@ fn a_numbered_pod_replaces_the_pod_of_its_name_or_the_one_before_its_number() {
     assert_eq!(inherited(&records, &targets), [vec!["r1"], vec![]]);
 }
 
+/// `kafka-0` was removed. Its operator makes the same names again and again, and replaces another pod itself.
+#[test]
+fn a_pod_with_a_number_that_its_owner_had_reached_before_replaces_no_other_pod() {
+    let zero = numbered("kafka-0", 0);
+    let records = [attempt("r1", &zero, 100, 1)];
+    let rolled = |name: &str| Target { object: again(name), ..numbered(name, 101) };
+    let none: [Vec<String>; 2] = [vec![], vec![]];
+    // An older pod has a higher number.
+    assert_eq!(inherited(&records, &[rolled("kafka-1"), numbered("kafka-2", 0)]), none);
+    // A lower number that no record explains.
+    let records_on_two = [attempt("r1", &numbered("kafka-2", 0), 100, 1)];
+    assert_eq!(inherited(&records_on_two, &[rolled("kafka-1"), zero]), none);
+    // The numbers of another group of pods say nothing, nor does a name as text.
+    let (two, ten) = (numbered("game-2", 0), numbered("game-10", 101));
+    let records = [attempt("r1", &numbered("game-9", 0), 100, 1)];
+    let targets = [ten, two, numbered("east-99", 0), numbered("east-100", 102)];
+    assert_eq!(inherited(&records, &targets), [vec!["r1"], vec![], vec![], vec![]]);
+}
+
 /// The object that has the name of another one.
 fn again(name: &str) -> prunella_core::target::Object {
     prunella_core::target::Object::known("Pod", name, format!("uid-of-the-new-{name}"))
@@ -170,7 +189,7 @@ fn again(name: &str) -> prunella_core::target::Object {
 
 /// A game server that is healed and is unhealthy again climbs the ladder.
 #[test]
-fn a_pod_with_the_next_number_inherits_the_attempts() {
+fn a_pod_with_a_higher_number_inherits_the_attempts() {
     let mut world = world(2, vec![numbered("game-8", 101)]);
     world.policy.signal_window = seconds(0);
     world.ledger.records = vec![attempt("r1", &numbered("game-7", 0), 100, 1)];
@@ -180,7 +199,7 @@ fn a_pod_with_the_next_number_inherits_the_attempts() {
 }
 
 #[test]
-fn an_action_on_a_numbered_pod_is_judged_by_its_name_or_by_the_next_number() {
+fn an_action_on_a_numbered_pod_is_judged_by_its_name_or_by_a_higher_number() {
     let back = Target { object: again("game-7"), ..numbered("game-7", 102) };
     let other = Target { object: again("game-2"), ..numbered("game-2", 102) };
     for (targets, unhealthy, outcome) in [
@@ -192,6 +211,9 @@ fn an_action_on_a_numbered_pod_is_judged_by_its_name_or_by_the_next_number() {
         // It took over the name of the other removed pod.
         (vec![numbered("game-8", 101), other.clone()], "game-2", Outcome::Succeeded),
         (vec![other], "none", Outcome::Inconclusive),
+        // Somebody else replaced it. Its owner had reached its number before.
+        (vec![numbered("game-8", 101), numbered("game-9", 0)], "none", Outcome::Inconclusive),
+        (vec![numbered("game-6", 101)], "none", Outcome::Inconclusive),
         // It is older than the effect.
         (vec![numbered("game-8", 99)], "none", Outcome::Inconclusive),
     ] {
