@@ -243,6 +243,8 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
         Some(EffectRefusal::SeveralDisruptionBudgets) => {
             return finish(Outcome::Expired, OutcomeReason::SeveralDisruptionBudgets);
         }
+        // It is not sent again, so nothing else is waited for.
+        Some(EffectRefusal::Denied) => return wait_after_denial(facts, now),
         _ => {}
     }
     match world.target {
@@ -262,9 +264,6 @@ fn from_running(facts: &Facts, world: ActionWorld, now: Timestamp) -> Instructio
         PolicyStanding::Gone => return finish(Outcome::Inconclusive, OutcomeReason::PolicyGone),
         PolicyStanding::DryRun => return finish(Outcome::Inconclusive, OutcomeReason::ModeChanged),
         PolicyStanding::Suspended | PolicyStanding::Enforces => {}
-    }
-    if facts.refused == Some(EffectRefusal::Denied) {
-        return wait_after_denial(facts, now);
     }
     // Two leaders may each have started an action before they saw the other one. The leader
     // whose start was recorded last sees both. The later action gives up. The earlier one

@@ -265,6 +265,16 @@ fn each_refusal_of_the_api_server_ends_in_its_own_way() {
         let next = next_instruction(&refused(Denied), ActionWorld { target, ..world() }, second(60));
         assert_eq!(next, ends(Outcome::Inconclusive, denied), "a denied eviction was not executed");
     }
+    // It was denied, and that is why it ends. It waits for nothing else.
+    for doubt in [
+        ActionWorld { target: LiveTarget::NotHealable(NotHealable::NodeNotReady), ..world() },
+        ActionWorld { target: LiveTarget::OptedOut, ..world() },
+        ActionWorld { policy: PolicyStanding::Suspended, ..world() },
+        ActionWorld { firing: false, ..world() },
+    ] {
+        assert!(waits(&next_instruction(&refused(Denied), doubt, second(179))), "{doubt:?}");
+        assert_eq!(next_instruction(&refused(Denied), doubt, second(180)), ends(Outcome::Failed, denied), "{doubt:?}");
+    }
     let restart = Facts { refused: Some(Denied), ..restart(State::Running) };
     assert_eq!(next_instruction(&restart, with(UNMARKED), second(1)), ends(Outcome::Failed, denied));
 }
