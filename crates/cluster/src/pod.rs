@@ -273,6 +273,27 @@ mod tests {
     }
 
     #[test]
+    fn a_crash_loop_is_a_fact_of_the_target() {
+        let (before, after) = ("2026-01-01T12:00:00Z", "2026-01-01T12:05:00Z");
+        for (waits_for, expected) in [("CrashLoopBackOff", true), ("ImagePullBackOff", false)] {
+            let pod = json!({
+                "metadata": {"name": "web", "uid": "a", "creationTimestamp": before},
+                "spec": {"containers": [{"name": "app"}]},
+                "status": {
+                    "startTime": before,
+                    "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": after}],
+                    "containerStatuses": [{
+                        "name": "app", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+                        "state": {"waiting": {"reason": waits_for}}, "lastState": {"terminated": {"exitCode": 1}},
+                    }],
+                },
+            });
+            let target = Slimmer::default().slim(&serde_json::from_value(pod).unwrap()).unwrap().target(None);
+            assert_eq!(target.crash_looping, expected, "{waits_for}");
+        }
+    }
+
+    #[test]
     fn a_pod_that_hangs_in_terminating_is_seen() {
         let (now, minute) = ("2026-01-01T12:00:00Z", SignedDuration::from_mins(1));
         let now: Timestamp = now.parse().unwrap();

@@ -394,6 +394,27 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_the_effect_is_read_from_the_record() {
+        let mut action = action("web-1", "shop");
+        action.metadata.uid = Some("uid-of-the-action".to_owned());
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        for (status, executed_after, since) in [
+            (json!({"startedAt": "2026-11-21T10:00:01Z"}), None, at("2026-11-21T10:00:00Z")),
+            // It waited for nine minutes.
+            (
+                json!({"executedAfter": "2026-11-21T10:09:00Z"}),
+                Some(at("2026-11-21T10:09:00Z")),
+                ledger::replaced_since(at("2026-11-21T10:00:00Z"), Some(at("2026-11-21T10:09:00Z"))),
+            ),
+        ] {
+            action.status = Some(serde_json::from_value(status).unwrap());
+            assert_eq!(record(&action).unwrap().executed_after, executed_after);
+            assert_eq!(facts(&action).unwrap().executed_after, executed_after);
+            assert_eq!(replaced_since(&action), Some(since));
+        }
+    }
+
+    #[test]
     fn ledgers_that_are_not_read_any_more_are_dropped() {
         let records = ActionRecords::new();
         for number in 0..100 {

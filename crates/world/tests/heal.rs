@@ -4,7 +4,13 @@
 
 use std::time::Duration;
 
-use prunella_world::{EXAMPLE_POLICIES, Followed, SCENARIOS, Scenario, World, follow};
+use anyhow::Context as _;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use prunella_api::HealingAction;
+use prunella_world::{EXAMPLE_POLICIES, Followed, NAMESPACE, SCENARIOS, Scenario, World, follow};
+use serde_json::json;
 
 /// For the first evaluations, and to calm down after a fault.
 const CALM: Duration = Duration::from_mins(20);
@@ -54,6 +60,43 @@ fn the_five_faults_of_the_examples_are_healed() {
     };
     let changes: Vec<_> = requests.iter().filter(changes).collect();
     assert_eq!(changes.len(), 5, "{changes:#?}");
+}
+
+/// From then on another pod can be the result of the eviction, and none that was made while it waited.
+#[test]
+fn an_eviction_that_waits_is_recorded_with_the_time_of_its_effect() {
+    let waited = World::run(7, async |world| {
+        let scenario = SCENARIOS.first().context("no scenario")?;
+        world.apply(EXAMPLE_POLICIES[0])?;
+        world.until_calm(CALM).await?;
+        let budgets: Api<PodDisruptionBudget> = Api::namespaced(world.server().client(), NAMESPACE);
+        let actions: Api<HealingAction> = Api::namespaced(world.server().client(), NAMESPACE);
+        let allow = async |pods: u32| {
+            let change = Patch::Merge(json!({"spec": {"maxUnavailable": pods}}));
+            budgets.patch("sample-app", &PatchParams::default(), &change).await
+        };
+        allow(0).await?;
+        let budget_is_raised = async {
+            let waits =
+                |action: &HealingAction| action.status.as_ref().is_some_and(|status| status.blocked_by.is_some());
+            while !actions.list(&ListParams::default()).await?.iter().any(waits) {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            tokio::time::sleep(Duration::from_mins(4)).await;
+            allow(1).await
+        };
+        let mut no_output = |_: &_| {};
+        let (followed, raised) = tokio::join!(follow(world, scenario, PATIENCE, &mut no_output), budget_is_raised);
+        raised?;
+        assert_eq!((followed.action.as_str(), followed.outcome.as_str()), ("DeletePod", "Succeeded"), "{followed:#?}");
+        let action = actions.list(&ListParams::default()).await?.items.pop().context("no action")?;
+        let status = action.status.context("no status")?;
+        let (started, executed) =
+            (status.started_at.context("startedAt")?, status.executed_after.context("executedAfter")?);
+        Ok(executed.0.duration_since(started.0))
+    });
+    let waited = waited.unwrap();
+    assert!(waited.as_secs() >= 240, "{waited:#}");
 }
 
 #[test]
