@@ -8,7 +8,7 @@ use super::{
     BreachPhase, Change, Counts, Inputs, Matching, Memory, Question, Reach, Reached, Refused, Sight, TargetTransition,
     verify,
 };
-use crate::ledger::State;
+use crate::ledger::{Record, State};
 use crate::observation::{Answer, Operands};
 use crate::refusal::{Reason, Refusal};
 use crate::target::{Object, Target, Uid};
@@ -135,6 +135,13 @@ pub(super) fn owners(inputs: Inputs<'_>, refusals: &[Refused]) -> BTreeMap<Uid, 
         .collect()
 }
 
+/// Whether the target shows the result of an action that has started, or will show it.
+fn is_of_action(inputs: Inputs<'_>, target: &Target) -> bool {
+    let has_started = |record: &&Record| matches!(record.state, State::Running | State::Settling | State::Verifying);
+    let mut started = inputs.ledger.of(&inputs.policy.key).filter(has_started);
+    started.any(|record| verify::in_scope(inputs, record, target))
+}
+
 /// The targets that are in the answer, but are not judged yet because their samples may be of
 /// an earlier object of the same name. Without this, they would look healthy.
 pub(super) fn too_young(
@@ -145,17 +152,17 @@ pub(super) fn too_young(
     let in_answer = inputs.targets.iter().filter(|target| matching.breached.contains_key(&target.object.uid));
     in_answer
         .filter(|target| sights.get(&target.object.uid) == Some(&Sight::Namesake))
-        .filter(|target| !verify::in_any_scope(inputs, target))
+        .filter(|target| !is_of_action(inputs, target))
         .map(|target| (target.object.uid.clone(), after(target.created, inputs.policy.signal_window)))
         .collect()
 }
 
 /// The targets that are in the answer, but are not judged yet because they are younger than
 /// `minAge`. Without this, they would look healthy. A target that shows the result of an action is
-/// judged.
+/// judged, or will be when its workload is whole.
 pub(super) fn below_min_age(inputs: Inputs<'_>, sights: &BTreeMap<Uid, Sight>) -> BTreeMap<Uid, Timestamp> {
     let young = |target: &&Target| matches!(sights.get(&target.object.uid), Some(Sight::Young(_)));
-    let young = inputs.targets.iter().filter(young).filter(|target| !verify::in_any_scope(inputs, target));
+    let young = inputs.targets.iter().filter(young).filter(|target| !is_of_action(inputs, target));
     young.map(|target| (target.object.uid.clone(), after(target.created, inputs.policy.min_age))).collect()
 }
 

@@ -84,7 +84,7 @@ pub(super) fn in_any_scope(inputs: Inputs<'_>, target: &Target) -> bool {
     judging(inputs, target).next().is_some()
 }
 
-fn in_scope(inputs: Inputs<'_>, record: &Record, target: &Target) -> bool {
+pub(super) fn in_scope(inputs: Inputs<'_>, record: &Record, target: &Target) -> bool {
     // A workload that is the target is judged by its own series.
     if record.scope.is_workload() && record.target.uid == target.object.uid && record.subject.uid == record.target.uid {
         return !target.terminating;

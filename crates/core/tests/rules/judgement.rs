@@ -429,9 +429,15 @@ fn a_breached_target_younger_than_min_age_is_known_with_the_time() {
     assert!(young.too_young.is_empty() && young.memory.timers.is_empty());
     assert!(world.evaluate(20, &breached(&["old"])).below_min_age.is_empty(), "it is not in the answer");
     assert!(world.evaluate(30, &breached(&["a"])).below_min_age.is_empty(), "it is old enough");
-    // As the replacement of an action it is judged.
-    world.ledger.records = vec![record("r", 1, &pod("gone", -600), 0, State::Verifying)];
-    assert!(world.evaluate(20, &breached(&["a"])).below_min_age.is_empty());
+    // As the replacement of an action it is judged, as soon as its workload is whole.
+    for state in [State::Running, State::Settling, State::Verifying] {
+        world.ledger.records = vec![record("r", 1, &pod("gone", -600), 0, state)];
+        assert!(world.evaluate(20, &breached(&["a"])).below_min_age.is_empty(), "{state:?}");
+    }
+    for (created, state) in [(1, State::Settling), (0, State::Pending), (0, State::Finished(Outcome::Failed))] {
+        world.ledger.records = vec![record("r", 1, &pod("gone", -600), created, state)];
+        assert!(!world.evaluate(20, &breached(&["a"])).below_min_age.is_empty(), "{state:?}, reserved at {created} s");
+    }
 }
 
 #[test]
