@@ -36,7 +36,7 @@ pub struct Verify {
     #[x_kube(validation = between("1s", "24h").message("verify.within must be between 1s and 24h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,
-    /// How long pods may take to become Ready after the action, from 1s to 24h, before the time in within starts. It only adds time: the largest of this, the time that the pod's startup probes allow plus 5m (10m for an action on a workload), and the workload's progressDeadlineSeconds (at most 1h) counts. A rollout that makes progress is never late. Default: none.
+    /// How long pods may take to become Ready after the action, from 1s to 24h, before the time in within starts. It only adds time: the largest of this, the time that the pod's startup probes allow plus 5m (10m for an action on a workload), and the workload's progressDeadlineSeconds (at most 1h) counts. A rollout that makes progress may take this time for each replica, and at most a day. Default: none.
     #[x_kube(validation = between("1s", "24h").message("verify.readyWithin must be between 1s and 24h"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_within: Option<Duration>,

@@ -54,7 +54,7 @@ impl ActionFindings {
                 });
                 let cause = self.not_ready.as_ref().map(|(pod, why)| format!("; {pod} is not Ready: {why}"));
                 let rollout = (self.rolls_out && reason == OutcomeReason::NotSettled).then(|| {
-                    format!("; {subject} is still in a rollout: each change of {subject} begins a new one, so find who changes it again and again")
+                    format!("; {subject} is still in a rollout: if somebody changes {subject} again and again, each change begins a new rollout")
                 });
                 format!("{}{}{}", ending.unwrap_or_default(), cause.unwrap_or_default(), rollout.unwrap_or_default())
             }
