@@ -166,9 +166,9 @@ pub struct Record {
     pub finished: Option<Timestamp>,
 }
 
-/// How far the times that the controller measures may be from creation times, which the API server
-/// writes in whole seconds.
-const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(1);
+/// How far the times that the controller measures may be from creation times. The API server writes
+/// these in whole seconds, and the clocks of several API servers differ by a few.
+const CLOCK_MARGIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// From when on a new pod can be the result of an action that was reserved at `created`: never
 /// before its effect.
