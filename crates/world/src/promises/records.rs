@@ -1,13 +1,16 @@
 //! The records of actions: how many, in which order, for which breach, and how their state changes.
 
 use jiff::{SignedDuration, Timestamp};
-use prunella_core::ledger::{RECORDS_AT_LEAST, RECORDS_WINDOW};
 use serde_json::Value;
 
 use super::ledger::{ActionFacts, Ledger, uid};
 use super::within;
 use crate::api_server::AuditEntry;
 
+/// How many records a policy may create within a minute, if its `maxActions` is not higher. The numbers are
+/// those of docs/design/guardrails.md, and not read from the code that they judge.
+const RECORDS_AT_LEAST: usize = 10;
+const RECORDS_WINDOW: SignedDuration = SignedDuration::from_mins(1);
 /// How old the news may be that led to an action: two scrapes, an evaluation, and the answers.
 const NEWS: SignedDuration = SignedDuration::from_secs(60);
 /// How long before its request a process may have read the policy.
@@ -60,7 +63,7 @@ impl Ledger {
             format!("{name}: {counted} of {} were spent within {:#}", policy.max_actions, policy.window)
         });
         let recorded = own.iter().filter(|other| lately(other, RECORDS_WINDOW - SECOND)).count();
-        let most = policy.max_actions.max(RECORDS_AT_LEAST as usize);
+        let most = policy.max_actions.max(RECORDS_AT_LEAST);
         self.require(recorded < most, at, "HP-9", || format!("{name}: {recorded} records within a minute"));
         // What waits for a disruption budget yields its slot.
         let in_flight = own.iter().filter(|other| !other.is_finished() && !other.is_blocked).count();
