@@ -146,12 +146,14 @@ impl Ledger {
         let is_creation = entry.before.is_none() && matches!(entry.kind.as_str(), "Pod" | "Deployment");
         let allowed = kinds.contains(&entry.kind.as_str()) && !is_creation;
         self.require(allowed, entry.at, "writes nothing else", || format!("{} {}", entry.kind, entry.name));
-        let is_policy = matches!(entry.kind.as_str(), "HealingPolicy" | "ClusterPrometheusSource");
+        // An eviction charges the status of a disruption budget.
+        let status_only =
+            ["HealingPolicy", "ClusterPrometheusSource", "PodDisruptionBudget"].contains(&entry.kind.as_str());
         let same = |pointer: &str| {
             let at = |object: &Option<Arc<Value>>| object.as_ref().and_then(|object| object.pointer(pointer)).cloned();
             at(&entry.before) == at(&entry.after)
         };
-        self.require(!is_policy || same("/spec"), entry.at, "writes nothing else", || {
+        self.require(!status_only || same("/spec"), entry.at, "writes nothing else", || {
             format!("the spec of {} {}", entry.kind, entry.name)
         });
     }
